@@ -45,7 +45,7 @@ SECRET = bytes(range(32))
 DOOR = Door(
     keyring([KEY]),
     capability=lambda seq, attempt: SECRET if (seq, attempt) == (7, 2) else None,
-    uid_roles={4000: "user"},
+    uid_roles={4000: "submitter"},
     gid_roles={5000: "viewer"},
 )
 ENDPOINT = "127.0.0.1:50000"
@@ -84,7 +84,7 @@ def test_who_has_the_key_comes_in():
     client, server = ClientHandshake(TLS, ENDPOINT, KEY), ServerHandshake(DOOR, TLS)
     sent = converse(client, server)
     assert len(sent) == BODIES
-    assert server.admission == AdmittedClient(f"uid:{os.geteuid()}", "owner")
+    assert server.admission == AdmittedClient(f"uid:{os.geteuid()}", "admin")
     assert client.server == ServerHello(OK, 1, SCRAM_SHA_256, DOOR.instance)
     assert KEY.secret not in b"".join(sent)
 
@@ -354,8 +354,8 @@ def test_a_first_message_that_is_not_well_formed_ends_the_handshake(message):
 @pytest.mark.parametrize(
     ("uid", "gid", "admission"),
     [
-        (0, 0, AdmittedClient("uid:0", "owner")),
-        (4000, 1, AdmittedClient("uid:4000", "user")),
+        (0, 0, AdmittedClient("uid:0", "admin")),
+        (4000, 1, AdmittedClient("uid:4000", "submitter")),
         (4001, 5000, AdmittedClient("uid:4001", "viewer")),
         (4001, 1, None),
         (NOBODY_UID, 5000, None),
@@ -366,7 +366,7 @@ def test_users_are_admitted_by_uid_and_gid_alone(uid, gid, admission):
 
 
 def test_the_services_own_user_is_its_owner_unless_it_is_nobody(monkeypatch):
-    for uid, admission in ((4321, AdmittedClient("uid:4321", "owner")), (NOBODY_UID, None)):
+    for uid, admission in ((4321, AdmittedClient("uid:4321", "admin")), (NOBODY_UID, None)):
         monkeypatch.setattr(handshake.os, "geteuid", lambda uid=uid: uid)
         assert Door({}).admit_user(Credentials(1, uid, uid)) == admission
     assert Door({}).admit_user(None) is None
@@ -376,7 +376,7 @@ def test_on_a_unix_socket_two_hellos_are_enough_for_the_owner():
     client = ClientHandshake(UNIX, ENDPOINT, None)
     server = ServerHandshake(DOOR, UNIX, credentials=Credentials(1, 0, 0))
     assert len(converse(client, server)) == 2
-    assert server.admission == AdmittedClient("uid:0", "owner")
+    assert server.admission == AdmittedClient("uid:0", "admin")
 
 
 def test_a_key_that_is_named_has_to_be_proved_also_by_the_owner():
@@ -385,7 +385,7 @@ def test_a_key_that_is_named_has_to_be_proved_also_by_the_owner():
 
     client, server = handshakes(KEY)
     assert len(converse(client, server)) == BODIES
-    assert server.admission == AdmittedClient(f"uid:{os.geteuid()}", "owner")
+    assert server.admission == AdmittedClient(f"uid:{os.geteuid()}", "admin")
     client, server = handshakes(Key(KEY.id, bytes(32)))
     with pytest.raises(NotAdmittedError):
         converse(client, server)
@@ -395,7 +395,7 @@ def test_another_user_loads_the_key_when_it_is_asked_for():
     client = ClientHandshake(UNIX, ENDPOINT, None, load_key=lambda: KEY)
     server = ServerHandshake(DOOR, UNIX, credentials=Credentials(1, 4001, 1))
     converse(client, server)
-    assert server.admission == AdmittedClient(f"uid:{os.geteuid()}", "owner")
+    assert server.admission == AdmittedClient(f"uid:{os.geteuid()}", "admin")
     client = ClientHandshake(UNIX, ENDPOINT, None)
     with pytest.raises(AuthenticationError, match="asks for a key"):
         converse(client, ServerHandshake(DOOR, UNIX, credentials=Credentials(1, 4001, 1)))
@@ -585,7 +585,7 @@ def test_the_key_of_a_service_that_is_not_shared_is_not_enough_for_another_user(
     assert comes_in(share=False, uid=uid) == (b"e=not-shared", None)
     assert comes_in(share=False, uid=uid, key=Key(KEY.id, bytes(32))) == (b"e=invalid-proof", None)
     identity = f"uid:{uid}" if uid == 61002 else f"key:{KEY.id}"
-    role = "owner" if os.geteuid() else "user"
+    role = "admin" if os.geteuid() else "submitter"
     assert comes_in(share=True, uid=uid) == (None, AdmittedClient(identity, role, is_other=True))
     client = ClientHandshake(TLS, ENDPOINT, KEY)
     server = ServerHandshake(Door(keyring([KEY])), TLS, uid=lambda: uid)
@@ -598,7 +598,7 @@ def test_the_key_of_a_service_that_is_not_shared_is_not_enough_for_another_user(
 @pytest.mark.parametrize("share", [False, True])
 def test_the_services_own_user_and_root_come_in_as_they_do_by_the_socket(share):
     for uid in (os.geteuid(), 0):
-        assert comes_in(share, uid) == (None, AdmittedClient(f"uid:{uid}", "owner"))
+        assert comes_in(share, uid) == (None, AdmittedClient(f"uid:{uid}", "admin"))
 
 
 @pytest.mark.parametrize("share", [False, True])

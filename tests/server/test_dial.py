@@ -297,7 +297,7 @@ def test_another_user_comes_in_with_the_key(answering, open_world, home_of_other
     running = answering(key=key, share=True)
     assert as_user(STRANGER, running, home_of_others, key.text) == ["tls 0", "tls 0"]
     peers = [running.messages.get(timeout=30)[0] for _ in range(2)]
-    assert {(peer.identity, peer.is_other, peer.role) for peer in peers} == {(f"uid:{STRANGER}", True, "user")}
+    assert {(peer.identity, peer.is_other, peer.role) for peer in peers} == {(f"uid:{STRANGER}", True, "submitter")}
     assert [note for note in running.notes if str(STRANGER) in note] == [
         f"uid:{STRANGER} came in with the key: what it asks for runs as root (uid 0)"
     ]  # once, and not for each connection
@@ -336,11 +336,13 @@ def test_a_client_whose_user_no_kernel_knows_counts_as_another(answering, links,
 
 @ROOT
 def test_another_user_with_a_role_comes_in_by_the_socket_as_that(answering, open_world, home_of_others):
-    running = answering(uid_roles={STRANGER: "user", handshake.NOBODY_UID: "user"}, limits={"refusal_delay": 0.0})
+    running = answering(
+        uid_roles={STRANGER: "submitter", handshake.NOBODY_UID: "submitter"}, limits={"refusal_delay": 0.0}
+    )
     Path(running.endpoint.folder).chmod(0o755)
     assert as_user(STRANGER, running, home_of_others) == ["unix 0", "AuthenticationError"]
     peer, _ = running.messages.get(timeout=30)
-    assert (peer.identity, peer.role) == (f"uid:{STRANGER}", "user")
+    assert (peer.identity, peer.role) == (f"uid:{STRANGER}", "submitter")
     assert as_user(handshake.NOBODY_UID, running, home_of_others)[0] == "AuthenticationError"
 
 

@@ -65,7 +65,7 @@ def test_a_client_is_served_over_every_transport(answering, links, uvloop):
         assert link.version == 1
         assert ask(link, Ping(5)) == Reply(5, Verdict.OK)
         peer, message = running.messages.get(timeout=30)
-        assert (peer.transport, peer.role, message) == (transport, "owner", Ping(5))
+        assert (peer.transport, peer.role, message) == (transport, "admin", Ping(5))
         assert peer.identity == f"uid:{os.geteuid()}"
         assert f"{peer!r}" == f"<Peer {peer.id} {peer.identity} over {transport}>"
         link.close()
@@ -347,7 +347,7 @@ def test_beyond_the_most_peers_a_client_hears_that_there_is_no_room(answering, l
 
 def test_one_user_leaves_room_for_others(answering, links, monkeypatch):
     me = os.geteuid()
-    running = answering(everyone="user", limits={"peers_of_one_user": 2})
+    running = answering(everyone="submitter", limits={"peers_of_one_user": 2})
     monkeypatch.setattr(running.server._table.door, "_uid", me + 1)  # this process is somebody else's
     if not me:
         monkeypatch.setattr(accepting, "peer_credentials", lambda _: (os.getpid(), 4711, 4711))

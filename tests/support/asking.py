@@ -111,9 +111,9 @@ class Asked:
         managers = _with_leases(self.manager) if leases else None
         self.engine = Engine(self.manager, "m:M", self.store, MemoryLog(), incarnation, settings, self._send, managers)
         recover_all(self.engine)
-        self.owner = Person("owner", "uid:0")
-        self.user = Person("user", "uid:7")
-        self.stranger = Person("user", "uid:8")
+        self.owner = Person("admin", "uid:0")
+        self.user = Person("submitter", "uid:7")
+        self.stranger = Person("submitter", "uid:8")
         self.attempt = Person("attempt", "attempt")
         self._numbers = itertools.count(1)
         self.engine.start()

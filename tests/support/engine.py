@@ -32,7 +32,7 @@ MANAGER = "tests:Manager"
 class Connected:
     """A client's connection, reduced to what the engine sees of it."""
 
-    role = "owner"
+    role = "admin"
     is_other = is_lost = False
     backlog = 0
     identity = "uid:0"

@@ -41,7 +41,7 @@ def test_a_token_in_flight_is_its_user_s_own_whoever_sends_it_too():
 
 def test_a_message_that_comes_while_the_service_starts_is_answered(monkeypatch):
     """The server takes connections before the engine's threads run: a client that was away may be there at once."""
-    person, start = Person("user", "uid:7"), Engine.start
+    person, start = Person("submitter", "uid:7"), Engine.start
 
     def start_late(engine):
         engine.receive(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-OWNER, USER = "owner", "user"
-"""Roles: everything; one's own petitions."""
+from orcha.interfaces.roles import ADMIN, ATTEMPT, OPERATOR, ROLES, SUBMITTER, VIEWER, is_at_least, role_of
+
 _UID = "uid:"
 
 
@@ -22,14 +22,22 @@ class Actor(Protocol):
 
 
 def may_act_for(client: Actor, owner: str) -> bool:
-    """Tell whether a client may see and change what belongs to `owner`: its own things, an owner of the service all.
+    """Tell whether a client may change what belongs to `owner`.
+
+    A submitter may change its own things; operators and admins may change everything.
 
     >>> from types import SimpleNamespace
-    >>> ann, root = SimpleNamespace(role="user", identity="uid:7"), SimpleNamespace(role="owner", identity="uid:0")
-    >>> may_act_for(ann, "uid:7"), may_act_for(ann, "uid:8"), may_act_for(root, "uid:8")
+    >>> ann = SimpleNamespace(role="submitter", identity="uid:7")
+    >>> ops = SimpleNamespace(role="operator", identity="uid:9")
+    >>> may_act_for(ann, "uid:7"), may_act_for(ann, "uid:8"), may_act_for(ops, "uid:8")
     (True, False, True)
     """
-    return client.role == OWNER or client.identity == owner
+    return may_act_for_all(client) or (client.identity == owner and is_at_least(client.role, SUBMITTER))
+
+
+def may_act_for_all(client: Actor) -> bool:
+    """Tell whether a client may change the petitions of all users."""
+    return is_at_least(client.role, OPERATOR)
 
 
 def uid_of(owner: str) -> int | None:
@@ -68,4 +76,19 @@ def runs_as(owner: str, *, as_submitter: bool, service: int) -> int | None:
     return uid or None
 
 
-__all__ = ["OWNER", "USER", "Actor", "CannotRunAsError", "may_act_for", "runs_as", "uid_of"]
+__all__ = [
+    "ADMIN",
+    "ATTEMPT",
+    "OPERATOR",
+    "ROLES",
+    "SUBMITTER",
+    "VIEWER",
+    "Actor",
+    "CannotRunAsError",
+    "is_at_least",
+    "may_act_for",
+    "may_act_for_all",
+    "role_of",
+    "runs_as",
+    "uid_of",
+]

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from orcha._protocol.frames import HEADER_BYTES, Body, frame
 from orcha.exceptions import AuthenticationError, ManagerShutdownError, OrchaConnectionError, OrchaError
+from orcha.interfaces.roles import ADMIN, ATTEMPT, SUBMITTER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -245,14 +246,14 @@ class AdmittedClient(NamedTuple):
     identity: str
     """`uid:<n>`, `key:<id>` where no kernel knows the user, or `attempt`."""
     role: str
-    """What the client may do; an "owner" may do everything."""
+    """What the client may do: one of `orcha.interfaces.roles`, or `attempt`."""
     attempt: tuple[int, int] | None = None
     """(sequence number, attempt number): the one attempt for which an `attempt` may send."""
     is_other: bool = False
     """The key admitted another user than the service's own and root, or a user that no kernel knows."""
 
 
-OTHERS_OF_ROOT = "user"
+OTHERS_OF_ROOT = SUBMITTER
 """Role of other users at a service of root."""
 
 
@@ -289,11 +290,11 @@ class Door:
         """A record of no key, in place of every unknown one."""
 
     def admit_user(self, credentials: Credentials | None) -> AdmittedClient | None:
-        """Admit a user that the kernel names: the service's own and root as owner, others by the tables of roles."""
+        """Admit a user that the kernel names: the service's own and root as admins, others by the tables of roles."""
         if credentials is None or credentials.uid == NOBODY_UID:
             return None
         if credentials.uid in (self._uid, 0):
-            return AdmittedClient(f"uid:{credentials.uid}", "owner")
+            return AdmittedClient(f"uid:{credentials.uid}", ADMIN)
         role = self._uid_roles.get(credentials.uid) or self._gid_roles.get(credentials.gid) or self._everyone
         return AdmittedClient(f"uid:{credentials.uid}", role) if role else None
 
@@ -310,7 +311,7 @@ class Door:
             return known
         secret = self._capability(*names)
         salt = hidden_salt(self.stranger.salt, key_id)
-        record = record_of(Key(key_id, secret or self.stranger.stored_key), "attempt", salt)
+        record = record_of(Key(key_id, secret or self.stranger.stored_key), ATTEMPT, salt)
         return record if secret else None
 
     def admit_key(self, record: KeyRecord, uid: Callable[[], int | None]) -> AdmittedClient | None:
@@ -321,7 +322,7 @@ class Door:
         from orcha._protocol.keys import capability_of
 
         if record.id not in self.keyring:
-            return AdmittedClient("attempt", "attempt", capability_of(record.id))
+            return AdmittedClient(ATTEMPT, ATTEMPT, capability_of(record.id))
         user = uid()
         if user in {self._uid, 0} and user != NOBODY_UID:
             return AdmittedClient(f"uid:{user}", record.role)

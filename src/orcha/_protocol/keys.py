@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from orcha._protocol.endpoint import KEY_VARIABLE, key_path, make_private_folder, unusable
 from orcha.exceptions import ConfigurationError
+from orcha.interfaces.roles import ADMIN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class KeyRecord:
     stored_key: bytes = field(repr=False)
     server_key: bytes = field(repr=False)
     role: str
-    """What clients that prove the key may do: an "owner" may do everything."""
+    """What clients that prove the key may do: one of `orcha.interfaces.roles`."""
 
 
 def parse_key(text: str | bytes) -> Key:
@@ -118,7 +119,7 @@ def capability_of(key_id: str) -> tuple[int, int] | None:
     return int.from_bytes(numbers[:8], "big"), int.from_bytes(numbers[8:], "big")
 
 
-def record_of(key: Key, role: str = "owner", salt: bytes | None = None) -> KeyRecord:
+def record_of(key: Key, role: str = ADMIN, salt: bytes | None = None) -> KeyRecord:
     """Make what a service keeps of a key."""
     from hashlib import sha256
 
@@ -136,7 +137,7 @@ def hidden_salt(secret: bytes, key_id: str) -> bytes:
     return hmac.digest(secret, key_id.encode("ascii", "replace"), "sha256")[:16]
 
 
-def keyring(keys: Iterable[Key], role: str = "owner") -> dict[str, KeyRecord]:
+def keyring(keys: Iterable[Key], role: str = ADMIN) -> dict[str, KeyRecord]:
     """Make what a service keeps of its keys, by id."""
     return {key.id: record_of(key, role) for key in keys}
 

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from orcha._protocol.handshake import BUSY, OK, STOPPING
+from orcha.interfaces.roles import ADMIN, ATTEMPT
 
 if TYPE_CHECKING:
     import asyncio
@@ -55,7 +56,7 @@ class ConnectionTable:
         self._runs_as = runs_as
         self._told_of: set[str] = set()
         self._of_users: Counter[str] = Counter()
-        """How many connections each user has who is no owner, by identity."""
+        """How many connections each user has who is no admin, by identity."""
 
     def status(self, user: AdmittedClient | None) -> int:
         """Give the answer to a hello, of a user whom the kernel names, or of somebody who has to prove a key."""
@@ -100,5 +101,5 @@ class ConnectionTable:
 
 
 def _is_counted(peer: Peer) -> bool:
-    """Tell whether a client is one of a user who is no owner; attempts are counted by nobody."""
-    return peer.role not in {"owner", "attempt"}
+    """Tell whether a client is one of a user who is no admin; attempts are counted by nobody."""
+    return peer.role not in {ADMIN, ATTEMPT}

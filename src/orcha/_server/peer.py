@@ -23,7 +23,7 @@ class Peer:
         self.identity = admission.identity
         """`uid:<n>`, `key:<id>` where no kernel knows the user, or `attempt`."""
         self.role = admission.role
-        """"owner" may do everything; "attempt" may Put and Finish for its `attempt` only; others come from tables."""
+        """What the client may do: one of `orcha.interfaces.roles`; `attempt` may send for its `attempt` only."""
         self.attempt = admission.attempt
         """(sequence number, attempt number) of an "attempt", else None."""
         self.is_other = admission.is_other

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from orcha._core import transitions
-from orcha._core.authority import OWNER, may_act_for, uid_of
+from orcha._core.authority import ADMIN, may_act_for, uid_of
 from orcha._core.record import Record
 from orcha._core.state import State
 from orcha._core.transitions.submit import enter_converted
@@ -104,7 +104,7 @@ class Beside:
         if host.state is not State.RUNNING or not host.command or host.manager == LEASE_MANAGER:
             how = state_of(host) if host.state is not State.RUNNING else "no command"
             return f"{host.key!r} is {how}: only beside a command that runs another one can"
-        if peer.role != OWNER and not os.geteuid() and user_of(host) != uid_of(peer.identity):
+        if peer.role != ADMIN and not os.geteuid() and user_of(host) != uid_of(peer.identity):
             return f"{host.key!r} runs as the user of the service: only root can run something beside it"
         return host
 

@@ -116,7 +116,7 @@ class Service:
         self._lingers = False
         """Whether the hook thread has the engine look in a moment."""
         self._looks: list[Any] = []
-        self.people = {"uid:0": Person("owner", "uid:0")}
+        self.people = {"uid:0": Person("admin", "uid:0")}
         store = world.store
         incarnation, earlier = store.begin(nonce=1, boot_id="boot", uid=0, now=world.time.wall)
         store.forget_incarnations([each.epoch for each in earlier])
@@ -339,7 +339,7 @@ class Service:
 
     def _receive(self, message: Any, owner: str = "uid:0") -> None:
         self.asked[message.request] = type(message).__name__
-        person = self.people.setdefault(owner, Person("owner", owner))
+        person = self.people.setdefault(owner, Person("admin", owner))
         self.engine.receive(person, message)  # type: ignore[arg-type]
         self.check()
 

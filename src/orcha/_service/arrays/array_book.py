@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from orcha._core import transitions
 from orcha._core.array_items import ITEMS_PER_PART, Spec, item_at, message_of, spec_of, unpacked
 from orcha._core.arrays import WINDOW_ELEMENTS, Array
+from orcha._core.authority import SUBMITTER
 from orcha._core.changes import PART_BYTES, ArrayStop
 from orcha._core.codes import CANCELLED_CODE
 from orcha._core.record import Record
@@ -49,7 +50,7 @@ class _ArrayOwner:
     """Stands for the client that asks for elements: the owner of their array, without a connection."""
 
     id = 0
-    role = "user"
+    role = SUBMITTER
     is_other = False
 
     def __init__(self, identity: str) -> None:

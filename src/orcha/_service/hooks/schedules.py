@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from orcha._core import transitions
+from orcha._core.authority import ADMIN
 from orcha._core.changes import NewFiring
 from orcha._core.record import Record
 from orcha._core.schedules import MAX_COUNTED_INSTANTS, ON_TIME_SECONDS, ExpressionError, Timetable, due
@@ -54,7 +55,7 @@ class TheService:
 
     id = 0
     """No client has this number, so that nothing is sent to it."""
-    role = "owner"
+    role = ADMIN
     is_other = False
     identity = ""
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orcha._configuration.configured import Configured
-from orcha._core.authority import USER
+from orcha._core.authority import SUBMITTER
 from orcha._output.log import MemoryLog, OutputLog
 from orcha._output.raw import RawFiles
 from orcha._processes import attempt_tracking
@@ -355,7 +355,7 @@ class _Parts:
                 reached_as=settings.reached_as,
                 share=settings.share,
                 passed=service.passed,
-                everyone=USER if settings.endpoint.is_system else "",
+                everyone=SUBMITTER if settings.endpoint.is_system else "",
                 capability=self.engine.ending.capability_of,
                 report=self._report,
                 on_death=self.engine.end_with,

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from orcha._core import transitions
-from orcha._core.authority import may_act_for
+from orcha._core.authority import ATTEMPT, may_act_for
 from orcha._core.state import Outcome, State
 from orcha._protocol import values
 from orcha._protocol.messages import Cancel, Reply, Verdict
@@ -38,7 +38,7 @@ def _reason(peer: Peer, why: str) -> str:
 
 def cancel(engine: Engine, peer: Peer, message: Cancel) -> None:
     """Cancel by token or id; answered with the outcome when it is decided and, where it ran, nothing of it lives."""
-    if peer.role == "attempt":
+    if peer.role == ATTEMPT:
         engine.reply(peer, Reply(message.request, Verdict.DENIED, None, "an attempt may not cancel"))
         return
     if message.id is None and message.token is None:

@@ -8,6 +8,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from orcha._core import transitions
+from orcha._core.authority import ADMIN
 from orcha._protocol.messages import Result, Verdict
 from orcha._service.verbs.submit import take_all
 from orcha.exceptions import ManagerShutdownError
@@ -27,7 +28,7 @@ class Insider:
 
     id = 0
     """No peer has this number, so that nothing is sent to it."""
-    role = "owner"
+    role = ADMIN
     is_other = False
 
     def __init__(self) -> None:

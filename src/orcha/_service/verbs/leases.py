@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orcha._core import transitions
-from orcha._core.authority import may_act_for
+from orcha._core.authority import ATTEMPT, may_act_for, may_act_for_all
 from orcha._core.record import Record
 from orcha._core.state import State
 from orcha._protocol import values
@@ -27,7 +27,7 @@ _CHANGING_STATES = (State.STARTING, State.RUNNING)
 
 def change_lease(engine: Engine, peer: Peer, message: ChangeLease) -> None:
     """Have one lease end or last longer; answered when that is kept."""
-    if peer.role == "attempt":
+    if peer.role == ATTEMPT:
         refuse(engine, peer, message.request, Verdict.DENIED, "an attempt may not change leases")
         return
     record = _find(engine, peer, message)
@@ -62,10 +62,10 @@ def _find(engine: Engine, peer: Peer, message: ChangeLease) -> Record | None:
 
 
 def _having(engine: Engine, peer: Peer, name: str) -> list[Record]:
-    """Give the client's leases that have this; where the client has none of it, and is an owner, anybody's."""
+    """Give the client's leases that have this; where the client has none of it, and is an operator, anybody's."""
     held = [record for record in engine.leases.held.values() if _has(record, name)]
     mine = [record for record in held if record.owner == peer.identity]
-    return mine or (held if peer.role == "owner" else [])
+    return mine or (held if may_act_for_all(peer) else [])
 
 
 def _has(record: Record, name: str) -> bool:

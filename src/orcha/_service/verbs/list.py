@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from orcha._core.admission import ALL, is_petition_name
+from orcha._core.authority import ATTEMPT, may_act_for_all
 from orcha._core.reasons import (
     ConditionSaidNo,
     EverythingPaused,
@@ -51,10 +52,10 @@ MAX_NAMED_PAUSES = 100
 
 def list_petitions(engine: Engine, peer: Peer, message: List) -> None:
     """Answer with rows, newest first: as many as are asked for, or as fit into one answer."""
-    if peer.role == "attempt":
+    if peer.role == ATTEMPT:
         engine.reply(peer, Reply(message.request, Verdict.DENIED, None, "an attempt may not list"))
         return
-    rows = _rows(engine, message, None if peer.role == "owner" else peer.identity)
+    rows = _rows(engine, message, None if may_act_for_all(peer) else peer.identity)
     seqs = [row.seq for row in rows]
     groups, needs, expected = engine.store.groups(seqs), engine.store.needs(seqs), engine.store.expected(seqs)
     after = _others_first(engine, rows)
@@ -88,7 +89,7 @@ def _due(engine: Engine, seq: int) -> float | None:
 def paused(engine: Engine, peer: Peer) -> list[str]:
     """Give what more than one petition waits for: `all` where everything is paused, and for owners each group."""
     names = sorted(cleaned(name) for name in engine.admission.paused if not is_petition_name(name))
-    return names[:MAX_NAMED_PAUSES] if peer.role == "owner" else [name for name in names if name == ALL]
+    return names[:MAX_NAMED_PAUSES] if may_act_for_all(peer) else [name for name in names if name == ALL]
 
 
 def _rows(engine: Engine, message: List, owner: str | None) -> list[Row]:

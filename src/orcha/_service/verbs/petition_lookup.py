@@ -1,10 +1,10 @@
-"""Which petition a verb is about, and whether its caller may say so: its own user and owners, nobody else."""
+"""Which petition a verb is about, and whether its caller may say so: its own user, operators and admins alone."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from orcha._core.authority import may_act_for
+from orcha._core.authority import ADMIN, ATTEMPT, may_act_for
 from orcha._core.record import Record
 from orcha._protocol.messages import Reply, Verdict
 from orcha._service.reports.command_text import quoted
@@ -69,7 +69,7 @@ def find(engine: Engine, peer: Peer, message: Naming, what: str) -> Found | None
         what: the verb, as in "may not ...".
 
     """
-    if peer.role == "attempt":
+    if peer.role == ATTEMPT:
         refuse(engine, peer, message.request, Verdict.DENIED, f"an attempt may not {what}")
         return None
     row = _row(engine, message)
@@ -96,7 +96,7 @@ def is_somebody_elses(engine: Engine, peer: Peer, message: OfAnAttempt) -> bool:
     An attempt's own processes have been looked at by their connection.
     """
     record = engine.petitions.records.get(message.seq)
-    if peer.role == "attempt" or record is None or may_act_for(peer, record.owner):
+    if peer.role == ATTEMPT or record is None or may_act_for(peer, record.owner):
         return False
     refuse(engine, peer, message.request, Verdict.DENIED, "this is somebody else's petition")
     return True
@@ -115,8 +115,8 @@ def _row(engine: Engine, message: Naming) -> Row | None:
 
 
 def is_owner(engine: Engine, peer: Peer, request: int, what: str) -> bool:
-    """Tell whether the caller is an owner of the service; one who is not has been answered."""
-    if peer.role == "owner":
+    """Tell whether the caller is an admin of the service; a caller that is none has been answered."""
+    if peer.role == ADMIN:
         return True
-    refuse(engine, peer, request, Verdict.DENIED, f"only an owner of the service may {what}")
+    refuse(engine, peer, request, Verdict.DENIED, f"only an admin of the service may {what}")
     return False

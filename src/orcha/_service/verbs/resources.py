@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from orcha._configuration.resource_texts import read_resources
-from orcha._core.authority import may_act_for
+from orcha._core.authority import ATTEMPT, may_act_for
 from orcha._core.inventory import Drain
 from orcha._core.record import Record
 from orcha._protocol.messages import ListResources, Reply, SetResource, Verdict
@@ -31,7 +31,7 @@ FORGET = "forget"
 
 def list_resources(engine: Engine, peer: Peer, message: ListResources) -> None:
     """Answer with maps, as `docs/wire.md` says; petitions are named as far as the client may know of them."""
-    if peer.role == "attempt":
+    if peer.role == ATTEMPT:
         refuse(engine, peer, message.request, Verdict.DENIED, "an attempt may not look at resources")
         return
     known = [_described(engine, use._asdict(), partial(may_act_for, peer)) for use in _uses(engine)]

@@ -6,7 +6,7 @@ from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from orcha._core.authority import may_act_for
+from orcha._core.authority import ATTEMPT, may_act_for
 from orcha._core.schedules import ExpressionError, known_until
 from orcha._core.state import State
 from orcha._protocol import values
@@ -38,7 +38,7 @@ SHOWN_INSTANTS_NUMBER = 5
 
 def list_schedules(engine: Engine, peer: Peer, message: ListSchedules) -> None:
     """Answer with the caller's schedules, or with all of them where an owner of the service asks."""
-    if peer.role == "attempt":
+    if peer.role == ATTEMPT:
         refuse(engine, peer, message.request, Verdict.DENIED, "an attempt may not list schedules")
     elif message.name is not None:
         planned = _find(engine, peer, message)
@@ -58,7 +58,7 @@ def list_schedules(engine: Engine, peer: Peer, message: ListSchedules) -> None:
 def _find(engine: Engine, peer: Peer, message: ListSchedules | ChangeSchedule | FireSchedule) -> Planned | None:
     """Give the schedule of a name; None where the caller has been answered why not."""
     planned = engine.schedules.planned.get(message.name or "")
-    if peer.role == "attempt":
+    if peer.role == ATTEMPT:
         refuse(engine, peer, message.request, Verdict.DENIED, "an attempt may not change a schedule")
     elif planned is None:
         reason = cleaned(f"there is no schedule {quoted(message.name)}: orcha cron ls shows the schedules")

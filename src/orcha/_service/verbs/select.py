@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from orcha._core.authority import ATTEMPT, may_act_for_all
 from orcha._core.record import Record
 from orcha._core.selector import Described, Selector
 from orcha._core.state import Outcome, State
@@ -57,7 +58,7 @@ class _Met(NamedTuple):
 
 def select(engine: Engine, peer: Peer, message: Select) -> None:
     """Find the petitions, and do the verb to each; answered when all is kept, and what is cancelled has ended."""
-    if peer.role == "attempt":
+    if peer.role == ATTEMPT:
         refuse(engine, peer, message.request, Verdict.DENIED, "an attempt may not select petitions")
         return
     if message.verb is not None and message.verb not in _STATES:
@@ -86,7 +87,7 @@ def select(engine: Engine, peer: Peer, message: Select) -> None:
 
 def _search(engine: Engine, peer: Peer, message: Select, selector: Selector) -> Search:
     """Give what is looked for."""
-    owner = selector.owner if peer.role == "owner" else peer.identity
+    owner = selector.owner if may_act_for_all(peer) else peer.identity
     heads, patterns = heads_of(message.ids)
     named = [seq_of(engine, name) for name in ([message.array] if message.array is not None else heads)]
     arrays = {seq for seq in named if seq is not None}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orcha._core.authority import may_act_for
+from orcha._core.authority import ATTEMPT, may_act_for
 from orcha._core.state import State
 from orcha._protocol.messages import Reply, Resize, Stdin, Verdict
 from orcha._service.execution.standard_input import has_not
@@ -46,7 +46,7 @@ def resize(engine: Engine, peer: Peer, message: Resize) -> None:
 def _running(engine: Engine, peer: Peer, message: Stdin | Resize) -> Record | None:
     """Give the command that runs in this attempt; None where the caller has been answered."""
     record = engine.petitions.records.get(message.seq)
-    if peer.role == "attempt" or (record is not None and not may_act_for(peer, record.owner)):
+    if peer.role == ATTEMPT or (record is not None and not may_act_for(peer, record.owner)):
         refuse(engine, peer, message.request, Verdict.DENIED, "this is somebody else's petition")
         return None
     live = record is not None and record.attempt == message.attempt and record.state is State.RUNNING
