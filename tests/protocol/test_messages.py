@@ -81,6 +81,16 @@ FROM_CLIENT: dict[type, st.SearchStrategy[Any]] = {
     messages.SetGroup: st.builds(messages.SetGroup, COUNT, st.text(), COUNT | st.none()),
     messages.DrainResource: st.builds(messages.DrainResource, COUNT, st.text(), st.booleans(), st.text()),
     messages.Reload: st.builds(messages.Reload, COUNT),
+    messages.SetKey: st.builds(
+        messages.SetKey,
+        COUNT,
+        TEXT,
+        st.none() | st.binary(max_size=64),
+        TEXT,
+        st.none() | st.floats(allow_nan=False),
+        TEXT,
+    ),
+    messages.ListKeys: st.builds(messages.ListKeys, COUNT, st.none() | TEXT),
     messages.Unset: st.builds(messages.Unset, COUNT, st.sampled_from(["group", "resource"]), st.text()),
     messages.DrainService: st.builds(
         messages.DrainService, COUNT, st.booleans(), st.text(), st.none() | st.floats(0, allow_nan=False)

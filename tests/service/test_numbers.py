@@ -190,6 +190,9 @@ FIELDS = {
     "keeps_slots": st.booleans(),
     "seconds": st.none() | PRIORITIES,
     "kind": st.sampled_from(["group", "resource"]),
+    "verifier": st.none() | st.binary(max_size=65) | st.binary(min_size=64, max_size=64),
+    "role": st.sampled_from(["viewer", "submitter", "admin", "owner"]) | TEXTS,
+    "user": st.none() | st.sampled_from(["root", "0", "nobody", "9" * 40]) | TEXTS,
 }
 OWN_FIELDS = {
     (messages.Select, "states"): st.lists(st.sampled_from(["queued", "running", "failed"]) | TEXTS, max_size=3),

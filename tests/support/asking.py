@@ -42,6 +42,7 @@ class Person:
         self.role = role
         self.identity = identity
         self.is_other = self.is_lost = False
+        self.key = ""
         self.backlog = 0
         self.heard: list[Any] = []
 

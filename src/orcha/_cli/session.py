@@ -17,12 +17,14 @@ from orcha._protocol.messages import (
     DrainService,
     FireSchedule,
     Item,
+    ListKeys,
     ListResources,
     ListSchedules,
     Reload,
     Resize,
     Select,
     SetGroup,
+    SetKey,
     SetResource,
     Unset,
     Verdict,
@@ -214,6 +216,21 @@ class Session(Client):
     def undrain(self) -> Reply:
         """Undrain the service: petitions start again."""
         return self._ask(partial(DrainService, drained=False))
+
+    def keys(self, name: str | None = None) -> Row:
+        """Give what is known of the keys with names, and with a name what a verifier of that name is made with.
+
+        Raises:
+            VerbRefusedError: one may not ask that.
+
+        """
+        found = self.done(self._ask(partial(ListKeys, name=name)))
+        assert isinstance(found, dict)
+        return found
+
+    def set_key(self, name: str, verifier: bytes | None, **how: Any) -> Reply:
+        """Let in the key of this name and verifier; where the verifier is None, let it in no more."""
+        return self._ask(partial(SetKey, name=name, verifier=verifier, **how))
 
     def change_lease(self, name: str, seconds: float | None) -> Reply:
         """Extend a lease by so many seconds; None gives it back. Its id, or a device that it has, names the lease."""

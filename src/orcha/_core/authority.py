@@ -72,7 +72,9 @@ def runs_as(owner: str, *, as_submitter: bool, service: int) -> int | None:
         return None
     uid = uid_of(owner)
     if uid is None:
-        raise CannotRunAsError(f"it was asked for by {owner}, who is no user of this machine")
+        raise CannotRunAsError(
+            f"it was asked for by {owner}, who is no user of this machine: orcha key add --as has a key act as one"
+        )
     return uid or None
 
 

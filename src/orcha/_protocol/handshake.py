@@ -7,6 +7,7 @@ and on TLS the certificate's hash: a third party that changes, repeats or passes
 from __future__ import annotations
 
 import os
+import time
 from typing import NamedTuple
 
 from orcha._protocol.frames import HEADER_BYTES, Body, frame
@@ -160,8 +161,12 @@ class ClientHandshake:
             raise OrchaConnectionError(str(error)) from None
 
     def _receive_proof(self, scram: ScramClient, body: bytes) -> bytes:
-        from orcha._protocol.scram import NOT_SHARED, ScramError
+        from orcha._protocol.scram import EXPIRED, NO_ROOM, NOT_SHARED, ScramError
 
+        if self._proved and body == NO_ROOM:
+            raise OrchaConnectionError("this client has as many connections as one user may have: end some of them")
+        if self._proved and body == EXPIRED:
+            raise AuthenticationError("the time of this key is over: have an admin of the service add another one")
         if self._proved and body == NOT_SHARED:
             raise AuthenticationError(
                 "the service was started without --share: it lets in its own user and root of its machine alone, over"
@@ -249,6 +254,8 @@ class AdmittedClient(NamedTuple):
     """What the client may do: one of `orcha.interfaces.roles`, or `attempt`."""
     attempt: tuple[int, int] | None = None
     """(sequence number, attempt number): the one attempt for which an `attempt` may send."""
+    key: str = ""
+    """The name of the named key that the client has proved; empty for every other client."""
     is_other: bool = False
     """The key admitted another user than the service's own and root, or a user that no kernel knows."""
 
@@ -270,8 +277,11 @@ class Door:
         share: bool = False,
         everyone: str = "",
         instance: bytes | None = None,
+        salts: bytes | None = None,
     ) -> None:
         """Take the keys' records by id, the function that knows attempts' keys, and roles of other users and groups.
+
+        `salts` is the secret from which the salts of unknown ids are derived, None for a new one.
 
         With `share` the key admits other users too; without, it admits the service's own user and root alone.
         `everyone` is the role of every other user that the kernel names; empty where there is none.
@@ -286,7 +296,11 @@ class Door:
         self._uid = os.geteuid()
         self._share = share
         self._everyone = everyone
-        self.stranger = record_of(Key("", os.urandom(32)), "")
+        self.clock: Callable[[], float] = time.time
+        """Gives the time on the wall clock, by which named keys expire."""
+        self.named: Mapping[str, KeyRecord] = {}
+        """Keys with names, which admit whatever user has them; another mapping takes the place of this one."""
+        self.stranger = record_of(Key("", os.urandom(32)), "", salts)
         """A record of no key, in place of every unknown one."""
 
     def admit_user(self, credentials: Credentials | None) -> AdmittedClient | None:
@@ -306,7 +320,7 @@ class Door:
         """
         from orcha._protocol.keys import Key, capability_of, hidden_salt, record_of
 
-        known = self.keyring.get(key_id)
+        known = self.keyring.get(key_id) or self.named.get(key_id)
         if known is not None or (names := capability_of(key_id)) is None or self._capability is None:
             return known
         secret = self._capability(*names)
@@ -317,10 +331,15 @@ class Door:
     def admit_key(self, record: KeyRecord, uid: Callable[[], int | None]) -> AdmittedClient | None:
         """Admit a client that proved the key of this record; None for another user where the service is not shared.
 
-        `uid` gives the client's user, as far as the kernel knows. An attempt is admitted whatever its user.
+        `uid` gives the client's user, as far as the kernel knows. An attempt, and a named key, are admitted whatever
+        the user.
+
+        Raises NotAdmittedError for a named key that was revoked meanwhile, or whose time is over.
         """
         from orcha._protocol.keys import capability_of
 
+        if record.is_named:
+            return self._admit_named(record)
         if record.id not in self.keyring:
             return AdmittedClient(ATTEMPT, ATTEMPT, capability_of(record.id))
         user = uid()
@@ -330,6 +349,16 @@ class Door:
             return None
         identity = f"key:{record.id}" if user is None or user == NOBODY_UID else f"uid:{user}"
         return AdmittedClient(identity, record.role if self._uid else OTHERS_OF_ROOT, is_other=True)
+
+    def _admit_named(self, record: KeyRecord) -> AdmittedClient:
+        from orcha._protocol.scram import EXPIRED, REFUSED
+
+        if self.named.get(record.id) != record:
+            raise NotAdmittedError("a key that was revoked", frame(REFUSED), late=True)
+        if record.is_over(self.clock()):
+            raise NotAdmittedError("a key whose time is over", frame(EXPIRED))
+        identity = f"key:{record.id}" if record.uid is None else f"uid:{record.uid}"
+        return AdmittedClient(identity, record.role, key=record.id)
 
 
 class NotAdmittedError(Exception):

@@ -70,6 +70,16 @@ class KeyRecord:
     server_key: bytes = field(repr=False)
     role: str
     """What clients that prove the key may do: one of `orcha.interfaces.roles`."""
+    is_named: bool = False
+    """Whether it is a key that was given a name; else it is the service's own, or an attempt's."""
+    uid: int | None = None
+    """The user as whom clients act that prove a named key; None for nobody that the kernel knows."""
+    expires: float | None = None
+    """The time on the wall clock from which on a named key is not taken any more; None for never."""
+
+    def is_over(self, now: float) -> bool:
+        """Tell whether the key is not taken any more at a time on the wall clock."""
+        return self.expires is not None and now >= self.expires
 
 
 def parse_key(text: str | bytes) -> Key:
@@ -137,9 +147,13 @@ def hidden_salt(secret: bytes, key_id: str) -> bytes:
     return hmac.digest(secret, key_id.encode("ascii", "replace"), "sha256")[:16]
 
 
-def keyring(keys: Iterable[Key], role: str = ADMIN) -> dict[str, KeyRecord]:
-    """Make what a service keeps of its keys, by id."""
-    return {key.id: record_of(key, role) for key in keys}
+def keyring(keys: Iterable[Key], role: str = ADMIN, *, salts: bytes | None = None) -> dict[str, KeyRecord]:
+    """Make what a service keeps of its keys, by id.
+
+    `salts` is the secret from which salts are derived, so that a known id has the salt that it would have as an unknown
+    one (`hidden_salt`); None for salts of chance.
+    """
+    return {key.id: record_of(key, role, None if salts is None else hidden_salt(salts, key.id)) for key in keys}
 
 
 def check_strength(key: Key, *, loopback: bool, allow_weak: bool = False) -> str | None:

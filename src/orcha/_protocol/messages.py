@@ -526,6 +526,29 @@ class DrainService(_Message, tag=43, frozen=True):
     """After so long petitions are started again by themselves; None for never."""
 
 
+class SetKey(_Message, tag=50, frozen=True):
+    """Let in a key by a name, or let it in no more; answered by a Reply when that is kept and no client has it."""
+
+    request: Count
+    name: str
+    verifier: bytes | None = None
+    """StoredKey and ServerKey of SCRAM, 32 bytes each, with the salt and the iterations that ListKeys gives for this
+    name; None to let the key in no more."""
+    role: str = ""
+    seconds: float | None = None
+    """After so long the key is not taken any more; None for never."""
+    user: str | None = None
+    """The user of the service's machine as whom clients with the key act; None for nobody there."""
+
+
+class ListKeys(_Message, tag=51, frozen=True):
+    """Which keys with names there are; answered by a Reply whose value is a map, as `docs/wire.md` says."""
+
+    request: Count
+    name: str | None = None
+    """The answer also has what a verifier for a key of this name is made with."""
+
+
 class Reload(_Message, tag=52, frozen=True):
     """Have the configuration files read again; answered by a Reply whose value tells what came of it."""
 
@@ -543,6 +566,7 @@ class Unset(_Message, tag=53, frozen=True):
 _First = Submit | Cancel | Follow | Unfollow | Credit | Put | Finish | List | Call | Ping | CloseChannel
 _Plans = Select | AddSchedule | ListSchedules | ChangeSchedule | FireSchedule
 _Verbs = Show | Set | Priority | Pause | Resume | Remove | Retry | Stats | Stdin | Resize | Stop | Signal
-_Resources = ListResources | SetResource | DrainResource | SetGroup | ChangeLease | DrainService | Reload | Unset
-ClientMessage = _First | _Verbs | _Plans | _Resources
+_Resources = ListResources | SetResource | DrainResource | SetGroup | ChangeLease
+_Service = DrainService | Reload | Unset | SetKey | ListKeys
+ClientMessage = _First | _Verbs | _Plans | _Resources | _Service
 ServiceMessage = Submitted | Reply | Data | Gap | Reset | Gone | Rows | Stopping | Error

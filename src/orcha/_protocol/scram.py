@@ -23,6 +23,10 @@ REFUSED = b"e=invalid-proof"
 """The one answer to a wrong proof, binding, nonce or id."""
 NOT_SHARED = b"e=not-shared"
 """The answer to a right proof of another user, where the service is not shared."""
+EXPIRED = b"e=expired-key"
+"""The answer to a right proof of a key whose time is over."""
+NO_ROOM = b"e=no-room"
+"""The answer to a right proof of a client that has as many connections as one user may have."""
 MIN_ITERATIONS, MAX_ITERATIONS = 4096, 1_000_000
 """That a client computes: fewer would help an attacker who guesses keys, more would keep the client busy."""
 _NONCE_BYTES = 18

@@ -16,9 +16,11 @@ from orcha._protocol.frames import (
     FrameReader,
     decode_client_message,
     encode,
+    frame,
 )
 from orcha._protocol.handshake import TLS, TRANSPORTS, HandshakeError, NotAdmittedError, ServerHandshake
 from orcha._protocol.messages import Error, Finish, List, Put, Reply, Show, Stats, Verdict
+from orcha._protocol.scram import NO_ROOM
 from orcha._protocol.tls import TlsSession
 from orcha._server.direct_writer import DirectWriter
 from orcha._server.peer import Peer
@@ -209,6 +211,8 @@ class ClientConnection(asyncio.Protocol):
             )
         answer = self._handshake.receive(body, table.status(self._handshake.user))
         admission = self._handshake.admission
+        if admission is not None and table.is_full_of(admission.identity):
+            raise NotAdmittedError("as many connections as one user may have", frame(NO_ROOM))
         if admission is not None and self._tls is None:
             self.direct.open()
         self.write(answer)

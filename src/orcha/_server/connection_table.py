@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,10 @@ from orcha.interfaces.roles import ADMIN, ATTEMPT
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from orcha._protocol.handshake import AdmittedClient, Door
+    from orcha._protocol.keys import KeyRecord
     from orcha._protocol.messages import ClientMessage
     from orcha._protocol.tls import ServerTls
     from orcha._server.connection import ClientConnection
@@ -36,6 +38,7 @@ class ConnectionTable:
         report: Callable[[str, BaseException | None], None],
         writer: LoopWriter,
         runs_as: str,
+        on_key: Callable[[str], None],
     ) -> None:
         self.loop = loop
         self.door = door
@@ -54,6 +57,7 @@ class ConnectionTable:
         self.admits = True
         """Clients are let in; where not, they are told that the service is stopping."""
         self._runs_as = runs_as
+        self._on_key = on_key
         self._told_of: set[str] = set()
         self._of_users: Counter[str] = Counter()
         """How many connections each user has who is no admin, by identity."""
@@ -62,9 +66,13 @@ class ConnectionTable:
         """Give the answer to a hello, of a user whom the kernel names, or of somebody who has to prove a key."""
         if not self.admits:
             return STOPPING
-        if user is not None and self._of_users.get(user.identity, 0) >= self.limits.peers_of_one_user:
+        if user is not None and self.is_full_of(user.identity):
             return BUSY
         return BUSY if len(self.connections) - len(self.unauthenticated) >= self.limits.peers else OK
+
+    def is_full_of(self, identity: str) -> bool:
+        """Tell whether somebody who is no owner has as many connections as one user may have."""
+        return self._of_users.get(identity, 0) >= self.limits.peers_of_one_user
 
     def enter(self, connection: ClientConnection, descriptor: int) -> None:
         """Take in a connection before its authentication; of too many the oldest is closed."""
@@ -78,9 +86,21 @@ class ConnectionTable:
         self.unauthenticated.pop(connection, None)
         if _is_counted(peer):
             self._of_users[peer.identity] += 1
+        if peer.key:
+            self._on_key(peer.key)
         if peer.is_other and peer.identity not in self._told_of:
             self._told_of.add(peer.identity)
             self.report(f"{peer.identity} came in with the key: what it asks for runs as {self._runs_as}", None)
+
+    def use_keys(self, records: Mapping[str, KeyRecord], then: Callable[[], None]) -> None:
+        """Let in these named keys from now on, cut off the clients of all other ones, and call `then`."""
+        self.door.named = records
+        now = time.time()
+        for connection in list(self.connections):
+            name = "" if connection.peer is None else connection.peer.key
+            if name and (name not in records or records[name].is_over(now)):
+                connection.abort()
+        then()
 
     def leave(self, connection: ClientConnection) -> None:
         """Forget a connection that is over."""

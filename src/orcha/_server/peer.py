@@ -15,7 +15,7 @@ _ids = itertools.count(1)
 class Peer:
     """An authenticated client's connection."""
 
-    __slots__ = ("attempt", "connection", "id", "identity", "is_lost", "is_other", "role", "transport")
+    __slots__ = ("attempt", "connection", "id", "identity", "is_lost", "is_other", "key", "role", "transport")
 
     def __init__(self, connection: ClientConnection, admission: AdmittedClient, transport: str) -> None:
         self.id = next(_ids)
@@ -26,6 +26,8 @@ class Peer:
         """What the client may do: one of `orcha.interfaces.roles`; `attempt` may send for its `attempt` only."""
         self.attempt = admission.attempt
         """(sequence number, attempt number) of an "attempt", else None."""
+        self.key = admission.key
+        """The name of the named key that the client has proved; empty for every other client."""
         self.is_other = admission.is_other
         """The client is another user's than the service's own and root's, and came in by the key."""
         self.transport = transport

@@ -13,6 +13,7 @@ import os
 import socket
 import threading
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from orcha._protocol.endpoint import Endpoint
@@ -30,6 +31,7 @@ from orcha.utils.users import described
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from orcha._protocol.keys import KeyRecord
     from orcha._protocol.messages import ClientMessage
     from orcha.utils.threads import OnDeath
 
@@ -47,6 +49,11 @@ _SHARED = {
 _NOT_SHARED = (
     "not shared: only the user of this service, and root, are let in, from this machine; other machines need --share"
 )
+
+
+def _ignore(_: str) -> None:
+    """Do nothing."""
+
 
 _logger = logging.getLogger("orcha.wire")
 
@@ -72,6 +79,12 @@ class ServerSettings:
     """Addresses and ports, beside its own, at which clients dial what passes their connections on to this service."""
     everyone: str = ""
     """Role of every other user on the Unix socket, without a key; empty where there is none."""
+    named_keys: Mapping[str, KeyRecord] = field(default_factory=dict)
+    """The keys with names that clients may prove instead, by their names."""
+    salts: bytes | None = None
+    """The secret from which salts are derived; None for a new one."""
+    on_key: Callable[[str], None] = _ignore
+    """Told on the loop thread which named key a client has proved."""
     share: bool = False
     """Whether the key lets in other users than the service's own and root, and clients whose user no kernel knows."""
     allow_weak_key: bool = False
@@ -175,6 +188,10 @@ class Server:
         """Close a peer's connection after what was sent to it."""
         peer.connection.close_after_writing()
 
+    def use_keys(self, records: Mapping[str, KeyRecord], then: Callable[[], None]) -> None:
+        """Let in these named keys from now on, and cut off the clients of all others; `then` is called on the loop."""
+        self.call_soon(partial(self._table.use_keys, records, then))
+
     def pause_accepting(self) -> None:
         """Tell clients that come from now on that the service is stopping; connected clients stay."""
         self._table.admits = False
@@ -223,13 +240,15 @@ class Server:
 
         settings = self.settings
         door = Door(
-            keyring([key]),
+            keyring([key], salts=settings.salts),
             capability=settings.capability,
             uid_roles=settings.uid_roles,
             gid_roles=settings.gid_roles,
             share=settings.share,
             everyone=settings.everyone,
+            salts=settings.salts,
         )
+        door.named = settings.named_keys
         return ConnectionTable(
             loop=loop,
             door=door,
@@ -240,6 +259,7 @@ class Server:
             report=settings.report,
             writer=self._writer,
             runs_as=runs_as,
+            on_key=settings.on_key,
         )
 
     # --- the loop thread --------------------------------------------------------------------------------------------

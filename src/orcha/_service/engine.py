@@ -78,6 +78,7 @@ from orcha._service.hooks.schedules import Schedules
 from orcha._service.hooks.starting import Starter
 from orcha._service.hooks.stocktaking import Stocktaking
 from orcha._service.hooks.visits import Visits
+from orcha._service.key_book import KeyBook
 from orcha._service.lifecycle.retention import Retention
 from orcha._service.lifecycle.stored_records import StoredPetitions
 from orcha._service.mailbox import Mailbox
@@ -172,6 +173,7 @@ class Engine:
         self.channels = ChannelBook(store, log, self.outbox.reply_frame, self.report, self._later)
         self.paused = False
         self.drains = Draining(self.petitions, store, self.timers, self._note_held_back)
+        self.keys = KeyBook(self.petitions, store, self.timers, self.outbox.after)
         self._make_admission()
         self.statistics = Statistics(time.time(), time.monotonic())
         self.shims = Shims()

@@ -33,6 +33,7 @@ GROUPS = (
                 "doctor",
                 "config",
                 "reload",
+                "key",
                 "drain",
                 "undrain",
                 "stop",

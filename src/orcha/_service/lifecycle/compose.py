@@ -356,6 +356,9 @@ class _Parts:
                 share=settings.share,
                 passed=service.passed,
                 everyone=SUBMITTER if settings.endpoint.is_system else "",
+                named_keys=self.engine.keys.records,
+                salts=self.engine.keys.salts,
+                on_key=lambda name: self.engine.post(self.engine.keys.note_use, name),
                 capability=self.engine.ending.capability_of,
                 report=self._report,
                 on_death=self.engine.end_with,
@@ -364,6 +367,7 @@ class _Parts:
             self.engine.peer_closed,
         )
         self.engine.outbox.send_by(self.server.send)
+        self.engine.keys.let_in = self.server.use_keys
         attempt_tracking.install(
             attempt_tracking.ServiceState(
                 self.engine.ending.population,

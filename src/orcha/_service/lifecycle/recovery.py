@@ -41,6 +41,7 @@ def recover_all(engine: Engine) -> None:
     petitions.now = now = Moment(time.time(), time.monotonic())
     engine.admitting.load()
     engine.drains.load()
+    engine.keys.load()
     engine.stocktaking.load()
     engine.arrays.load()
     engine.leases.load()

@@ -12,6 +12,7 @@ from orcha._service.verbs.drain import drain
 from orcha._service.verbs.finish import finish
 from orcha._service.verbs.follow import close_channel, credit, follow, unfollow
 from orcha._service.verbs.groups import set_group
+from orcha._service.verbs.keys import list_keys, set_key
 from orcha._service.verbs.leases import change_lease
 from orcha._service.verbs.list import list_petitions
 from orcha._service.verbs.pause import pause, resume
@@ -73,4 +74,6 @@ HANDLERS: dict[type, Callable[[Any, Any, Any], None]] = {
     messages.DrainService: drain,
     messages.Reload: reload,
     messages.Unset: unset,
+    messages.SetKey: set_key,
+    messages.ListKeys: list_keys,
 }

@@ -1,0 +1,53 @@
+"""Keys with names, for programs and other machines: a service lets each in by its name, and keeps a verifier alone."""
+
+from __future__ import annotations
+
+import os
+
+from orcha._protocol.keys import PBKDF2_ITERATIONS, SECRET_BYTES, Key, KeyRecord, capability_of, record_of
+
+MAX_NAME_CHARACTERS = 32
+VERIFIER_BYTES = 64
+"""StoredKey and ServerKey of SCRAM-SHA-256 (RFC 5802, 3)."""
+_HASH_BYTES = VERIFIER_BYTES // 2
+_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
+_MAX_SEQ_NUMBER = 1 << 50
+"""Sequence numbers of petitions stay far below: an id with a larger one is no attempt's."""
+
+
+def name_problem(name: str) -> str | None:
+    """Say why a key cannot have this name; None where it can.
+
+    >>> name_problem("ci"), name_problem("continuous-deploy")
+    (None, None)
+    >>> name_problem("c i")
+    'a key has a name of 1 to 32 letters, digits, - and _'
+    """
+    if not 0 < len(name) <= MAX_NAME_CHARACTERS or not _CHARACTERS.issuperset(name):
+        return f"a key has a name of 1 to {MAX_NAME_CHARACTERS} letters, digits, - and _"
+    attempt = capability_of(name)
+    if attempt is not None and attempt[0] < _MAX_SEQ_NUMBER:
+        return f"{name} looks like the id of an attempt: give the key another name"
+    return None
+
+
+def make_named_key(name: str) -> Key:
+    """Make a new key of this name."""
+    return Key(name, os.urandom(SECRET_BYTES))
+
+
+def verifier_of(key: Key, salt: bytes) -> bytes:
+    """Give what a service keeps of a key: enough to check a proof, and not enough to make one."""
+    record = record_of(key, "", salt)
+    return record.stored_key + record.server_key
+
+
+def named_record(
+    name: str, verifier: bytes, salt: bytes, *, role: str, uid: int | None = None, expires: float | None = None
+) -> KeyRecord:
+    """Give the record by which a service checks proofs of a named key."""
+    stored, server = verifier[:_HASH_BYTES], verifier[_HASH_BYTES:]
+    return KeyRecord(name, salt, PBKDF2_ITERATIONS, stored, server, role, is_named=True, uid=uid, expires=expires)
+
+
+__all__ = ["MAX_NAME_CHARACTERS", "VERIFIER_BYTES", "make_named_key", "name_problem", "named_record", "verifier_of"]
