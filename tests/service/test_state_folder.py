@@ -17,6 +17,7 @@ from orcha.exceptions import OrchaError
 from orcha.interfaces import Message
 from orcha.utils.private import UnsafeStateError, check_folder, make_folder, open_file, unlink
 from support.commands import COMMANDS, everything, run
+from support.store_copies import own_copy
 from support.waiting import wait_for
 
 FOLDERS = ("output", "shims")
@@ -285,6 +286,7 @@ def test_a_state_that_was_lost_is_told_and_never_silently_empty(serve, connect, 
     def damage(how):
         shutil.rmtree(folder, ignore_errors=True)  # a refused start makes none
         shutil.copytree(whole, folder)
+        own_copy(folder)
         how()
 
     for how, told in (

@@ -20,6 +20,7 @@ from orcha._store.last_start import this_boot
 from orcha._store.sqlite import SqliteStore
 from support.changes import ANY_STATE, accept, petition
 from support.powercut_vfs import Disk
+from support.store_copies import copy_to
 
 STEPS = ("open", "write", "pwrite", "ftruncate", "unlink", "rename", "fsync")
 """Functions of `os` that the store changes files by; what SQLite changes is seen by the VFS."""
@@ -88,14 +89,6 @@ def _serve_as_child(folder, number, writer):
     return DONE
 
 
-def copied(folder, place):
-    """Give a copy of a folder and of what lies beside it."""
-    shutil.copytree(folder, place)
-    if (witness := folder.with_name(f"{folder.name}.last-start")).exists():
-        shutil.copy(witness, place.with_name(f"{place.name}.last-start"))
-    return place
-
-
 def make_new(folder, _):
     folder.mkdir(mode=0o700)
     return set()
@@ -146,7 +139,7 @@ def test_killed_before_any_step_the_next_start_has_all_that_was_told(place, make
 def _kill_at_each_step(place, make, vfs):
     before = make(place / "first", vfs)
     for number in itertools.count(1):
-        folder = copied(place / "first", place / f"{number}")
+        folder = copy_to(place / "first", place / f"{number}")
         code, told = serve_until(folder, number)
         assert code in {KILLED, DONE}, f"step {number}"
         for _ in range(2):  # the second start finds what an orderly stop has left

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from orcha._store import log_index
+from orcha._store import log_index, opening
 from orcha._store.disk_reserve import Limits
 from orcha._store.last_start import this_boot
 from orcha._store.sqlite import SqliteStore
 from orcha.exceptions.store import StoreBroken, StoreError
 from support.changes import accept, petition
+from support.store_copies import copy_to
 
 LOG = "orcha.db-wal"
 HEADER, FRAME = 32, 24 + 4096
@@ -32,13 +33,6 @@ def begun(folder, nonce):
         store.close()
         raise
     return store
-
-
-def copy_to(folder, target):
-    """Copy a folder and what stands beside it, as a killed process leaves both."""
-    shutil.copytree(folder, target, ignore=shutil.ignore_patterns("ballast"))
-    shutil.copy(f"{folder}.last-start", f"{target}.last-start")
-    return target
 
 
 @pytest.fixture
@@ -178,6 +172,41 @@ def test_a_copy_made_while_the_service_ran_is_told_after_its_orderly_stop(folder
             kept(folder)
     Path(f"{folder}.last-start").unlink()
     assert kept(folder) == COUNT + 1
+
+
+@pytest.mark.parametrize("with_all", [True, False], ids=["with the files beside it", "after a crash of the system"])
+def test_a_copy_made_while_the_service_ran_is_told_wherever_its_files_were_made_anew(folder, tmp_path, with_all):
+    store = begun(folder, 3)
+    store.commit(accept(petition(COUNT + 1)))
+    copy = copy_to(folder, tmp_path / "copy")
+    store.commit(accept(petition(COUNT + 2)))
+    crashed = copy_to(folder, tmp_path / "crashed")
+    store.close()
+    beside = Path(f"{crashed}.last-start")
+    if with_all:
+        for suffix in ("last-start", "last-commit"):
+            shutil.copy(f"{folder}.{suffix}", f"{crashed}.{suffix}")
+        beside.write_text(beside.read_text().replace("stopped 1", "stopped 0"))
+    else:
+        beside.write_text(beside.read_text().replace(this_boot(), "another-boot"))
+    shutil.rmtree(crashed)
+    shutil.copytree(copy, crashed)
+    for _ in "12":
+        with pytest.raises(StoreBroken, match=f"orcha.db is a copy of the file that .*; .* remove {crashed}.last"):
+            kept(crashed)
+    beside.unlink()
+    assert kept(crashed) == COUNT + 1
+
+
+def test_where_files_get_other_numbers_later_no_number_is_noted(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(opening, "_KEEPING_INODES", {})
+    store = begun(folder, 3)
+    killed = tmp_path / "again"
+    shutil.copytree(folder, killed)
+    shutil.copy(f"{folder}.last-start", f"{killed}.last-start")
+    store.close()
+    assert "inode" not in Path(f"{killed}.last-start").read_text()
+    assert kept(killed) == COUNT
 
 
 def test_a_note_of_an_earlier_orcha_says_nothing_of_stops(folder):

@@ -17,6 +17,7 @@ from orcha._store.sqlite import SqliteStore
 from orcha.exceptions.store import StoreBroken, StoreError
 from support.changes import accept, name, petition
 from support.powercut_vfs import PAGE, Disk, Operation, restore
+from support.store_copies import own_copy
 
 LIMITS = Limits(log=96 << 10, checkpoint=64 << 10, ballast=64 << 10, watermark=1 << 10)
 """Small, so that the log is moved into the file many times."""
@@ -105,6 +106,7 @@ def after(cut: Cut, folder: Path, target: Path) -> Path:
     restore(cut.images, target)
     told = Path(f"{folder}.last-start").read_text()
     Path(f"{target}.last-start").write_text(told.replace("stopped 1", "stopped 0"))
+    own_copy(target)
     return target
 
 

@@ -2,7 +2,8 @@
 
 The file tells a state that was lost from a state that never was. Where it names a start that the database does not
 know, the database was removed, or an older or another one was put in its place. Where it says that the service was
-stopped in good order, and the database does not, the database is a copy that was made before the stop.
+stopped in good order, and the database does not, the database is a copy that was made before the stop. Where a crash
+left a database in another file than the last start had open, that file is a copy, perhaps of an earlier moment.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ class LastStart(NamedTuple):
     boot_id: str
     stopped: bool = False
     """Whether the service was stopped in good order since."""
+    inode: int | None = None
+    """The number of the database's file (inode(7)); None where the file system gives a file other numbers later."""
 
 
 def this_boot() -> str:
@@ -88,7 +91,8 @@ class Witness:
         words = dict(line.split(" ", 1) for line in text.splitlines()[1:] if " " in line)
         try:
             stopped = words.get("stopped") == "1"  # an earlier Orcha noted no stops
-            return LastStart(int(words["epoch"]), int(words["nonce"]), words["boot"], stopped)
+            inode = int(words["inode"]) if "inode" in words else None
+            return LastStart(int(words["epoch"]), int(words["nonce"]), words["boot"], stopped, inode)
         except (KeyError, ValueError):
             raise StoreBroken(
                 f"{self.path} is damaged: look whether {self.folder} is what the last service left there; to go on with"
@@ -127,6 +131,15 @@ class Witness:
                 f" in it. Put the right one back; or, to go on with this one, remove {self.path}"
             )
 
+    def refuse_copy(self, database: Path, inode: int) -> None:
+        """Raise StoreBroken for a database that a crash left, where its file is not the file that the service had."""
+        last = self.read()
+        if last is not None and last.inode not in {None, inode}:
+            raise StoreBroken(
+                f"{database} is a copy of the file that the service had: what was accepted after the copy was made is"
+                f" not in it. Put back the file that the service had; or, to go on with the copy, remove {self.path}"
+            )
+
     def note_stop(self, *, stopped: bool) -> None:
         """Note durably, in its place in the file, that the service was stopped in good order, or is in use again.
 
@@ -152,6 +165,7 @@ class Witness:
         """Write the file durably; where that fails, remove it: an older file would refuse the next start."""
         text = _FIRST_LINE.format(self.folder) + f"epoch {start.epoch}\nnonce {start.nonce}\nboot {start.boot_id}\n"
         text += f"stopped {start.stopped:d}\n"
+        text += f"inode {start.inode}\n" if start.inode is not None else ""
         try:
             self._write(text)
         except OSError:

@@ -43,6 +43,15 @@ _NETWORK = {
     0x47504653: "GPFS",
 }
 """statfs(2): what f_type says of file systems whose locks and fsync other machines have a say in."""
+_KEEPING_INODES = {
+    0xEF53: "ext4",
+    0x58465342: "XFS",
+    0x9123683E: "Btrfs",
+    0xF2F52010: "F2FS",
+    0x2FC12FC1: "ZFS",
+    0x01021994: "tmpfs",
+}
+"""File systems where a file has the same inode number for as long as it exists, also after the next mount."""
 
 
 def open_database(
@@ -152,19 +161,29 @@ def connect(database: Path, limits: Limits, *, vfs: str | None = None, reading: 
 
 def refuse_network(folder: Path) -> None:
     """Refuse a file system of other machines: their locks and fsync do not keep what a store promises."""
-    if sys.platform != "linux":
-        return
-    buffer = ctypes.create_string_buffer(256)
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.statfs(os.fsencode(folder), buffer) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), str(folder))
-    kind = ctypes.c_ulong.from_buffer(buffer).value & 0xFFFFFFFF
+    kind = _file_system(folder)
     if kind in _NETWORK:
         raise StoreBroken(
             f"{folder} lies on a network file system ({_NETWORK[kind]}), which does not keep what a store promises: "
             "point ORCHA_HOME at a local disk"
         )
+
+
+def inode_to_note(files: StoreFiles) -> int | None:
+    """Give the inode number of the database's file; None where a later start may find another number for that file."""
+    return files.inode if _file_system(files.folder) in _KEEPING_INODES else None
+
+
+def _file_system(folder: Path) -> int:
+    """Give what statfs(2) calls f_type; 0 where this is not Linux."""
+    if sys.platform != "linux":
+        return 0
+    buffer = ctypes.create_string_buffer(256)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.statfs(os.fsencode(folder), buffer) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(folder))
+    return ctypes.c_ulong.from_buffer(buffer).value & 0xFFFFFFFF
 
 
 def _pointer_to_one() -> int:
@@ -251,6 +270,7 @@ def look_at_header(files: StoreFiles) -> None:
         )
     if not clean:
         files.witness.refuse_older_than_stop(database)
+        files.witness.refuse_copy(database, found.st_ino)
 
 
 def _prepare_log(files: StoreFiles) -> int:

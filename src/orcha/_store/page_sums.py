@@ -4,9 +4,15 @@ SQLite has no checksums for pages, so it reads a flipped bit within a value. The
 moved into it. Then the store sums each page that was moved, before the log starts over. So after a crash each page of
 the file has the checksum that was noted, or lies in the log, whose frames have checksums of their own.
 
+SQLite reads a page before it writes the page anew, so a changed bit could get into the log, and from there a right
+checksum. So each page that the log is about to replace is compared with its checksum first. Where the service was
+killed before that, the next start compares the page: what stands in the file is what was noted, or one of the page's
+frames in the log.
+
 They hold after a crash of the system too. SQLite syncs the log before it moves pages, and the file after that. The
 checksums of the moved pages are synced next, and only then is the log written from its beginning. So wherever the power
-is cut, a page whose checksum may be the older one, the newer one or half written still lies in the log.
+is cut, a page whose checksum may be the older one, the newer one or half written still lies in the log. Such a page may
+be half written itself, so a page in the log is not compared after a crash of the system.
 
 The checksums belong to one start of the service, since an older build that ran meanwhile wrote none, and to one round
 of the log: the first salt of the log grows by one each time the log starts over. Checksums that missed a round are
@@ -23,11 +29,12 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 from orcha._store import log_index
+from orcha._store.last_start import this_boot
 from orcha.exceptions.store import StoreDamaged
 from orcha.utils.private import open_in
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Iterable
 
     from orcha._store.store_files import StoreFiles
 
@@ -48,12 +55,13 @@ class PageSums:
     def __init__(self, files: StoreFiles) -> None:
         """Sum the pages of the database's file.
 
-        Reading the file is safe only while no connection of this process has it open: see `opening`.
+        Made before a connection of this process opens the file, and closed after the connection: closing the file in
+        between would drop SQLite's locks on it (fcntl(2)).
         """
         self._files = files
         self._path = files.folder / "orcha.db.sums"
-        self._descriptor = self._index = -1
-        self._page_bytes = self._nonce = 0
+        self._descriptor = self._index = self._database = -1
+        self._page_bytes = self._nonce = self._compared = 0
         self._is_lost = False
         self._sums = array(_WORD)
         self.fingerprint = self._read()
@@ -61,15 +69,13 @@ class PageSums:
 
     def _read(self) -> str:
         size = checksum = 0
-        descriptor = open_in(self._files.descriptor, self._files.database.name, os.O_RDONLY)
-        try:
-            page = self._page_bytes = _page_bytes(os.pread(descriptor, 18, 0))
-            while part := os.pread(descriptor, page * _PAGES_AT_ONCE, size):
-                size, checksum = size + len(part), crc32(part, checksum)
-                view = memoryview(part)
-                self._sums.extend(crc32(view[begin : begin + page]) for begin in range(0, len(part), page))
-        finally:
-            os.close(descriptor)
+        # Closed after SQLite has closed the file, as the index.
+        descriptor = self._database = open_in(self._files.descriptor, self._files.database.name, os.O_RDONLY)
+        page = self._page_bytes = _page_bytes(os.pread(descriptor, 18, 0))
+        while part := os.pread(descriptor, page * _PAGES_AT_ONCE, size):
+            size, checksum = size + len(part), crc32(part, checksum)
+            view = memoryview(part)
+            self._sums.extend(crc32(view[begin : begin + page]) for begin in range(0, len(part), page))
         return f"{size} {checksum:08x}"
 
     def refuse_changed(self) -> None:
@@ -77,13 +83,62 @@ class PageSums:
         noted, in_log = self._noted(), self._in_log()
         if noted is None or in_log is None:
             return
-        changed = _differing(noted, self._sums, frozenset(in_log))
+        frames: dict[int, list[int]] = {}
+        for frame, page in enumerate(in_log):
+            frames.setdefault(page, []).append(frame)
+        last = self._files.witness.read()
+        torn = last is None or last.boot_id != this_boot()
+        changed = [
+            page
+            for page in _differing(noted, self._sums)
+            if page not in frames or not (torn or self._is_from_log(page, frames[page]))
+        ]
         if changed:
-            raise StoreDamaged(
-                f"{self._files.database} is not what the service left: {len(changed)} of its pages were changed by the"
-                f" disk or by somebody since, page {changed[0]} first. Put a copy of it back; or, to go on with what is"
-                f" there, remove {self._path}"
-            )
+            raise self._changed(changed, "is not what the service left")
+
+    def _is_from_log(self, page: int, frames: list[int]) -> bool:
+        """Tell whether what stands in the file is what one of these frames holds."""
+        return self._sums[page - 1 : page] in [array(_WORD, [each]) for each in self._frame_sums(frames)]
+
+    def _frame_sums(self, frames: Iterable[int]) -> list[int]:
+        """Sum the pages that lie in these frames of the log."""
+        size = self._page_bytes
+        log = open_in(self._files.descriptor, self._files.log.name, os.O_RDONLY)
+        try:
+            return [crc32(os.pread(log, size, log_index.place_of_page(frame, size))) for frame in frames]
+        finally:
+            os.close(log)
+
+    def refuse_replaced(self) -> None:
+        """Raise StoreDamaged where a page that the log is about to replace is not what was noted of it.
+
+        Each page is compared once in a round of the log: a checkpoint that readers cut short may have replaced it.
+
+        Raises:
+            OSError: a page cannot be read.
+        """
+        in_log = None
+        if not self._is_lost:
+            with contextlib.suppress(OSError):  # where the index cannot be read, `note_moved` sees it too
+                in_log = self._in_log()
+        if in_log is None:
+            return
+        before, self._compared = self._compared, len(in_log)
+        sums, size = self._sums, self._page_bytes
+        replaced = set(in_log[before:]).difference(in_log[:before])
+        changed = [
+            page
+            for page in replaced
+            if page <= len(sums) and crc32(os.pread(self._database, size, (page - 1) * size)) != sums[page - 1]
+        ]
+        if changed:
+            raise self._changed(sorted(changed), "was changed while the service used it")
+
+    def _changed(self, pages: list[int], what: str) -> StoreDamaged:
+        return StoreDamaged(
+            f"{self._files.database} {what}: {len(pages)} of its pages were changed by the disk or by somebody, page"
+            f" {pages[0]} first. Put a copy of it back; or, to go on with what is there, remove {self._path}"
+        )
 
     def _noted(self) -> array[int] | None:
         """Give the checksums that the last start of the service noted; None where it noted none that hold."""
@@ -146,6 +201,7 @@ class PageSums:
         """
         if not frames:
             return
+        self._compared = 0
         try:
             pages = None if self._is_lost else self._in_log()
             if pages is not None and len(pages) == frames:
@@ -162,12 +218,8 @@ class PageSums:
         highest, lowest = max(last), min(last)
         if highest > len(sums):  # SQLite never writes the page at 1 GiB, which is zeros then
             sums.extend([crc32(bytes(size))] * (highest - len(sums)))
-        log = open_in(self._files.descriptor, self._files.log.name, os.O_RDONLY)
-        try:
-            for page, frame in last.items():
-                sums[page - 1] = crc32(os.pread(log, size, log_index.place_of_page(frame, size)))
-        finally:
-            os.close(log)
+        for page, checksum in zip(last, self._frame_sums(last.values()), strict=True):
+            sums[page - 1] = checksum
         if self._descriptor < 0:
             self.end()  # a file that is there is of an earlier start, and does not hold any more
             return
@@ -203,8 +255,8 @@ class PageSums:
 
     def close(self) -> None:
         """Close the files; called when the database is closed."""
-        descriptors = self._descriptor, self._index
-        self._descriptor = self._index = -1
+        descriptors = self._descriptor, self._index, self._database
+        self._descriptor = self._index = self._database = -1
         for descriptor in descriptors:
             if descriptor >= 0:
                 with contextlib.suppress(OSError):  # what is lost of checksums is not compared
@@ -225,10 +277,9 @@ def _page_bytes(head: bytes) -> int:
     return size if size > 1 else 65536
 
 
-def _differing(noted: array[int], found: array[int], in_log: Container[int]) -> list[int]:
-    """Give the numbers of the pages whose checksums differ, without pages in the log."""
+def _differing(noted: array[int], found: array[int]) -> list[int]:
+    """Give the numbers of the pages whose checksums differ."""
     if noted == found:
         return []
     longer = max(len(noted), len(found))
-    pages = range(1, longer + 1)
-    return [page for page in pages if noted[page - 1 : page] != found[page - 1 : page] and page not in in_log]
+    return [page for page in range(1, longer + 1) if noted[page - 1 : page] != found[page - 1 : page]]

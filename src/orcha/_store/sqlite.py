@@ -35,7 +35,7 @@ from orcha._store.deleting import delete
 from orcha._store.disk_reserve import DiskReserve, Limits
 from orcha._store.last_commit import LastCommit
 from orcha._store.last_start import LastStart
-from orcha._store.opening import connect, open_database
+from orcha._store.opening import connect, inode_to_note, open_database
 from orcha._store.queries import (
     commit_statements,
     decode_arrays,
@@ -157,7 +157,7 @@ class SqliteStore:
             return int(epoch)
 
         epoch = self._with_reserve(write)
-        self._files.witness.write(LastStart(epoch, nonce, boot_id))
+        self._files.witness.write(LastStart(epoch, nonce, boot_id, inode=inode_to_note(self._files)))
         self._last_commit = LastCommit(self._files, nonce)
         with self._broken_by_disk():
             self._page_sums.begin(nonce)
@@ -321,7 +321,15 @@ class SqliteStore:
         self._pages_at_checkpoint = written + later // self._page_size
 
     def _checkpoint(self) -> bool:
-        """Move the log into the database, as far as readers let it; tell whether all of the log was moved."""
+        """Move the log into the database, as far as readers let it; tell whether all of the log was moved.
+
+        Raises:
+            StoreDamaged: a page that the log replaces is not what was noted of it.
+            StoreBroken: a file cannot be read or written.
+            apsw.Error: of SQLite's own.
+        """
+        with self._broken_by_disk():
+            self._page_sums.refuse_replaced()
         in_log, moved = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         if moved < in_log:
             return False
@@ -331,11 +339,14 @@ class SqliteStore:
 
     @contextlib.contextmanager
     def _broken_by_disk(self) -> Iterator[None]:
-        """Raise StoreBroken, now and from now on, for an error of the disk."""
+        """Raise StoreBroken, now and from now on, for an error of the disk; so for a page that the disk has changed."""
         try:
             yield
-        except OSError as error:
-            self._broken = StoreBroken(f"{self._files.database} cannot be used any more: {error}")
+        except (OSError, StoreDamaged) as error:
+            said = str(error)
+            if isinstance(error, OSError):
+                said = f"{self._files.database} cannot be used any more: {error}"
+            self._broken = type(error)(said) if isinstance(error, StoreDamaged) else StoreBroken(said)
             with contextlib.suppress(OSError):
                 self._files.mark(self._files.damaged, f"{error}\n")
             raise self._broken from error

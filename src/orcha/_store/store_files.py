@@ -117,6 +117,11 @@ class StoreFiles:
         """Remember which file the database is."""
         self._identity = (database.st_dev, database.st_ino)
 
+    @property
+    def inode(self) -> int | None:
+        """The number of the database's file (inode(7)); None before `remember`."""
+        return None if self._identity is None else self._identity[1]
+
     def check_in_place(self) -> None:
         """Raise StoreBroken where the database is not the file any more that was opened: nobody would find it again."""
         try:
