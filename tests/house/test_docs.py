@@ -112,6 +112,13 @@ def test_the_tables_of_situations_are_written_by_their_script():
     assert checked.returncode == 0, f"{checked.stderr}: run scripts/write-states"
 
 
+def test_the_table_of_roles_is_written_by_its_script():
+    checked = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "write-roles", "--check"], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, f"{checked.stdout}{checked.stderr}"
+
+
 def test_each_shared_helper_stands_on_the_page_that_says_when_to_take_it():
     page = (ROOT / "CONTRIBUTING.md").read_text()
     helpers = {path.stem for path in (ROOT / "tests" / "support").iterdir() if not path.name.startswith("__")}

@@ -41,6 +41,7 @@ class Person:
         self.id = next(self._ids)
         self.role = role
         self.identity = identity
+        self.door = "attempt" if role == "attempt" else "socket"
         self.is_other = self.is_lost = False
         self.key = ""
         self.backlog = 0

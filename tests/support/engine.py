@@ -33,6 +33,7 @@ class Connected:
     """A client's connection, reduced to what the engine sees of it."""
 
     role = "admin"
+    door = "socket"
     is_other = is_lost = False
     backlog = 0
     identity = "uid:0"

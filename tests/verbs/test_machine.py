@@ -348,7 +348,7 @@ def test_nobody_else_calls_what_acts_as_the_service(machine):
     assert called.returncode == 0, called.stderr
     lines = called.stdout.splitlines()
     assert len(lines) == 2
-    assert all("only an admin of the service may call" in line for line in lines), lines
+    assert all("only an admin may call what acts as the service" in line for line in lines), lines
     assert machine.rows(ALICE)["hers"]["state"] in {"queued", "starting", "running"}
 
 

@@ -35,6 +35,14 @@ def may_act_for(client: Actor, owner: str) -> bool:
     return may_act_for_all(client) or (client.identity == owner and is_at_least(client.role, SUBMITTER))
 
 
+def may_act_as(client: Actor, owner: str) -> bool:
+    """Tell whether a client may have something run in a petition of `owner`, as the user as whom the petition runs.
+
+    A submitter may in its own petitions; only admins may in the petitions of others.
+    """
+    return client.role == ADMIN or (client.identity == owner and is_at_least(client.role, SUBMITTER))
+
+
 def may_act_for_all(client: Actor) -> bool:
     """Tell whether a client may change the petitions of all users."""
     return is_at_least(client.role, OPERATOR)
@@ -88,6 +96,7 @@ __all__ = [
     "Actor",
     "CannotRunAsError",
     "is_at_least",
+    "may_act_as",
     "may_act_for",
     "may_act_for_all",
     "role_of",

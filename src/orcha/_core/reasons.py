@@ -392,7 +392,7 @@ class NoSuchShare(Reason):
 class Drained(Reason):
     """People have nothing placed on so many devices that the petition does not find what it needs."""
 
-    remedy: ClassVar[str] = "an owner of the service lets things be placed there again: orcha resource undrain"
+    remedy: ClassVar[str] = "an operator of the service lets things be placed there again: orcha resource undrain"
 
     resource: str
     amount: int | float

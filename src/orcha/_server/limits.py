@@ -28,7 +28,7 @@ class ConnectionLimits:
     peers: int = 4096
     """Authenticated clients."""
     peers_of_one_user: int = field(default_factory=_default_of_one_user)
-    """Authenticated clients of one user who is no owner of the service: so that one user leaves room for others."""
+    """Authenticated clients of one user who is no admin of the service: so that one user leaves room for others."""
     unauthenticated: int = 256
     """Connections before authentication; for one more the oldest is closed."""
     handshake_deadline: float = 5.0

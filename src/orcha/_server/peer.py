@@ -10,12 +10,13 @@ if TYPE_CHECKING:
     from orcha._server.connection import ClientConnection
 
 _ids = itertools.count(1)
+_DOORS = {"unix": "socket", "tls": "key"}
 
 
 class Peer:
     """An authenticated client's connection."""
 
-    __slots__ = ("attempt", "connection", "id", "identity", "is_lost", "is_other", "key", "role", "transport")
+    __slots__ = ("attempt", "connection", "door", "id", "identity", "is_lost", "is_other", "key", "role", "transport")
 
     def __init__(self, connection: ClientConnection, admission: AdmittedClient, transport: str) -> None:
         self.id = next(_ids)
@@ -32,6 +33,8 @@ class Peer:
         """The client is another user's than the service's own and root's, and came in by the key."""
         self.transport = transport
         """"unix" or "tls"."""
+        self.door = "attempt" if admission.attempt is not None else _DOORS[transport]
+        """The way by which the client came in: "socket", "key" or "attempt"."""
         self.is_lost = False
         """The client has let so much lie that it is being cut off: the service makes nothing more for it."""
         self.connection = connection

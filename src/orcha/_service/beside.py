@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from orcha._core import transitions
-from orcha._core.authority import ADMIN, may_act_for, uid_of
+from orcha._core.authority import ADMIN, may_act_as, uid_of
 from orcha._core.record import Record
 from orcha._core.state import State
 from orcha._core.transitions.submit import enter_converted
@@ -99,7 +99,7 @@ class Beside:
         """Give the running command beside which the new command runs; or why it cannot."""
         host = self._find(name) if isinstance(name, str) else None
         peer = asked.asker.peer
-        if host is None or not may_act_for(peer, host.owner):
+        if host is None or not may_act_as(peer, host.owner):
             return f"no petition {quoted(str(name))} of yours runs: orcha ps shows the petitions that do"
         if host.state is not State.RUNNING or not host.command or host.manager == LEASE_MANAGER:
             how = state_of(host) if host.state is not State.RUNNING else "no command"

@@ -18,23 +18,11 @@ from orcha._core.admission import Admission
 from orcha._core.conditions.terms import BUILT_IN, Origin
 from orcha._core.effects import Do
 from orcha._core.granted import GrantedSlots
+from orcha._core.permissions import ALLOWED, Deed
 from orcha._core.petitions import Petitions
 from orcha._core.record import Record
 from orcha._core.selection import Selection
-from orcha._protocol.messages import (
-    CloseChannel,
-    Credit,
-    Finish,
-    Follow,
-    Ping,
-    Put,
-    Resize,
-    Stdin,
-    Stopping,
-    Submit,
-    Unfollow,
-    Verdict,
-)
+from orcha._protocol.messages import Stopping, Submit, Verdict
 from orcha._service import faults
 from orcha._service.arrays.array_book import ArrayBook
 from orcha._service.arrays.new_arrays import NewArrays
@@ -92,6 +80,8 @@ from orcha._service.submissions import Submissions
 from orcha._service.timers import Timers
 from orcha._service.transaction import FULL, Transaction
 from orcha._service.verbs import HANDLERS
+from orcha._service.verbs.marks import MARKS, UNMARKED, deed_of
+from orcha._service.verbs.petition_lookup import refuse_deed
 from orcha._service.verbs.submit import enter
 from orcha.exceptions.store import StoreError
 from orcha.interfaces.built_in import BUILT_IN_MANAGERS, COMMAND_MANAGER, LEASE_MANAGER
@@ -116,8 +106,6 @@ _BUSY, _STOPPING = Verdict.BUSY, Verdict.STOPPING
 
 FEW_EVENTS_COUNT = 8
 """A submit of more is left to the engine's thread."""
-_ABOUT_OWN_PETITIONS = frozenset((Submit, Follow, Unfollow, Credit, CloseChannel, Put, Finish, Stdin, Resize, Ping))
-"""Messages of clients that only have petitions run: they are about no other petition, and no row's state matters."""
 
 
 class Engine:
@@ -479,7 +467,12 @@ class Engine:
         if peer.is_lost:
             return
         self.outbox.peers[peer.id] = peer
-        if type(message) not in _ABOUT_OWN_PETITIONS:
+        mark = MARKS.get(type(message), UNMARKED)
+        deed = mark.deed if type(mark.deed) is Deed else deed_of(message)
+        if (deed, peer.role, peer.door) not in ALLOWED:
+            refuse_deed(self, peer, message, deed)
+            return
+        if not mark.is_about_own:
             self._put_back()
         self._handle(HANDLERS[type(message)], peer, message)
 

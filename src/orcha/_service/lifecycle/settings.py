@@ -11,6 +11,7 @@ from orcha import properties
 from orcha._configuration.configured import Configured
 from orcha._configuration.kinds import MAX_SLOTS
 from orcha._configuration.resource_texts import read_resources
+from orcha._core.permissions import Visibility
 from orcha._protocol.socket_ends import name_of
 from orcha._service.lifecycle.detection import detected
 from orcha.exceptions import ConfigurationError
@@ -42,6 +43,8 @@ class Settings:
     key: str | None = None
     share: bool = False
     """Whether the key lets in other users than the service's own."""
+    visibility: Visibility = Visibility.PRIVATE
+    """What clients see of the petitions of others."""
     allow_weak_key: bool = False
     """Whether that key may be a short text where other machines can reach the service."""
     durable: bool = True

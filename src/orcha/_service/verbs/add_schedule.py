@@ -5,7 +5,6 @@ from __future__ import annotations
 from os import geteuid
 from typing import TYPE_CHECKING
 
-from orcha._core.authority import ATTEMPT
 from orcha._core.changes import Schedule
 from orcha._core.conditions.errors import ConditionTextError
 from orcha._core.schedules import ExpressionError, Timetable
@@ -44,9 +43,6 @@ class CannotBeError(Exception):
 
 def add_schedule(engine: Engine, peer: Peer, message: AddSchedule) -> None:
     """Keep a new schedule; answered with what is known of it when it is kept."""
-    if peer.role == ATTEMPT:
-        refuse(engine, peer, message.request, Verdict.DENIED, "an attempt may not add a schedule")
-        return
     if (refusal := engine.refuses()) is not None:
         refuse(engine, peer, message.request, refusal[0], refusal[2])
         return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orcha._core.authority import ADMIN
 from orcha._protocol.messages import Call, Reply, Verdict
 from orcha._service.hooks.visit import FunctionCall
 from orcha._service.reports.command_text import quoted
@@ -12,10 +11,6 @@ from orcha._service.reports.command_text import quoted
 if TYPE_CHECKING:
     from orcha._server.server import Peer
     from orcha._service.engine import Engine
-
-
-_OF_THE_SERVICE = frozenset(("finish", "send"))
-"""Functions of every manager that do to petitions what the service itself may do."""
 
 
 def call(engine: Engine, peer: Peer, message: Call) -> None:
@@ -27,9 +22,5 @@ def call(engine: Engine, peer: Peer, message: Call) -> None:
         whose = message.manager or "the service"
         reason = f"{whose}'s manager registered no function {quoted(message.name)}"
         engine.reply(peer, Reply(message.request, Verdict.UNKNOWN, None, reason))
-        return
-    if peer.role != ADMIN and name.rpartition(":")[2] in _OF_THE_SERVICE:
-        reason = f"only an admin of the service may call {quoted(name)}, which acts as the service"
-        engine.reply(peer, Reply(message.request, Verdict.DENIED, None, reason))
         return
     engine.visits.call(FunctionCall(peer, message.request, name, message.args, message.kwargs))

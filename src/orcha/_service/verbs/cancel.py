@@ -6,13 +6,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from orcha._core import transitions
-from orcha._core.authority import ATTEMPT, may_act_for
+from orcha._core.authority import may_act_for
 from orcha._core.state import Outcome, State
 from orcha._protocol import values
 from orcha._protocol.messages import Cancel, Reply, Verdict
 from orcha._service.reports.command_text import quoted
 from orcha._service.reports.explanations import cleaned
-from orcha._service.verbs.petition_lookup import refuse
+from orcha._service.verbs.petition_lookup import refuse, somebody_elses
 from orcha.interfaces.built_in import LEASE_MANAGER
 
 if TYPE_CHECKING:
@@ -38,9 +38,6 @@ def _reason(peer: Peer, why: str) -> str:
 
 def cancel(engine: Engine, peer: Peer, message: Cancel) -> None:
     """Cancel by token or id; answered with the outcome when it is decided and, where it ran, nothing of it lives."""
-    if peer.role == ATTEMPT:
-        engine.reply(peer, Reply(message.request, Verdict.DENIED, None, "an attempt may not cancel"))
-        return
     if message.id is None and message.token is None:
         refuse(engine, peer, message.request, Verdict.REFUSED, "a cancel names a petition, by its token or its id")
         return
@@ -49,7 +46,7 @@ def cancel(engine: Engine, peer: Peer, message: Cancel) -> None:
         _not_live(engine, peer, message)
         return
     if not may_act_for(peer, record.owner):
-        engine.reply(peer, Reply(message.request, Verdict.DENIED, None, f"{record.key!r} is somebody else's petition"))
+        refuse(engine, peer, message.request, Verdict.DENIED, somebody_elses(peer, record.key))
         return
 
     def answer(ended: Record) -> None:
@@ -116,8 +113,7 @@ def _not_live(engine: Engine, peer: Peer, message: Cancel) -> None:
 def _cancel_element(engine: Engine, peer: Peer, message: Cancel, entry: LiveArray, position: int) -> bool:
     """Cancel an element that is no petition yet; False where it has ended."""
     if not may_act_for(peer, entry.record.owner):
-        reason = f"{message.id!r} is somebody else's petition"
-        engine.reply(peer, Reply(message.request, Verdict.DENIED, None, reason))
+        refuse(engine, peer, message.request, Verdict.DENIED, somebody_elses(peer, message.id or ""))
         return True
     if not engine.arrays.cancel_element(entry, position):
         return False
@@ -128,7 +124,7 @@ def _cancel_element(engine: Engine, peer: Peer, message: Cancel, entry: LiveArra
 def _answer_kept(engine: Engine, peer: Peer, message: Cancel, row: Row) -> None:
     """Answer about a petition that is not live here: it has ended, in this very batch perhaps, or is not ours."""
     if not may_act_for(peer, row.owner):
-        engine.reply(peer, Reply(message.request, Verdict.DENIED, None, f"{row.id!r} is somebody else's petition"))
+        refuse(engine, peer, message.request, Verdict.DENIED, somebody_elses(peer, row.id))
     elif row.state is not State.ENDED and not engine.managers.serves(row.manager):
         reason = f"{row.id!r} belongs to {row.manager}, which is not served now: serve its plugin too"
         engine.reply(peer, Reply(message.request, Verdict.UNKNOWN, None, reason))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from orcha._protocol.messages import Reply, Verdict
 from orcha._service.hooks.draining import ServiceDrain
 from orcha._service.reports.explanations import cleaned
-from orcha._service.verbs.petition_lookup import is_owner, refuse
+from orcha._service.verbs.petition_lookup import refuse
 
 if TYPE_CHECKING:
     from orcha._protocol.messages import DrainService
@@ -21,8 +21,6 @@ MAX_SECONDS = 100 * 366 * 86_400.0
 
 def drain(engine: Engine, peer: Peer, message: DrainService) -> None:
     """Have nothing more started, or petitions started again; answered when that is kept."""
-    if not is_owner(engine, peer, message.request, "drain the service" if message.drained else "undrain the service"):
-        return
     if not message.drained:
         if engine.drains.drained is None:
             refuse(engine, peer, message.request, Verdict.REFUSED, "the service is not drained")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orcha._core.authority import may_act_for
 from orcha._protocol.messages import CloseChannel, Credit, Follow, Gone, Unfollow
+from orcha._service.verbs.marks import deed_of
+from orcha._service.verbs.petition_lookup import may_do
 
 if TYPE_CHECKING:
     from orcha._server.server import Peer
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 def follow(engine: Engine, peer: Peer, message: Follow) -> None:
     """Send the records from the index on; an unknown channel, or somebody else's, is Gone."""
     channel = engine.channels.get(message.channel)
-    if channel is None or not may_act_for(peer, channel.owner):
+    if channel is None or not may_do(engine, peer, deed_of(message), channel.owner):
         engine.reply(peer, Gone(message.channel, "the service knows no such channel"))
         return
     engine.channels.follow(peer, channel, message.index, message.credit)

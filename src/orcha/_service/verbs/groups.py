@@ -11,7 +11,7 @@ from orcha._core.start_log import StartRate
 from orcha._protocol import values
 from orcha._protocol.messages import Reply, SetGroup, Verdict
 from orcha._protocol.shown_reasons import UNREADABLE
-from orcha._service.verbs.petition_lookup import is_owner, refuse
+from orcha._service.verbs.petition_lookup import refuse
 from orcha.interfaces.policy import MAX_DURATION_SECONDS, MAX_NAME_CHARACTERS, is_name
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 def set_group(engine: Engine, peer: Peer, message: SetGroup) -> None:
     """Have this hold for the petitions of a group from now on, over restarts too; what runs goes on."""
-    if not is_owner(engine, peer, message.request, "set groups"):
-        return
     groups, name = engine.admission.of_groups, message.group
     slots = groups.slots.get(name) if message.keeps_slots else message.slots
     try:

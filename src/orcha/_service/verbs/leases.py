@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orcha._core import transitions
-from orcha._core.authority import ATTEMPT, may_act_for, may_act_for_all
+from orcha._core.authority import may_act_for, may_act_for_all
 from orcha._core.record import Record
 from orcha._core.state import State
 from orcha._protocol import values
@@ -13,7 +13,7 @@ from orcha._protocol.messages import Reply, Verdict
 from orcha._service.reports import lease_text
 from orcha._service.reports.command_text import quoted
 from orcha._service.reports.explanations import cleaned
-from orcha._service.verbs.petition_lookup import refuse
+from orcha._service.verbs.petition_lookup import refuse, somebody_elses
 from orcha.interfaces.built_in import LEASE_MANAGER
 from orcha.interfaces.policy import MAX_DURATION_SECONDS
 
@@ -27,9 +27,6 @@ _CHANGING_STATES = (State.STARTING, State.RUNNING)
 
 def change_lease(engine: Engine, peer: Peer, message: ChangeLease) -> None:
     """Have one lease end or last longer; answered when that is kept."""
-    if peer.role == ATTEMPT:
-        refuse(engine, peer, message.request, Verdict.DENIED, "an attempt may not change leases")
-        return
     record = _find(engine, peer, message)
     if record is None:
         return
@@ -52,7 +49,7 @@ def _find(engine: Engine, peer: Peer, message: ChangeLease) -> Record | None:
         names = ", ".join(record.key for record in found)
         refuse(engine, peer, message.request, Verdict.REFUSED, f"several leases have that: name one by its id: {names}")
     elif not may_act_for(peer, found[0].owner):
-        refuse(engine, peer, message.request, Verdict.DENIED, f"{found[0].key!r} is somebody else's")
+        refuse(engine, peer, message.request, Verdict.DENIED, somebody_elses(peer, found[0].key, what="lease"))
     elif found[0].manager != LEASE_MANAGER:
         text = f"{found[0].key!r} is no lease: orcha cancel ends it"
         refuse(engine, peer, message.request, Verdict.REFUSED, text)

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from orcha._core.admission import ALL, is_petition_name
-from orcha._core.authority import ATTEMPT, may_act_for_all
+from orcha._core.authority import may_act_for_all
 from orcha._core.reasons import (
     ConditionSaidNo,
     EverythingPaused,
@@ -23,7 +23,7 @@ from orcha._core.reasons import (
 from orcha._core.record import Phase, Record
 from orcha._core.state import State
 from orcha._core.transitions.retry import is_decided
-from orcha._protocol.messages import List, Reply, Rows, Verdict
+from orcha._protocol.messages import List, Rows
 from orcha._protocol.shown_reasons import SILENT
 from orcha._service.reports.command_text import listed
 from orcha._service.reports.explanations import cleaned, outlived
@@ -52,9 +52,6 @@ MAX_NAMED_PAUSES = 100
 
 def list_petitions(engine: Engine, peer: Peer, message: List) -> None:
     """Answer with rows, newest first: as many as are asked for, or as fit into one answer."""
-    if peer.role == ATTEMPT:
-        engine.reply(peer, Reply(message.request, Verdict.DENIED, None, "an attempt may not list"))
-        return
     rows = _rows(engine, message, None if may_act_for_all(peer) else peer.identity)
     seqs = [row.seq for row in rows]
     groups, needs, expected = engine.store.groups(seqs), engine.store.needs(seqs), engine.store.expected(seqs)

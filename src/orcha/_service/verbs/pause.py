@@ -11,7 +11,7 @@ from orcha._core.admission import ALL, group_name, petition_name
 from orcha._core.state import State
 from orcha._protocol.messages import Pause, Reply, Resume, Verdict
 from orcha._service.reports.state_names import state_of
-from orcha._service.verbs.petition_lookup import find, is_owner, refuse
+from orcha._service.verbs.petition_lookup import find, refuse
 from orcha.interfaces.built_in import LEASE_MANAGER
 from orcha.interfaces.policy import MAX_NAME_CHARACTERS, is_name
 
@@ -37,11 +37,10 @@ def resume(engine: Engine, peer: Peer, message: Resume) -> None:
 def _change(engine: Engine, peer: Peer, message: Pause | Resume, *, paused: bool) -> None:
     change = partial(engine.admitting.pause, who=peer.identity) if paused else engine.admitting.resume
     if message.id is None and message.seq is None:
-        what = "everything" if message.group is None else "a group"
         if message.group is not None and not is_name(message.group):
             unnamed = f"a group has a name of 1 to {MAX_NAME_CHARACTERS} characters"
             refuse(engine, peer, message.request, Verdict.REFUSED, unnamed)
-        elif is_owner(engine, peer, message.request, f"{'pause' if paused else 'resume'} {what}"):
+        else:
             refusal = None if message.group is None else engine.admission.unknown(message.group)
             if refusal is not None:
                 refuse(engine, peer, message.request, Verdict.UNKNOWN, refusal.text())
@@ -49,7 +48,7 @@ def _change(engine: Engine, peer: Peer, message: Pause | Resume, *, paused: bool
             change(ALL if message.group is None else group_name(message.group))
             engine.reply(peer, Reply(message.request, Verdict.OK))
         return
-    found = find(engine, peer, message, "pause or resume")
+    found = find(engine, peer, message)
     if found is None:
         return
     reason = change_one(engine, found.row, found.record, paused=paused, who=peer.identity)

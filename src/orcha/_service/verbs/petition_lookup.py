@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from orcha._core.authority import ADMIN, ATTEMPT, may_act_for
+from orcha._core.authority import ATTEMPT
+from orcha._core.permissions import Deed, Entrance, Whose, may, refusal
 from orcha._core.record import Record
-from orcha._protocol.messages import Reply, Verdict
+from orcha._protocol.messages import Follow, Gone, Reply, Result, Submit, Submitted, Verdict
 from orcha._service.reports.command_text import quoted
+from orcha._service.verbs.marks import deed_of
 
 if TYPE_CHECKING:
     from orcha._server.server import Peer
@@ -59,19 +61,15 @@ def refuse(engine: Engine, peer: Peer, request: int, verdict: int, reason: str) 
     engine.reply(peer, Reply(request, verdict, None, reason))
 
 
-def find(engine: Engine, peer: Peer, message: Naming, what: str) -> Found | None:
+def find(engine: Engine, peer: Peer, message: Naming) -> Found | None:
     """Give the petition a message names; None where the caller has been answered why not.
 
     Args:
         engine: whose petitions they are.
         peer: who asks.
         message: names it by sequence number, else by id: the live one of that id, else the newest.
-        what: the verb, as in "may not ...".
 
     """
-    if peer.role == ATTEMPT:
-        refuse(engine, peer, message.request, Verdict.DENIED, f"an attempt may not {what}")
-        return None
     row = _row(engine, message)
     if row is None:
         which = f"with the id {quoted(message.id)}" if message.seq is None else f"number {message.seq}"
@@ -83,8 +81,8 @@ def find(engine: Engine, peer: Peer, message: Naming, what: str) -> Found | None
             f"there is no petition {which}: orcha ps --all shows the petitions that are kept",
         )
         return None
-    if not may_act_for(peer, row.owner):
-        refuse(engine, peer, message.request, Verdict.DENIED, f"{row.id!r} is somebody else's petition")
+    if not may_do(engine, peer, deed_of(message), row.owner):
+        refuse(engine, peer, message.request, Verdict.DENIED, somebody_elses(peer, row.id, deed_of(message)))
         return None
     live = engine.find(row.id)
     return Found(row, live if live is not None and live.seq == row.seq else None)
@@ -96,10 +94,36 @@ def is_somebody_elses(engine: Engine, peer: Peer, message: OfAnAttempt) -> bool:
     An attempt's own processes have been looked at by their connection.
     """
     record = engine.petitions.records.get(message.seq)
-    if peer.role == ATTEMPT or record is None or may_act_for(peer, record.owner):
+    if peer.role == ATTEMPT or record is None or may_do(engine, peer, deed_of(message), record.owner):
         return False
-    refuse(engine, peer, message.request, Verdict.DENIED, "this is somebody else's petition")
+    refuse(engine, peer, message.request, Verdict.DENIED, somebody_elses(peer, record.key, deed_of(message)))
     return True
+
+
+def may_do(engine: Engine, peer: Peer, deed: Deed | None, owner: str) -> bool:
+    """Tell whether a client may do a deed to a petition of this owner."""
+    whose = Whose.OWN if peer.identity == owner else Whose.OTHERS
+    return deed is not None and may(deed, peer.role, whose, Entrance(peer.door), engine.settings.visibility)
+
+
+def somebody_elses(peer: Peer, identity: str, deed: Deed | None = Deed.CHANGE, what: str = "petition") -> str:
+    """Give why a client may not do a deed to a petition: whose petition it is, and which role the deed takes."""
+    why = "" if deed is None else f": {refusal(deed, peer.role, Whose.OTHERS)}"
+    return f"{identity!r} is somebody else's {what}{why}"
+
+
+def refuse_deed(engine: Engine, peer: Peer, message: Any, deed: Deed | None) -> None:
+    """Answer that a client may not send a message, whatever the message is about."""
+    name = type(message).__name__
+    reason = f"nobody may send a {name} here" if deed is None else refusal(deed, peer.role)
+    request = getattr(message, "request", None)
+    if isinstance(message, Follow):
+        engine.reply(peer, Gone(message.channel, reason))
+    elif isinstance(message, Submit):
+        results = [Result(position, Verdict.REFUSED, None, reason) for position in range(len(message.items))]
+        engine.reply(peer, Submitted(message.request, results))
+    elif request is not None:
+        refuse(engine, peer, request, Verdict.DENIED, reason)
 
 
 def _row(engine: Engine, message: Naming) -> Row | None:
@@ -112,11 +136,3 @@ def _row(engine: Engine, message: Naming) -> Row | None:
     if message.id is None:
         return None
     return next(iter(engine.store.page(states=ANY_STATE, limit=1, id=message.id)), None)
-
-
-def is_owner(engine: Engine, peer: Peer, request: int, what: str) -> bool:
-    """Tell whether the caller is an admin of the service; a caller that is none has been answered."""
-    if peer.role == ADMIN:
-        return True
-    refuse(engine, peer, request, Verdict.DENIED, f"only an admin of the service may {what}")
-    return False

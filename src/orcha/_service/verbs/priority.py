@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def set_priority(engine: Engine, peer: Peer, message: Priority) -> None:
     """Move the petition to its new place; answered when that is kept."""
-    found = find(engine, peer, message, "change a priority")
+    found = find(engine, peer, message)
     if found is None:
         return
     try:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from orcha._protocol.messages import Reply, Verdict
 from orcha._service.verbs import answer_size as fitting
-from orcha._service.verbs.petition_lookup import is_owner
 
 if TYPE_CHECKING:
     from orcha._protocol.messages import Reload
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 
 def reload(engine: Engine, peer: Peer, message: Reload) -> None:
     """Read the files, and answer with what changed; where a file is wrong, with what is wrong."""
-    if not is_owner(engine, peer, message.request, "reload the configuration"):
-        return
 
     def answer(report: ReloadReport) -> None:
         told = {name: list(each) if isinstance(each, tuple) else each for name, each in report._asdict().items()}

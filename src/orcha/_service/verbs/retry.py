@@ -69,7 +69,7 @@ def retry(engine: Engine, peer: Peer, message: Retry) -> None:
     The new petition belongs to the same user, no matter which user asks. Its own channel replaces the channel in the
     message's extras.
     """
-    found = find(engine, peer, message, "retry")
+    found = find(engine, peer, message)
     if found is None:
         return
     row = found.row

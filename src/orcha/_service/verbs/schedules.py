@@ -6,7 +6,8 @@ from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from orcha._core.authority import ATTEMPT, may_act_for
+from orcha._core.authority import may_act_as, may_act_for
+from orcha._core.permissions import Deed
 from orcha._core.schedules import ExpressionError, known_until
 from orcha._core.state import State
 from orcha._protocol import values
@@ -16,7 +17,8 @@ from orcha._service.reports.explanations import cleaned
 from orcha._service.reports.state_names import word
 from orcha._service.submissions import SOMEBODY_ELSES, Asked
 from orcha._service.verbs import answer_size as fitting
-from orcha._service.verbs.petition_lookup import refuse
+from orcha._service.verbs.marks import deed_of
+from orcha._service.verbs.petition_lookup import may_do, refuse, somebody_elses
 from orcha._service.verbs.show import sent
 from orcha.interfaces.built_in import COMMAND_MANAGER
 from orcha.utils.zones import UnknownZoneError
@@ -37,10 +39,8 @@ SHOWN_INSTANTS_NUMBER = 5
 
 
 def list_schedules(engine: Engine, peer: Peer, message: ListSchedules) -> None:
-    """Answer with the caller's schedules, or with all of them where an owner of the service asks."""
-    if peer.role == ATTEMPT:
-        refuse(engine, peer, message.request, Verdict.DENIED, "an attempt may not list schedules")
-    elif message.name is not None:
+    """Answer with the caller's schedules, or with all of them where an operator asks."""
+    if message.name is not None:
         planned = _find(engine, peer, message)
         if planned is not None:
             known = describe(engine, planned) | _details(engine, planned)
@@ -58,13 +58,11 @@ def list_schedules(engine: Engine, peer: Peer, message: ListSchedules) -> None:
 def _find(engine: Engine, peer: Peer, message: ListSchedules | ChangeSchedule | FireSchedule) -> Planned | None:
     """Give the schedule of a name; None where the caller has been answered why not."""
     planned = engine.schedules.planned.get(message.name or "")
-    if peer.role == ATTEMPT:
-        refuse(engine, peer, message.request, Verdict.DENIED, "an attempt may not change a schedule")
-    elif planned is None:
+    if planned is None:
         reason = cleaned(f"there is no schedule {quoted(message.name)}: orcha cron ls shows the schedules")
         refuse(engine, peer, message.request, Verdict.UNKNOWN, reason)
-    elif not may_act_for(peer, planned.schedule.owner):
-        reason = cleaned(f"{message.name!r} is somebody else's schedule")
+    elif not may_do(engine, peer, deed_of(message), planned.schedule.owner):
+        reason = cleaned(somebody_elses(peer, planned.schedule.name, deed_of(message), "schedule"))
         refuse(engine, peer, message.request, Verdict.DENIED, reason)
     else:
         return planned
@@ -144,6 +142,10 @@ def change_schedule(engine: Engine, peer: Peer, message: ChangeSchedule) -> None
     elif planned.undecided is not None:
         refuse(engine, peer, message.request, Verdict.BUSY, _undecided(message.name))
         return
+    elif message.change == "set" and not _may_set(peer, planned, message):
+        reason = cleaned(somebody_elses(peer, planned.schedule.name, Deed.ACT_AS, "schedule"))
+        refuse(engine, peer, message.request, Verdict.DENIED, reason)
+        return
     elif message.change == "set":
         _set(engine, peer, message, planned)
         return
@@ -153,6 +155,14 @@ def change_schedule(engine: Engine, peer: Peer, message: ChangeSchedule) -> None
         now = engine.petitions.now.wall
         engine.schedules.put(planned.schedule._replace(is_paused=False, fired_until=now))
     engine.reply(peer, Reply(message.request, Verdict.OK))
+
+
+def _may_set(peer: Peer, planned: Planned, message: ChangeSchedule) -> bool:
+    """Tell whether a client may change what it names: another command runs as the user of the schedule."""
+    from orcha._service.verbs.set_schedule import WHAT_RUNS
+
+    asked = values.fields_of(message.arguments or b"")
+    return asked.keys().isdisjoint(WHAT_RUNS) or may_act_as(peer, planned.schedule.owner)
 
 
 def _set(engine: Engine, peer: Peer, message: ChangeSchedule, planned: Planned) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from orcha._core.authority import ATTEMPT, may_act_for_all
+from orcha._core.authority import may_act_for_all
 from orcha._core.record import Record
 from orcha._core.selector import Described, Selector
 from orcha._core.state import Outcome, State
@@ -58,9 +58,6 @@ class _Met(NamedTuple):
 
 def select(engine: Engine, peer: Peer, message: Select) -> None:
     """Find the petitions, and do the verb to each; answered when all is kept, and what is cancelled has ended."""
-    if peer.role == ATTEMPT:
-        refuse(engine, peer, message.request, Verdict.DENIED, "an attempt may not select petitions")
-        return
     if message.verb is not None and message.verb not in _STATES:
         reason = cleaned(f"{message.verb!r:.80} is no verb for several petitions: there are {', '.join(_STATES)}")
         refuse(engine, peer, message.request, Verdict.REFUSED, reason)

@@ -78,7 +78,7 @@ def _set(engine: Engine, peer: Peer, message: Set) -> None:
     if message.seq is None and message.id is not None and (waits := _unmade(engine, peer, message.id)) is not None:
         refuse(engine, peer, message.request, Verdict.REFUSED, waits)
         return
-    found = find(engine, peer, message, "change others")
+    found = find(engine, peer, message)
     if found is None:
         return
     try:

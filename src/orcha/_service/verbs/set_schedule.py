@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from orcha._service.engine import Engine
 
 _OF_TIMES = frozenset(("expression", "zone", "overlap", "missed"))
+WHAT_RUNS = frozenset(("argv", "cwd"))
+"""Fields that say what is executed, and where."""
 _OF_ONE_PETITION = frozenset(("after", "after_ok", "if_dependency_fails", "at", "delay"))
 
 
@@ -47,7 +49,7 @@ def _message(engine: Engine, schedule: Schedule, asked: dict[str, Any]) -> bytes
         raise CannotBeError(
             f"only the plugin of {schedule.name!r} knows what its message means: change its times alone"
         )
-    own = {name: asked.pop(name) for name in ("argv", "cwd") if name in asked}
+    own = {name: asked.pop(name) for name in WHAT_RUNS if name in asked}
     if given := sorted(_OF_ONE_PETITION & (alterations.named(asked) if asked else set())):
         raise CannotBeError(f"a schedule's command has no {given[0]}: that is about one petition")
     fields = values.decode(schedule.extras, channel=bytes)
@@ -60,4 +62,4 @@ def _message(engine: Engine, schedule: Schedule, asked: dict[str, Any]) -> bytes
     return extras
 
 
-__all__ = ["changed"]
+__all__ = ["WHAT_RUNS", "changed"]

@@ -45,7 +45,7 @@ _COMMAND_FIELDS = (
 
 def show(engine: Engine, peer: Peer, message: Show) -> None:
     """Answer with a map; when this batch is kept, so that it is not older than what was answered before."""
-    found = find(engine, peer, message, "look at others")
+    found = find(engine, peer, message)
     if found is not None:
         known = fitting.answer(describe(engine, found, partial(may_act_for, peer)))
         engine.reply(peer, Reply(message.request, Verdict.OK, known))

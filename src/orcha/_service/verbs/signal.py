@@ -23,7 +23,7 @@ OF_PAUSES = {Signals.SIGSTOP: "pause", Signals.SIGCONT: "resume"}
 
 def send_signal(engine: Engine, peer: Peer, message: Signal) -> None:
     """Send the signal to every process of the running attempt."""
-    found = find(engine, peer, message, "send a signal")
+    found = find(engine, peer, message)
     if found is None:
         return
     reason = send(engine, found.row, found.record, message.signal)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orcha._core.authority import ATTEMPT, may_act_for
 from orcha._core.state import State
 from orcha._protocol.messages import Reply, Resize, Stdin, Verdict
 from orcha._service.execution.standard_input import has_not
-from orcha._service.verbs.petition_lookup import refuse
+from orcha._service.verbs.petition_lookup import is_somebody_elses, refuse
 from orcha.interfaces.built_in import LEASE_MANAGER
 
 if TYPE_CHECKING:
@@ -46,8 +45,7 @@ def resize(engine: Engine, peer: Peer, message: Resize) -> None:
 def _running(engine: Engine, peer: Peer, message: Stdin | Resize) -> Record | None:
     """Give the command that runs in this attempt; None where the caller has been answered."""
     record = engine.petitions.records.get(message.seq)
-    if peer.role == ATTEMPT or (record is not None and not may_act_for(peer, record.owner)):
-        refuse(engine, peer, message.request, Verdict.DENIED, "this is somebody else's petition")
+    if is_somebody_elses(engine, peer, message):
         return None
     live = record is not None and record.attempt == message.attempt and record.state is State.RUNNING
     if record is None or not live or not record.command or record.manager == LEASE_MANAGER:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orcha._protocol.messages import Reply, Stop, Verdict
-from orcha._service.verbs.petition_lookup import is_owner
 
 if TYPE_CHECKING:
     from orcha._server.server import Peer
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
 
 def stop(engine: Engine, peer: Peer, message: Stop) -> None:
     """Begin to stop; asked again with `now`, hurry up."""
-    if not is_owner(engine, peer, message.request, "stop it"):
-        return
     if message.keep_commands:
         engine.commands.keep = engine.settings.durable  # else the next start would know nothing of them
     elif message.end_commands or message.now:

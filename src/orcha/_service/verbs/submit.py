@@ -6,7 +6,7 @@ from os import geteuid
 from typing import TYPE_CHECKING
 
 from orcha._core import transitions
-from orcha._core.authority import ATTEMPT, may_act_for
+from orcha._core.authority import may_act_for
 from orcha._core.record import Record
 from orcha._core.tuples import new_tuple
 from orcha._protocol.messages import Submitted, Verdict
@@ -149,8 +149,6 @@ def _malformed(engine: Engine, peer: Peer, item: Item) -> str | None:
         return "tokens and channels are 16 bytes"
     if _is_long(identity):
         return f"an id is at most {MAX_ID_BYTES} bytes"
-    if peer.role == ATTEMPT:
-        return "an attempt may only write to its own channel"
     if channel is not None:
         known = engine.channels.known(channel) or engine.channels.create(channel, peer.identity, own=False)
         if not may_act_for(peer, known.owner):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orcha._protocol.messages import Reply, Verdict
-from orcha._service.verbs.petition_lookup import is_owner, refuse
+from orcha._service.verbs.petition_lookup import refuse
 
 if TYPE_CHECKING:
     from orcha._protocol.messages import Unset
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 def unset(engine: Engine, peer: Peer, message: Unset) -> None:
     """Forget what people have set; answered when that is kept."""
-    if not is_owner(engine, peer, message.request, f"unset a {message.kind}"):
-        return
     kept_by = engine.admitting if message.kind == "group" else engine.stocktaking
     if kept_by.unset(message.name):
         engine.reply(peer, Reply(message.request, Verdict.OK))

@@ -1,0 +1,165 @@
+"""Who may do what: every message, for every role, by every door, against the table of the core."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import typing
+from collections import defaultdict
+
+import pytest
+
+from orcha._core.permissions import Deed, Entrance, Whose, may
+from orcha._protocol import messages, values
+from orcha._protocol.messages import Verdict
+from orcha._service import verbs
+from orcha._service.verbs.marks import MARKS, deed_of
+from orcha.interfaces.roles import ATTEMPT, ROLES
+from support.asking import Person, asking, item
+
+MINE, OTHERS = "uid:7", "uid:8"
+EVERY_MESSAGE = [
+    messages.Submit(0, None, 0, [item("a")]),
+    messages.Cancel(0, None, "a"),
+    messages.Follow(bytes(16), 0, 1),
+    messages.Unfollow(bytes(16)),
+    messages.Credit(bytes(16), 1),
+    messages.CloseChannel(bytes(16)),
+    messages.Put(0, bytes(16), 1, 1, bytes(8), 1, []),
+    messages.Finish(0, bytes(16), 1, 1, None),
+    messages.List(0, 0, 1),
+    messages.Show(0, "a"),
+    messages.Call(0, "f", b"", b""),
+    messages.Call(0, "m:send", b"", b""),
+    messages.Call(0, "finish", b"", b""),
+    messages.Ping(0),
+    messages.Set(0, "a", None, b""),
+    messages.Priority(0, "a", None, 1),
+    messages.Pause(0, "a"),
+    messages.Pause(0, None, 1),
+    messages.Pause(0),
+    messages.Pause(0, group="g"),
+    messages.Resume(0, "a"),
+    messages.Resume(0),
+    messages.Remove(0, "a"),
+    messages.Retry(0, bytes(16), "a"),
+    messages.Signal(0, "a", None, 1),
+    messages.Select(0, None, ["*"]),
+    messages.Select(0, "cancel", ["*"]),
+    messages.ChangeLease(0, "a"),
+    messages.Stdin(0, 1, 1, 0, b""),
+    messages.Resize(0, 1, 1, 1, 1),
+    messages.AddSchedule(0, "a", "@daily", b""),
+    messages.ListSchedules(0),
+    messages.ChangeSchedule(0, "a", "pause"),
+    messages.FireSchedule(0, bytes(16), "a"),
+    messages.Stats(0),
+    messages.ListResources(0),
+    messages.DrainResource(0, "gpu", drained=True),
+    messages.DrainService(0, drained=True),
+    messages.SetResource(0, "gpu=1"),
+    messages.SetGroup(0, "g", 1),
+    messages.Unset(0, "group", "g"),
+    messages.Reload(0),
+    messages.SetKey(0, "ci"),
+    messages.ListKeys(0),
+    messages.Stop(0),
+]
+ABOUT_ONE = {
+    "show": lambda seq, _: (messages.Show, None, seq),
+    "set": lambda seq, _: (messages.Set, None, seq, values.encode({"priority": 3})),
+    "priority": lambda seq, _: (messages.Priority, None, seq, 5),
+    "signal": lambda seq, _: (messages.Signal, None, seq, 10),
+    "pause": lambda seq, _: (messages.Pause, None, seq),
+    "resume": lambda seq, _: (messages.Resume, None, seq),
+    "remove": lambda seq, _: (messages.Remove, None, seq),
+    "retry": lambda seq, _: (messages.Retry, os.urandom(16), None, seq),
+    "stdin": lambda seq, _: (messages.Stdin, seq, 1, 0, b"x"),
+    "resize": lambda seq, _: (messages.Resize, seq, 1, 24, 80),
+    "put": lambda seq, _: (messages.Put, bytes(16), seq, 1, bytes(8), 1, []),
+    "finish": lambda seq, _: (messages.Finish, bytes(16), seq, 1, 0),
+    "cancel": lambda _, name: (messages.Cancel, None, name),
+    "lease": lambda _, name: (messages.ChangeLease, name),
+}
+_names = (f"p{number}" for number in itertools.count())
+
+
+@pytest.fixture(scope="module")
+def asked():
+    with asking() as asked:
+        yield asked
+
+
+def test_every_message_is_among_the_messages_of_this_test():
+    kinds = {type(message) for message in EVERY_MESSAGE}
+    assert kinds == {*typing.get_args(messages.ClientMessage)} == {*verbs.HANDLERS} == {*MARKS}
+    assert {deed_of(message) for message in EVERY_MESSAGE} == {*Deed}
+
+
+def test_no_verb_runs_for_a_client_that_may_not_send_its_message(asked, monkeypatch):
+    reached = defaultdict(list)
+    for kind in verbs.HANDLERS:
+        monkeypatch.setitem(verbs.HANDLERS, kind, lambda _, peer, message: reached[peer.id].append(message))
+    people, all_are_taken = {}, threading.Event()
+    for role, door in itertools.product((*ROLES, ATTEMPT, "", "owner"), Entrance):
+        person = people[role, door] = Person(role, MINE)
+        person.door = door.value
+        for message in EVERY_MESSAGE:
+            asked.engine.receive(person, message)
+    asked.engine.post(all_are_taken.set)
+    assert all_are_taken.wait(30)
+    for (role, door), person in people.items():
+        told = reached[person.id]
+        assert told == [each for each in EVERY_MESSAGE if may(deed_of(each), role, Whose.OWN, door)], (role, door)
+        refused = [each for each in EVERY_MESSAGE if each not in told and not _has_no_answer(each)]
+        assert len(person.heard) == len(refused)
+        assert all(_is_refusal(answer) for answer in person.heard)
+
+
+def _has_no_answer(message):
+    return isinstance(message, messages.Unfollow | messages.Credit | messages.CloseChannel)
+
+
+def _is_refusal(answer):
+    if isinstance(answer, messages.Submitted):
+        return [result.verdict for result in answer.results] == [Verdict.REFUSED]
+    return isinstance(answer, messages.Gone) or answer.verdict == Verdict.DENIED
+
+
+class Unmarked(messages._Message, tag=99, frozen=True):
+    """A message that somebody adds without a mark."""
+
+    request: int
+
+
+def test_a_message_without_a_mark_is_refused_for_everybody(asked, monkeypatch):
+    monkeypatch.setitem(verbs.HANDLERS, Unmarked, verbs.ping)
+    for role in (*ROLES, ATTEMPT):
+        assert asked.ask(Person(role, "uid:0"), Unmarked).verdict == Verdict.DENIED
+
+
+@pytest.mark.parametrize("verb", ABOUT_ONE)
+def test_each_verb_about_one_petition_asks_the_table_about_that_petition(asked, verb):
+    for role, owner in itertools.product(ROLES, (MINE, OTHERS)):
+        name = next(_names)
+        asked.submit(Person("submitter", owner), name, waits=True)
+        kind, *arguments = ABOUT_ONE[verb](asked.rows()[name]["seq"], name)
+        answer = asked.ask(Person(role, MINE), kind, *arguments)
+        whose = Whose.OWN if owner == MINE else Whose.OTHERS
+        allowed = may(deed_of(kind(0, *arguments)), role, whose, Entrance.SOCKET)
+        assert (answer.verdict != Verdict.DENIED) is allowed, (role, owner, answer)
+
+
+@pytest.mark.may_leave("threads")
+def test_output_of_others_is_not_read(asked):
+    name = next(_names)
+    channel = asked.submit(Person("submitter", OTHERS), name).channel
+    asked.wait_for(name, "succeeded")
+    for role in ROLES:
+        person = Person(role, MINE)
+        asked.engine.receive(person, messages.Follow(channel, 0, 1 << 20))
+        asked.ask(person, messages.Ping)
+        allowed = may(Deed.READ, role, Whose.OTHERS, Entrance.SOCKET)
+        assert any(isinstance(said, messages.Gone) for said in person.heard) is not allowed
+        assert any(isinstance(said, messages.Data) for said in person.heard) is allowed
