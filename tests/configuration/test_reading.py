@@ -300,6 +300,7 @@ def test_the_schema_names_all_tables_and_says_what_each_setting_is():
         "defaults",
         "resources",
         "groups",
+        "roles",
     }
     assert tables["GroupTable"]["additionalProperties"] is False
     assert all(each.get("description") for each in tables["ServiceTable"]["properties"].values())

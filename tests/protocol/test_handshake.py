@@ -37,6 +37,7 @@ from orcha._protocol.handshake import (
 )
 from orcha._protocol.keys import PBKDF2_ITERATIONS, Key, capability_id, keyring, make_key, record_of
 from orcha.exceptions import AuthenticationError, ManagerShutdownError, OrchaConnectionError, OrchaError
+from orcha.interfaces.roles import RoleBook
 
 ServerHandshake = functools.partial(handshake.ServerHandshake, uid=os.geteuid)
 """A service whose kernel knows that a client over TCP is the service's own user."""
@@ -45,8 +46,7 @@ SECRET = bytes(range(32))
 DOOR = Door(
     keyring([KEY]),
     capability=lambda seq, attempt: SECRET if (seq, attempt) == (7, 2) else None,
-    uid_roles={4000: "submitter"},
-    gid_roles={5000: "viewer"},
+    roles=RoleBook({4000: "submitter"}, {5000: "viewer"}),
 )
 ENDPOINT = "127.0.0.1:50000"
 BODIES = 6

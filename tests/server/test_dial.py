@@ -28,6 +28,7 @@ from orcha._protocol.tls import client_context, server_tls
 from orcha._server import accepting
 from orcha._server.server import Server, ServerSettings
 from orcha.exceptions import AuthenticationError, ConfigurationError, OrchaConnectionError
+from orcha.interfaces.roles import RoleBook
 from server.answering import ask
 from support import warm
 from support.ports import free_port
@@ -337,7 +338,7 @@ def test_a_client_whose_user_no_kernel_knows_counts_as_another(answering, links,
 @ROOT
 def test_another_user_with_a_role_comes_in_by_the_socket_as_that(answering, open_world, home_of_others):
     running = answering(
-        uid_roles={STRANGER: "submitter", handshake.NOBODY_UID: "submitter"}, limits={"refusal_delay": 0.0}
+        roles=RoleBook({STRANGER: "submitter", handshake.NOBODY_UID: "submitter"}), limits={"refusal_delay": 0.0}
     )
     Path(running.endpoint.folder).chmod(0o755)
     assert as_user(STRANGER, running, home_of_others) == ["unix 0", "AuthenticationError"]

@@ -28,6 +28,7 @@ from orcha.exceptions import (
     ManagerShutdownError,
     OrchaConnectionError,
 )
+from orcha.interfaces.roles import RoleBook
 from server.answering import ask
 from support.waiting import wait_for
 
@@ -347,7 +348,7 @@ def test_beyond_the_most_peers_a_client_hears_that_there_is_no_room(answering, l
 
 def test_one_user_leaves_room_for_others(answering, links, monkeypatch):
     me = os.geteuid()
-    running = answering(everyone="submitter", limits={"peers_of_one_user": 2})
+    running = answering(roles=RoleBook(others="submitter"), limits={"peers_of_one_user": 2})
     monkeypatch.setattr(running.server._table.door, "_uid", me + 1)  # this process is somebody else's
     if not me:
         monkeypatch.setattr(accepting, "peer_credentials", lambda _: (os.getpid(), 4711, 4711))

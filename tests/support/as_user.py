@@ -25,6 +25,8 @@ SKIPPED = ("orcha.__main__", "orcha._supervisor.main", "orcha._supervisor.shim",
 """What runs as a program of its own."""
 PLUGINS = "TEST_PLUGINS"
 """The variable that has plugins looked for, and imported, before the process is that user; else there are none."""
+GROUPS = "TEST_GROUPS"
+"""Variable with the numbers of the other groups that a user's process has."""
 PROCESSES = "TEST_PROCESSES"
 """The variable that says how many processes and threads this user may have, as `ulimit -u`."""
 
@@ -48,7 +50,7 @@ def become(uid: int, home: str) -> None:
     _make_loop(None).close()
     if (most := os.environ.pop(PROCESSES, None)) is not None:
         resource.setrlimit(resource.RLIMIT_NPROC, (int(most), int(most)))
-    os.setgroups([])
+    os.setgroups([int(gid) for gid in os.environ.pop(GROUPS, "").split()])
     os.setgid(uid)
     os.setuid(uid)
     os.environ["ORCHA_HOME"] = home

@@ -85,11 +85,11 @@ class Machine:
     def words(self, uid, *words):
         return [sys.executable, machine_users.__file__, str(self.folder), str(uid), str(self.home(uid)), *words]
 
-    def run(self, uid, *words, cwd="/", **options):
+    def run(self, uid, *words, cwd="/", groups="", **options):
         options = {"stdin": subprocess.DEVNULL} | options if "input" not in options else options
         return warm.run(
             self.words(uid, *words),
-            env=self.environment,
+            env=self.environment | {as_user.GROUPS: groups},
             cwd=cwd,
             capture_output=True,
             text=True,
@@ -358,3 +358,42 @@ def test_only_root_serves_the_machine_and_on_its_socket_alone(machine):
     where = json.loads(machine.run(ALICE, "where", "--json").stdout)
     assert (where["kind"], where["uid"], where["named_by"]) == ("system", 0, None)
     assert len(where["tried"]) == 2
+
+
+def test_roles_come_from_the_configuration_and_change_for_connected_clients(stopped):
+    machine, file = stopped, stopped.folder / "etc/orcha/orcha.toml"
+    file.parent.mkdir(parents=True)
+    file.write_text('[roles]\noperator = ["@lab"]\nviewer = ["carol"]\n')
+    machine.start("commands")
+    assert machine.run(BOB, "run", "--detach", "--name", "bobs", "--", "sleep", "600").returncode == 0
+    refused = machine.run(CAROL, "run", "--", "true")
+    assert refused.returncode == 125
+    assert "only a submitter may ask for petitions, and you are a viewer here: an admin" in refused.stderr
+    assert "you are a viewer here" in machine.run(CAROL, "cancel", "bobs").stderr
+    for words in (["pause", "bobs"], ["resume", "bobs"], ["drain"], ["undrain"]):
+        assert machine.run(ALICE, *words, groups=f"1 {LAB}").returncode == 0, words
+    assert (
+        "only an admin may change the service, and you are an operator here"
+        in machine.run(ALICE, "reload", groups=str(LAB)).stderr
+    )
+    typed = machine.run(ALICE, "exec", "bobs", "--", "id", groups=str(LAB))
+    assert (typed.returncode, typed.stdout) == (125, "")
+    follows = warm.Popen(
+        machine.words(BOB, "attach", "bobs"),
+        env=machine.environment,
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with follows:
+        file.write_text('[roles]\nothers = "none"\nsubmitter = ["carol"]\n')
+        assert machine.run(0, "reload").returncode == 0
+        _, said = follows.communicate(timeout=DEADLINE)
+        assert follows.returncode != 0, said
+    assert machine.run(CAROL, "run", "--", "id", "-un").stdout == "carol\n"
+    for uid in (ALICE, BOB):
+        assert machine.run(uid, "ps").returncode != 0
+    file.write_text('[roles]\nadmin = ["nobody-by-this-name"]\n')
+    told = machine.run(0, "reload")
+    assert f"{file}:2:9: roles.admin: this machine has no user nobody-by-this-name" in told.stdout + told.stderr
+    assert machine.run(CAROL, "run", "--", "true").returncode == 0

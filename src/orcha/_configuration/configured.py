@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from orcha._configuration.reading import Fault, Given
 from orcha._core.groups import GroupRules
+from orcha.interfaces.roles import ROLES
 
 if TYPE_CHECKING:
     from orcha._configuration.reading import FileReading
     from orcha._core.inventory import Stock
 
 Keys = tuple[str, ...]
-GROUPS, RESOURCES, DEFAULTS = "groups", "resources", "defaults"
-"""The tables whose settings are looked up by `Configured.groups`, `resources` and `defaults`."""
+GROUPS, RESOURCES, DEFAULTS, ROLES_TABLE = "groups", "resources", "defaults", "roles"
+"""The tables whose settings are looked up by `Configured.groups`, `resources`, `defaults` and `roles`."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,11 @@ class Configured:
         """What holds for commands that say nothing about it, by the names of the fields."""
         return self._named(DEFAULTS)
 
+    @property
+    def roles(self) -> dict[str, Any]:
+        """The users and groups of each role, and the role of all others, by the names of the keys."""
+        return self._named(ROLES_TABLE)
+
 
 def together(readings: Iterable[FileReading]) -> tuple[Configured, list[Fault]]:
     """Give what holds of files in the order in which they are read, and all that is wrong with them."""
@@ -81,7 +87,20 @@ def together(readings: Iterable[FileReading]) -> tuple[Configured, list[Fault]]:
                 " give a default timeout that is not longer"
             )
             faults.append(Fault(at.file, *at.place, text))
+    faults += _with_two_roles(made)
     return made, faults
 
 
-__all__ = ["DEFAULTS", "GROUPS", "RESOURCES", "Configured", "together"]
+def _with_two_roles(made: Configured) -> list[Fault]:
+    """Give a fault for each user or group that stands at two roles."""
+    faults, seen = [], dict[str, str]()
+    for role in ROLES:
+        for word in made.roles.get(role, ()):
+            if word in seen:
+                at = made.given[ROLES_TABLE, role]
+                faults.append(Fault(at.file, *at.place, f"{word} has the role {seen[word]} already: give one role"))
+            seen[word] = role
+    return faults
+
+
+__all__ = ["DEFAULTS", "GROUPS", "RESOURCES", "ROLES_TABLE", "Configured", "together"]

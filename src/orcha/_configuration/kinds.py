@@ -10,6 +10,7 @@ from orcha._core.conditions.condition import Condition
 from orcha._core.conditions.errors import ConditionTextError, UnknownNameError
 from orcha._core.conditions.terms import BUILT_IN
 from orcha._core.start_log import StartRate
+from orcha.utils.accounts import is_account
 from orcha.utils.amounts import MAX_DURATION_SECONDS, MAX_SIZE_BYTES, SECONDS, read_duration, read_size
 
 if TYPE_CHECKING:
@@ -118,6 +119,15 @@ def _names(value: list[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(value))
 
 
+def _accounts(value: list[int | str]) -> tuple[str, ...]:
+    words = tuple(dict.fromkeys(str(each) for each in value))
+    wrong = next((each for each in words if not is_account(each)), None)
+    if wrong is not None:
+        message = f"{wrong!a:.60} is none"
+        raise ValueError(message)
+    return words
+
+
 def _address(value: str) -> str:
     if not value or "/" in value or not value.isprintable():
         raise ValueError
@@ -187,6 +197,7 @@ NEW_GROUPS = SettingKind(
 RATE = SettingKind(f'a number of starts up to {MAX_STARTS_PER_RATE} within a time, as "10/m" or "3/90s"', read_rate)
 CONDITION = SettingKind('a condition in text, as "load(1) < 4"', _condition)
 NAMES = SettingKind("a list of names", _names)
+ACCOUNTS = SettingKind('a list of users and groups, as ["alice", 1001, "@lab"]', _accounts)
 ADDRESS = SettingKind('an address to listen on, as "127.0.0.1"', _address)
 PORT = whole(0, MAX_PORT_NUMBER)
 ENDS = SettingKind('a list of IP addresses with ports, as ["192.0.2.7:50000", "[2001:db8::7]:50000"]', _ends)

@@ -20,6 +20,7 @@ _POLICY = kinds.one_of("truncate", "kill", "rotate")
 _LEFT = kinds.one_of("end", "keep")
 _INTERRUPT = kinds.one_of("fail", "rerun", "ask")
 _STORE = kinds.one_of("sqlite", "memory")
+_OTHERS = kinds.one_of("none", "viewer", "submitter")
 _LOG = kinds.one_of("text", "json", "journal")
 
 
@@ -97,6 +98,21 @@ class DefaultsTable(_Table):
     cpu_share: Annotated[int, _of(kinds.LIMIT, "percent of one processor")] | UnsetType = UNSET
 
 
+_Accounts = list[int | str]
+
+
+class RolesTable(_Table):
+    """Which users may do what; the service's own user and root are admins in any case."""
+
+    viewer: Annotated[_Accounts, _of(kinds.ACCOUNTS, "look, and change nothing")] | UnsetType = UNSET
+    submitter: Annotated[_Accounts, _of(kinds.ACCOUNTS, "ask for petitions, and change their own")] | UnsetType = UNSET
+    operator: Annotated[_Accounts, _of(kinds.ACCOUNTS, "change the petitions of all")] | UnsetType = UNSET
+    admin: Annotated[_Accounts, _of(kinds.ACCOUNTS, "change the service")] | UnsetType = UNSET
+    others: (
+        Annotated[Literal["none", "viewer", "submitter"], _of(_OTHERS, "role of every other local user")] | UnsetType
+    ) = UNSET
+
+
 class GroupTable(_Table):
     """A group of petitions, and what holds for them."""
 
@@ -126,6 +142,7 @@ class Configuration(_Table):
         | UnsetType
     ) = UNSET
     groups: dict[str, GroupTable] | UnsetType = UNSET
+    roles: RolesTable | UnsetType = UNSET
 
 
 def json_schema() -> dict[str, Any]:
@@ -135,4 +152,4 @@ def json_schema() -> dict[str, Any]:
     return msgspec.json.schema(Configuration)
 
 
-__all__ = ["Configuration", "GroupTable", "Stock", "json_schema"]
+__all__ = ["Configuration", "GroupTable", "RolesTable", "Stock", "json_schema"]

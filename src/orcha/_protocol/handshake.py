@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from orcha._protocol.frames import HEADER_BYTES, Body, frame
 from orcha.exceptions import AuthenticationError, ManagerShutdownError, OrchaConnectionError, OrchaError
-from orcha.interfaces.roles import ADMIN, ATTEMPT, SUBMITTER
+from orcha.interfaces.roles import ADMIN, ATTEMPT, SUBMITTER, RoleBook
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -243,6 +243,8 @@ class Credentials(NamedTuple):
     pid: int
     uid: int
     gid: int
+    groups: tuple[int, ...] = ()
+    """Its other groups."""
 
 
 class AdmittedClient(NamedTuple):
@@ -262,6 +264,8 @@ class AdmittedClient(NamedTuple):
 
 OTHERS_OF_ROOT = SUBMITTER
 """Role of other users at a service of root."""
+NO_ROLES = RoleBook()
+"""No other user may come in."""
 
 
 class Door:
@@ -272,10 +276,8 @@ class Door:
         keyring: Mapping[str, KeyRecord],
         *,
         capability: Callable[[int, int], bytes | None] | None = None,
-        uid_roles: Mapping[int, str] | None = None,
-        gid_roles: Mapping[int, str] | None = None,
+        roles: RoleBook = NO_ROLES,
         share: bool = False,
-        everyone: str = "",
         instance: bytes | None = None,
         salts: bytes | None = None,
     ) -> None:
@@ -284,18 +286,16 @@ class Door:
         `salts` is the secret from which the salts of unknown ids are derived, None for a new one.
 
         With `share` the key admits other users too; without, it admits the service's own user and root alone.
-        `everyone` is the role of every other user that the kernel names; empty where there is none.
         """
         from orcha._protocol.keys import Key, record_of
 
         self.keyring = keyring
         self.instance = os.urandom(INSTANCE_BYTES) if instance is None else instance
         self._capability = capability
-        self._uid_roles = dict(uid_roles or {})
-        self._gid_roles = dict(gid_roles or {})
+        self.roles = roles
+        """The roles of other users whom the kernel names; another book takes the place of this one."""
         self._uid = os.geteuid()
         self._share = share
-        self._everyone = everyone
         self.clock: Callable[[], float] = time.time
         """Gives the time on the wall clock, by which named keys expire."""
         self.named: Mapping[str, KeyRecord] = {}
@@ -309,7 +309,7 @@ class Door:
             return None
         if credentials.uid in (self._uid, 0):
             return AdmittedClient(f"uid:{credentials.uid}", ADMIN)
-        role = self._uid_roles.get(credentials.uid) or self._gid_roles.get(credentials.gid) or self._everyone
+        role = self.roles.role_for(credentials.uid, (credentials.gid, *credentials.groups))
         return AdmittedClient(f"uid:{credentials.uid}", role) if role else None
 
     def find(self, key_id: str) -> KeyRecord | None:

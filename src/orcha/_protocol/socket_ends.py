@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 import sys
@@ -13,6 +14,11 @@ if TYPE_CHECKING:
 
 _CREDENTIALS = struct.Struct("3I")
 """struct ucred: pid, uid, gid."""
+_SO_PEERGROUPS = 59
+"""asm-generic/socket.h; the socket module does not name it."""
+_FEW_GROUPS_BYTES = 32 * 4
+_MAX_GROUPS_BYTES = 65_536 * 4
+"""A process has at most 65,536 groups (NGROUPS_MAX)."""
 _LOCAL, _REMOTE, _UID, _INODE = 1, 2, 7, 9
 """Columns of /proc/net/tcp and tcp6: proc(5)."""
 _MAPPED_PREFIX = bytes(10) + b"\xff\xff"
@@ -23,6 +29,21 @@ def peer_credentials(sock: socket.socket) -> tuple[int, int, int]:
     """Give pid, uid and gid of the process that made the other end of a Unix socket: unix(7), SO_PEERCRED."""
     pid, uid, gid = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
     return pid, uid, gid
+
+
+def peer_groups(sock: socket.socket) -> tuple[int, ...]:
+    """Give the supplementary groups of that process: unix(7), SO_PEERGROUPS; none where the kernel does not tell."""
+    size = _FEW_GROUPS_BYTES
+    while size <= _MAX_GROUPS_BYTES:
+        try:
+            found = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, size)
+        except OSError as error:
+            if error.errno != errno.ERANGE:
+                return ()
+            size *= 32
+        else:
+            return struct.unpack(f"{len(found) // 4}I", found)
+    return ()
 
 
 def name_of(address: Any) -> str:

@@ -55,7 +55,7 @@ class ClientConnection(asyncio.Protocol):
         self.peer: Peer | None = None
         self._table = table
         self._kind = transport_kind
-        self._credentials = credentials
+        self.credentials = credentials
         self._reached_as = reached_as
         self._uid = uid
         self._reader = FrameReader(MAX_FRAME_BYTES_BEFORE_AUTHENTICATION)
@@ -204,7 +204,7 @@ class ClientConnection(asyncio.Protocol):
             self._handshake = ServerHandshake(
                 table.door,
                 self._kind,
-                credentials=self._credentials,
+                credentials=self.credentials,
                 certificate_hash=table.tls.certificate_hash if table.tls is not None and self._kind == TLS else b"",
                 reached_as=self._reached_as,
                 uid=self._uid,
@@ -312,6 +312,10 @@ class ClientConnection(asyncio.Protocol):
             self._deaf = True
             self._say(Error(reason))
             self.close_after_writing()
+
+    def turn_out(self, reason: str) -> None:
+        """Tell an authenticated client why its connection ends, and close; on the loop thread."""
+        self._fail(reason)
 
     def _refuse(self, refused: NotAdmittedError) -> None:
         assert self._transport is not None

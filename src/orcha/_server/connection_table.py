@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from orcha._server.limits import ConnectionLimits
     from orcha._server.loop_writer import LoopWriter
     from orcha._server.peer import Peer
+    from orcha.interfaces.roles import RoleBook
 
 
 class ConnectionTable:
@@ -61,6 +62,8 @@ class ConnectionTable:
         self._told_of: set[str] = set()
         self._of_users: Counter[str] = Counter()
         """How many connections each user has who is no admin, by identity."""
+        self._counted: dict[ClientConnection, str] = {}
+        """The connections that are counted there; a user may have another role by the end of a connection."""
 
     def status(self, user: AdmittedClient | None) -> int:
         """Give the answer to a hello, of a user whom the kernel names, or of somebody who has to prove a key."""
@@ -86,11 +89,28 @@ class ConnectionTable:
         self.unauthenticated.pop(connection, None)
         if _is_counted(peer):
             self._of_users[peer.identity] += 1
+            self._counted[connection] = peer.identity
         if peer.key:
             self._on_key(peer.key)
         if peer.is_other and peer.identity not in self._told_of:
             self._told_of.add(peer.identity)
             self.report(f"{peer.identity} came in with the key: what it asks for runs as {self._runs_as}", None)
+
+    def use_roles(self, roles: RoleBook) -> None:
+        """Have other roles hold: each client whom the kernel names gets its role at once, or is cut off without one.
+
+        A message that the service has taken before is answered as before.
+        """
+        self.door.roles = roles
+        for connection in list(self.connections):
+            peer, credentials = connection.peer, connection.credentials
+            if peer is None or credentials is None or peer.attempt is not None or peer.key or peer.is_other:
+                continue
+            admission = self.door.admit_user(credentials)
+            if admission is None:
+                connection.turn_out("you have no role here any more: an admin of the service gives roles, in [roles]")
+            else:
+                peer.role = admission.role
 
     def use_keys(self, records: Mapping[str, KeyRecord], then: Callable[[], None]) -> None:
         """Let in these named keys from now on, cut off the clients of all other ones, and call `then`."""
@@ -106,11 +126,11 @@ class ConnectionTable:
         """Forget a connection that is over."""
         self.unauthenticated.pop(connection, None)
         was_there = self.connections.pop(connection, None) is not None
-        peer = connection.peer
-        if was_there and peer is not None and _is_counted(peer):
-            self._of_users[peer.identity] -= 1
-            if not self._of_users[peer.identity]:
-                del self._of_users[peer.identity]
+        identity = self._counted.pop(connection, None)
+        if was_there and identity is not None:
+            self._of_users[identity] -= 1
+            if not self._of_users[identity]:
+                del self._of_users[identity]
         if not self.connections and self.on_empty is not None:
             self.on_empty()
 

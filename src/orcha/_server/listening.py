@@ -69,6 +69,12 @@ class ListeningSockets:
             self.close()
             raise
 
+    def let_in_others(self, *, allowed: bool) -> None:
+        """Have other users be able to connect to the Unix socket that this service made, or the service's own alone."""
+        with contextlib.suppress(OSError):  # the socket has gone, or the disk is read-only: nobody comes in then
+            if self._inode is not None and os.lstat(self._path).st_ino == self._inode:
+                os.chmod(self._path, 0o666 if allowed else 0o600)  # noqa: PTH101
+
     def close(self) -> None:
         """Listen no more, and remove the Unix socket unless another service has made one in its place."""
         for listener in self.sockets:

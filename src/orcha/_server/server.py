@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from orcha._protocol.endpoint import Endpoint
-from orcha._protocol.handshake import Door
+from orcha._protocol.handshake import NO_ROLES, Door
 from orcha._protocol.keys import Key, check_strength, keyring, parse_key, services_key
 from orcha._server.accepting import Acceptor
 from orcha._server.connection_table import ConnectionTable
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from orcha._protocol.keys import KeyRecord
     from orcha._protocol.messages import ClientMessage
+    from orcha.interfaces.roles import RoleBook
     from orcha.utils.threads import OnDeath
 
 __all__ = ["ConnectionLimits", "Peer", "Server", "ServerSettings"]
@@ -71,14 +72,10 @@ class ServerSettings:
     """The key that clients prove; None for the user's key file, made where there is none."""
     capability: Callable[[int, int], bytes | None] | None = None
     """Gives the key of a living attempt by sequence and attempt number; called on the loop thread."""
-    uid_roles: Mapping[int, str] = field(default_factory=dict)
+    roles: RoleBook = NO_ROLES
     """Roles of other users on the Unix socket, without a key; the folder must let them in."""
-    gid_roles: Mapping[int, str] = field(default_factory=dict)
-    """The same by group."""
     reached_as: frozenset[str] = frozenset()
     """Addresses and ports, beside its own, at which clients dial what passes their connections on to this service."""
-    everyone: str = ""
-    """Role of every other user on the Unix socket, without a key; empty where there is none."""
     named_keys: Mapping[str, KeyRecord] = field(default_factory=dict)
     """The keys with names that clients may prove instead, by their names."""
     salts: bytes | None = None
@@ -146,9 +143,8 @@ class Server:
         elif settings.endpoint.has_port and not local:
             settings.report(_NOT_SHARED, None)
         with contextlib.ExitStack() as stack:
-            others = bool(settings.uid_roles or settings.gid_roles or settings.everyone)
             self._listeners = ListeningSockets(
-                settings.endpoint, others=others, report=settings.report, passed=settings.passed
+                settings.endpoint, others=settings.roles.lets_in_others, report=settings.report, passed=settings.passed
             )
             stack.callback(self._listeners.close)
             self.port = self._listeners.port
@@ -191,6 +187,14 @@ class Server:
     def use_keys(self, records: Mapping[str, KeyRecord], then: Callable[[], None]) -> None:
         """Let in these named keys from now on, and cut off the clients of all others; `then` is called on the loop."""
         self.call_soon(partial(self._table.use_keys, records, then))
+
+    def use_roles(self, roles: RoleBook) -> None:
+        """Have other roles hold from now on, also for clients that are connected; cut off those without a role."""
+        self.call_soon(partial(self._use_roles, roles))
+
+    def _use_roles(self, roles: RoleBook) -> None:
+        self._listeners.let_in_others(allowed=roles.lets_in_others)
+        self._table.use_roles(roles)
 
     def pause_accepting(self) -> None:
         """Tell clients that come from now on that the service is stopping; connected clients stay."""
@@ -242,10 +246,8 @@ class Server:
         door = Door(
             keyring([key], salts=settings.salts),
             capability=settings.capability,
-            uid_roles=settings.uid_roles,
-            gid_roles=settings.gid_roles,
+            roles=settings.roles,
             share=settings.share,
-            everyone=settings.everyone,
             salts=settings.salts,
         )
         door.named = settings.named_keys

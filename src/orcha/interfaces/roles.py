@@ -7,6 +7,10 @@ A role may do everything that a role before it may do.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
 VIEWER = "viewer"
 """A client that looks, and changes nothing."""
 SUBMITTER = "submitter"
@@ -47,4 +51,38 @@ def is_at_least(role: str, least: str) -> bool:
     return _RANKS.get(role, -1) >= _RANKS[least]
 
 
-__all__ = ["ADMIN", "ATTEMPT", "OPERATOR", "ROLES", "SUBMITTER", "VIEWER", "is_at_least", "role_of"]
+_NOBODY: Mapping[int, str] = MappingProxyType({})
+
+
+class RoleBook(NamedTuple):
+    """The roles of the users of a machine, beside the service's own user and root, who are admins."""
+
+    uids: Mapping[int, str] = _NOBODY
+    """The roles of users."""
+    gids: Mapping[int, str] = _NOBODY
+    """The roles of groups."""
+    others: str = ""
+    """The role of every other user; empty where the service does not let others in."""
+
+    @property
+    def lets_in_others(self) -> bool:
+        """Whether any user beside the service's own and root may come in."""
+        return bool(self.uids or self.gids or self.others)
+
+    def role_for(self, uid: int, gids: Iterable[int]) -> str:
+        """Give the role of a user; empty for none.
+
+        What is said of a user counts more than what is said of the user's groups, and that counts more than what is
+        said of all. Of several groups the strongest role counts.
+
+        >>> book = RoleBook({1001: "viewer"}, {100: "submitter", 200: "operator"}, "viewer")
+        >>> book.role_for(1001, [200]), book.role_for(1002, [100, 200]), book.role_for(1003, [])
+        ('viewer', 'operator', 'viewer')
+        """
+        if (own := self.uids.get(uid)) is not None:
+            return own
+        found = [self.gids[gid] for gid in gids if gid in self.gids]
+        return max(found, key=_RANKS.__getitem__) if found else self.others
+
+
+__all__ = ["ADMIN", "ATTEMPT", "OPERATOR", "ROLES", "SUBMITTER", "VIEWER", "RoleBook", "is_at_least", "role_of"]

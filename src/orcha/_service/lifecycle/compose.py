@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orcha._configuration.configured import Configured
-from orcha._core.authority import SUBMITTER
 from orcha._output.log import MemoryLog, OutputLog
 from orcha._output.raw import RawFiles
 from orcha._processes import attempt_tracking
@@ -355,7 +354,7 @@ class _Parts:
                 reached_as=settings.reached_as,
                 share=settings.share,
                 passed=service.passed,
-                everyone=SUBMITTER if settings.endpoint.is_system else "",
+                roles=settings.roles,
                 named_keys=self.engine.keys.records,
                 salts=self.engine.keys.salts,
                 on_key=lambda name: self.engine.post(self.engine.keys.note_use, name),
@@ -368,6 +367,7 @@ class _Parts:
         )
         self.engine.outbox.send_by(self.server.send)
         self.engine.keys.let_in = self.server.use_keys
+        self.engine.reloading.use_roles = self.server.use_roles
         attempt_tracking.install(
             attempt_tracking.ServiceState(
                 self.engine.ending.population,

@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from orcha._configuration.reading import Given
     from orcha._service.engine import Engine
     from orcha._service.lifecycle.settings import Settings
+    from orcha.interfaces.roles import RoleBook
 
 _CHANGED = tuple(each.attribute for each in KNOWN if each.at_run_time and each.attribute)
 """Attributes of `Settings` that change while the service runs."""
-_FROM_FILES = ("resources", "from_files", "configured", "new_group_slots", "takes_new_groups")
+_FROM_FILES = ("roles", "resources", "from_files", "configured", "new_group_slots", "takes_new_groups")
 _NO_FILES = "this service reads no configuration file: orcha serve does, and a plugin's own service does not"
 
 
@@ -86,6 +87,8 @@ class Reloading:
         self.fault: str | None = None
         """What is wrong with the files as they were read last; None where they are in force."""
         self.restart: tuple[str, ...] = ()
+        self.use_roles: Callable[[RoleBook], None] = lambda _: None
+        """Has other roles hold, also for clients that are connected."""
 
     def check(self, loaded: Loaded) -> None:
         """Raise BadConfigurationError where a condition names what neither the service nor a plugin knows."""
@@ -160,6 +163,7 @@ class Reloading:
             manager.use(settings.configured)
             engine.petitions.slots = engine.managers.slots
         groups, resources = engine.admitting.configure(settings), engine.stocktaking.configure(settings)
+        self.use_roles(settings.roles)
         engine.visits.wake()
         return (
             *(

@@ -14,8 +14,10 @@ from orcha._configuration.resource_texts import read_resources
 from orcha._core.permissions import Visibility
 from orcha._protocol.socket_ends import name_of
 from orcha._service.lifecycle.detection import detected
+from orcha._service.lifecycle.role_book import role_book
 from orcha.exceptions import ConfigurationError
 from orcha.interfaces.policy import MAX_DURATION_SECONDS
+from orcha.interfaces.roles import RoleBook
 from orcha.utils.event_log import TEXT, wanted_kind
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ class Settings:
     key: str | None = None
     share: bool = False
     """Whether the key lets in other users than the service's own."""
+    roles: RoleBook = RoleBook()  # noqa: RUF009 - it never changes
+    """The roles of users beside the service's own and root."""
     visibility: Visibility = Visibility.PRIVATE
     """What clients see of the petitions of others."""
     allow_weak_key: bool = False
@@ -168,6 +172,7 @@ def from_environment(
         resources=own_resources,
         detect=detect,
         reached_as=_ends("ORCHA_REACHED_AS", of("listen", "reached_as", ())),
+        roles=role_book(configured, is_system=endpoint.is_system),
         configured=configured,
         from_files=frozenset(configured.resources.keys() - stated),
     )

@@ -1,0 +1,52 @@
+"""The roles of this machine's users, as the configuration says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orcha.exceptions import ConfigurationError
+from orcha.interfaces.roles import ROLES, SUBMITTER, RoleBook
+from orcha.utils.accounts import GROUP_SIGN, gid_named, uid_named
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from orcha._configuration.configured import Configured
+
+_NONE = "none"
+
+
+def role_book(configured: Configured, *, is_system: bool, shared_with: Iterable[str] = ()) -> RoleBook:
+    """Give the roles of all users beside the service's own and root.
+
+    Args:
+        configured: what the files say.
+        is_system: whether this is the machine's service, where every local user is a submitter.
+        shared_with: users and groups who are submitters, whatever the files say of them.
+
+    Raises:
+        ConfigurationError: the machine has no such user or group.
+
+    """
+    said = configured.roles
+    uids: dict[int, str] = {}
+    gids: dict[int, str] = {}
+    for role, words in (*((role, said.get(role, ())) for role in ROLES), (SUBMITTER, shared_with)):
+        for word in words:
+            if word.startswith(GROUP_SIGN):
+                gids.setdefault(_number(word, gid_named(word[1:])), role)
+            else:
+                uids.setdefault(_number(word, uid_named(word)), role)
+    others = said.get("others", SUBMITTER if is_system else _NONE)
+    return RoleBook(uids, gids, "" if others == _NONE else others)
+
+
+def _number(word: str, found: int | None) -> int:
+    if found is None:
+        kind = "group" if word.startswith(GROUP_SIGN) else "user"
+        message = f"this machine has no {kind} {word.removeprefix(GROUP_SIGN)!a:.60}: mend the name, or give its number"
+        raise ConfigurationError(message)
+    return found
+
+
+__all__ = ["role_book"]

@@ -1,0 +1,68 @@
+"""Roles in the configuration: users and groups by name and number, and what is wrong with them."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from orcha._configuration.files import load
+from orcha._service.lifecycle.role_book import role_book
+from orcha.exceptions import ConfigurationError
+from orcha.interfaces.roles import RoleBook
+
+
+@pytest.fixture
+def loaded(tmp_path):
+    def give(text):
+        path = tmp_path / "orcha.toml"
+        path.write_text(text)
+        return load(str(path))
+
+    return give
+
+
+def test_users_and_groups_get_roles_by_name_and_number(loaded):
+    said = loaded("[roles]\nviewer = [4711]\noperator = ['root', '@root', '@4712']\nothers = 'viewer'\n")
+    assert said.faults == ()
+    book = role_book(said.configured, is_system=False)
+    assert book == RoleBook({4711: "viewer", 0: "operator"}, {0: "operator", 4712: "operator"}, "viewer")
+    assert role_book(said.configured, is_system=False, shared_with=["4711", "4713", "@9"]) == RoleBook(
+        {4711: "viewer", 0: "operator", 4713: "submitter"},
+        {0: "operator", 4712: "operator", 9: "submitter"},
+        "viewer",
+    )
+
+
+@pytest.mark.parametrize(("is_system", "others"), [(True, "submitter"), (False, "")])
+def test_without_a_word_every_local_user_submits_to_the_machines_service_alone(loaded, is_system, others):
+    assert role_book(loaded("").configured, is_system=is_system) == RoleBook(others=others)
+    assert role_book(loaded("roles.others = 'none'").configured, is_system=is_system) == RoleBook()
+    assert RoleBook(others=others).lets_in_others is is_system
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("operator = ['nobody-by-this-name']", "2:12: roles.operator: this machine has no user nobody-by-this-name"),
+        ("admin = ['@no-such-group']", "2:9: roles.admin: this machine has no group no-such-group"),
+        ("admin = ['a b']", "2:9: roles.admin is a list of users and groups"),
+        ("king = ['root']", "2:1: there is no roles.king"),
+        ("others = 'admin'", "2:10: roles.others is one of none, viewer, submitter"),
+        ("viewer = ['root']\nadmin = ['root']", "3:9: root has the role viewer already"),
+    ],
+)
+def test_what_is_wrong_is_told_with_line_and_column(loaded, line, fault):
+    found = loaded(f"[roles]\n{line}\n")
+    (told,) = found.faults
+    assert fault in str(told)
+    if "this machine" in fault:
+        with pytest.raises(ConfigurationError, match="this machine has no"):
+            role_book(found.configured, is_system=False)
+
+
+def test_a_group_counts_less_than_the_user_and_more_than_all():
+    book = RoleBook({7: "viewer"}, {1: "submitter", 2: "operator", 3: "viewer"}, "viewer")
+    told = [book.role_for(7, [2]), book.role_for(8, [3, 2, 1]), book.role_for(8, [1, 3]), book.role_for(8, [9])]
+    assert told == ["viewer", "operator", "submitter", "viewer"]
+    assert RoleBook().role_for(os.getuid(), os.getgroups()) == ""
