@@ -235,10 +235,10 @@ def on_terminal(monkeypatch, show):
 def test_the_table_has_command_label_user_and_elapsed_time(show, monkeypatch):
     monkeypatch.setattr(render, "now", lambda: 4_000.0)
     title, line = show([FULL]).out.splitlines()
-    assert title.split() == ["ID", "STATE", "PRIORITY", "GROUP", "USER", "ELAPSED", "LABEL", "COMMAND", "WHY"]
+    assert title.split() == ["ID", "STATE", "PRIORITY", "GROUP", "ELAPSED", "LABEL", "COMMAND", "WHY"]
     user = pwd.getpwuid(os.getuid()).pw_name
-    words = ["make-k3x9qz", "running", "5", "nightly", user, "1 h 6 min", "frame 7 of 9"]
-    assert re.split(" {2,}", line)[:7] == words
+    words = ["make-k3x9qz", "running", "5", "nightly", "1 h 6 min", "frame 7 of 9"]
+    assert re.split(" {2,}", line)[:6] == words
     assert "make -j4 all OPTION=1 OPTION" in line
     assert "…" in line
     assert "OPTION=1 install" in line
@@ -246,9 +246,22 @@ def test_the_table_has_command_label_user_and_elapsed_time(show, monkeypatch):
     assert row | FULL | {"started": 0, "elapsed": 3990, "user": user} == row | {"started": 0}
 
 
+def test_users_are_named_where_there_are_petitions_of_another_one(show):
+    other = FULL | {"seq": 2, "owner": "uid:4000000001", "user": "uid 4000000001"}
+    titles = show([FULL]).out.splitlines()[0].split()
+    assert "USER" not in titles
+    title, *lines = show([FULL, other, other | {"seq": 3, "user": "ben"}]).out.splitlines()
+    place = title.index("USER")
+    me = pwd.getpwuid(os.getuid()).pw_name
+    assert [line[place:].split()[0] for line in lines] == [me, "uid:4000000001", "ben"]
+
+
 def test_a_narrow_terminal_gives_up_columns_in_their_order(on_terminal):
     order = ["PRIORITY", "ENDED", "USER", "GROUP", "LABEL", "WHY", "COMMAND", "ELAPSED"]
-    rows = [FULL, FULL | {"seq": 2, "state": "ended", "outcome": "failed", "code": 3, "ended": 3_000.0}]
+    rows = [
+        FULL,
+        FULL | {"seq": 2, "owner": "key:laptop", "state": "ended", "outcome": "failed", "code": 3, "ended": 3_000.0},
+    ]
     before = set()
     for columns in range(200, 19, -1):
         lines = on_terminal(rows, columns, "--all")

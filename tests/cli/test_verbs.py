@@ -13,11 +13,23 @@ from orcha._cli import VERBS, show
 from support.terminals import OnTerminal
 from support.waiting import DEADLINE, wait_for
 
-ELSEWHERE = {"serve", "stop", "cron", "group", "resource", "backup", "restore", "install-units", "config", "where"}
+ELSEWHERE = {
+    "serve",
+    "stop",
+    "cron",
+    "group",
+    "resource",
+    "backup",
+    "restore",
+    "install-units",
+    "config",
+    "where",
+    "key",
+}
 """Verbs that have verbs themselves, or ask no service."""
 MINE = [verb for verb in VERBS if verb not in ELSEWHERE]
-READING = ["ps", "why", "show", "logs", "wait", "stats", "history", "simulate", "doctor", "reload"]
-WITHOUT_ID = ("ps", "stats", "history", "drain", "undrain", "doctor", "reload")
+READING = ["ps", "why", "show", "logs", "wait", "stats", "history", "simulate", "doctor", "reload", "who"]
+WITHOUT_ID = ("ps", "stats", "history", "drain", "undrain", "doctor", "reload", "who")
 AFTER_ID = {"priority": ["1"], "signal": ["HUP"], "extend": ["1h"], "exec": ["--", "true"], "set": ["--priority", "1"]}
 """What has to stand behind the id."""
 
@@ -257,7 +269,7 @@ def test_a_group_can_be_paused_and_shown(serve):
     assert service.run("wait", "out").returncode == 0
     assert list(rows(service, "--all", "--group", "g")) == ["in"]
     table = service.run("ps").stdout.splitlines()
-    assert table[0].split() == ["ID", "STATE", "PRIORITY", "GROUP", "USER", "ELAPSED", "COMMAND", "WHY"]
+    assert table[0].split() == ["ID", "STATE", "PRIORITY", "GROUP", "ELAPSED", "COMMAND", "WHY"]
     assert table[1].split()[:4] == ["in", "queued", "0", "g"]
     assert service.run("resume", "--group", "g").returncode == 0
     assert service.run("wait", "in").returncode == 0

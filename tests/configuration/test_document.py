@@ -16,7 +16,7 @@ from orcha._configuration.configured import together
 from orcha._configuration.files import BadConfigurationError, load
 from orcha._configuration.known import KNOWN
 from orcha._configuration.reading import keys_of, read
-from orcha._configuration.schema import Configuration, GroupTable
+from orcha._configuration.schema import Configuration, GroupTable, QuotasTable, QuotaTable
 from orcha._protocol.endpoint import Endpoint, configuration_path, service_place
 from orcha._service.lifecycle.settings import from_environment
 from orcha.lib.commands import most_commands
@@ -55,15 +55,16 @@ def test_the_example_is_read_and_holds_everything_that_may_stand_in_a_file():
     configured, faults = together([reading])
     assert faults == []
     tables = keys_of(Configuration)
-    named = {(table, key) for table in tables for key in () if table in {"groups", "resources"}}
-    named |= {
-        (table, key) for table, kind in tables.items() if table not in {"groups", "resources"} for key in keys_of(kind)
-    }
+    chosen = {"groups", "resources", "quota"}
+    named = {(table, key) for table, kind in tables.items() if table not in chosen for key in keys_of(kind)}
     need_cgroups = {("defaults", name) for name in ("memory", "pids", "cpu_share")}
     assert named - need_cgroups <= configured.given.keys()
     assert {keys[2] for keys in configured.given if keys[:2] == ("groups", "nightly") and keys[2:]} == {
         *keys_of(GroupTable)
     }
+    assert {keys[1] for keys in configured.given if keys[0] == "quota"} == {*keys_of(QuotasTable)}
+    default = {keys[2] for keys in configured.given if keys[:2] == ("quota", "default") and keys[2:]}
+    assert default == {*keys_of(QuotaTable)}
 
 
 def test_the_table_names_each_setting():

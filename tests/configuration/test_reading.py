@@ -19,6 +19,8 @@ from orcha._configuration.resource_texts import read_resources, written
 from orcha._configuration.schema import Configuration, json_schema
 from orcha._configuration.written import content_with, read_keys, read_value, spelled
 from orcha._core.devices import Device
+from orcha._core.quota_rules import ANY_NUMBER
+from orcha._core.quotas import Limit
 from orcha._core.start_log import StartRate
 
 WHOLE = b"""\
@@ -52,6 +54,17 @@ rate = "10/m"
 when = "load(1) < 4"
 age = "1h"
 [groups."a b"]
+[quota.default]
+running = 2
+output = "1K"
+[quota.user.ann]
+running = "none"
+output = "none"
+resources = { gpu = 1, memory = "1K" }
+[quota.members.staff]
+queued = 5
+[quota.group."@lab"]
+slots = 3
 """
 
 
@@ -81,6 +94,12 @@ def test_everything_that_may_stand_in_a_file_is_read():
     slots, rules = configured.groups["nightly"]
     assert (slots, rules.per_user, rules.rate, rules.age) == (None, 1, StartRate(10, 60.0), 3600.0)
     assert configured.groups["a b"][0] is None
+    quotas = configured.quotas
+    assert quotas.default.limits["output"] == Limit(1024, "quota.default.output", "orcha.toml:33")
+    assert quotas.users["ann"].limits["running"].most == quotas.users["ann"].limits["output"].most == ANY_NUMBER
+    assert {name: limit.most for name, limit in quotas.users["ann"].resources.items()} == {"gpu": 1, "memory": 1024}
+    assert quotas.members["staff"].limits["queued"].most == 5
+    assert quotas.groups["lab"].limits["slots"].key == 'quota.group."@lab".slots'
     assert configured.value("service", "commands", 1) == 8
     assert configured.value("service", "stop_grace", 10.0) == 10.0
     assert configured.origin("groups", "nightly", "slots") == "orcha.toml:23"
@@ -97,6 +116,14 @@ def test_everything_that_may_stand_in_a_file_is_read():
         (b"groups.rig = 1\n", "1:14: groups.rig is a table, not 1"),
         (b'[groups.""]\n', "1:9: '' is no name: give 1 to 200 characters"),
         (b"[groups.rig]\nslots = -1\n", "2:9: groups.rig.slots is a whole number from 0"),
+        (b"quota.default = 1\n", "1:17: quota.default is a table, not 1: write [quota.default]"),
+        (b"quota.users.ann = 1\n", "1:7: there is no quota.users: did you mean user?"),
+        (b"[quota.user.ann]\nrunnin = 1\n", "2:1: there is no quota.user.ann.runnin: did you mean running?"),
+        (b"[quota.user.ann]\nrunning = -1\n", "2:11: quota.user.ann.running is a whole number from 0 to 1000000000,"),
+        (b'[quota.user.ann]\nslots = "few"\n', "2:9: quota.user.ann.slots is a whole number"),
+        (b'[quota.user.ann]\noutput = "much"\n', "2:10: quota.user.ann.output is a number of bytes"),
+        (b'[quota.user.ann]\nresources.gpu = "x"\n', "2:17: quota.user.ann.resources.gpu is a number of bytes"),
+        (b"[quota.user.ann]\nresources.gpu = 0.5\n", "2:17: quota.user.ann.resources.gpu is a whole number"),
         (b'[groups.rig]\nslots = "many"\n', "2:9: groups.rig.slots is a whole number from 0"),
         (b"[groups.rig]\nslots = true\n", "2:9: groups.rig.slots is a whole number from 0"),
         (b"[groups.rig]\nage = 5\n", "2:7: groups.rig.age is a duration of at least 60 seconds"),
@@ -301,6 +328,7 @@ def test_the_schema_names_all_tables_and_says_what_each_setting_is():
         "resources",
         "groups",
         "roles",
+        "quota",
     }
     assert tables["GroupTable"]["additionalProperties"] is False
     assert all(each.get("description") for each in tables["ServiceTable"]["properties"].values())

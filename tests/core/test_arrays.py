@@ -40,6 +40,13 @@ def array(total=5, ends=b"", **bounds):
 # --- which are next -----------------------------------------------------------------------------------------------
 
 
+def test_what_is_no_petition_yet_is_counted():
+    array = Array(1, "a", 4, Bounds())
+    array.take(2)
+    array.note_end(0, Outcome.SUCCEEDED, 0)
+    assert array.unmade == 2
+
+
 def test_elements_are_taken_once_each_and_in_order():
     made = array()
     assert (made.take(2), made.take(9), made.take(9)) == ([0, 1], [2, 3, 4], [])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import re
 import shlex
 import shutil
@@ -52,14 +51,11 @@ def readme_lines() -> list[Line]:
 
 
 def as_written(output: str, shown: list[str]) -> list[str]:
-    """Give an output as the README has it: with its user and its ages."""
-    user = pwd.getpwuid(os.getuid()).pw_name
+    """Give an output as the README has it: with its ages."""
     lines = output.splitlines()
-    if not any("anna" in line for line in shown):
+    if not any(" 0 s " in line for line in shown):
         return lines
-    place = lines[0].index("USER")
-    named = [lines[0], *(line[:place] + line[place:].replace(user, "anna", 1) for line in lines[1:])]
-    spaced = [re.sub(r" {2,}", "  ", re.sub(r"\b\d+ s\b", "0 s", line)) for line in named]
+    spaced = [re.sub(r" {2,}", "  ", re.sub(r"\b\d+ s\b", "0 s", line)) for line in lines]
     assert [re.sub(r" {2,}", "  ", line) for line in shown] == spaced
     return shown
 

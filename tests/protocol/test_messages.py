@@ -80,6 +80,7 @@ FROM_CLIENT: dict[type, st.SearchStrategy[Any]] = {
     messages.SetResource: st.builds(messages.SetResource, COUNT, st.text()),
     messages.SetGroup: st.builds(messages.SetGroup, COUNT, st.text(), COUNT | st.none()),
     messages.DrainResource: st.builds(messages.DrainResource, COUNT, st.text(), st.booleans(), st.text()),
+    messages.Who: st.builds(messages.Who, COUNT),
     messages.Reload: st.builds(messages.Reload, COUNT),
     messages.SetKey: st.builds(
         messages.SetKey,

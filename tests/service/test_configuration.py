@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from orcha._service.reports.user_names import user
 from support.waiting import wait_for
 
 FIRST = """\
@@ -197,3 +198,57 @@ def test_a_value_is_set_in_a_drop_in_and_what_would_be_wrong_is_not_written(conf
     assert (service.home / "orcha.toml").read_text().startswith("# a comment that stays\n")
     assert "GroupTable" in json.loads(service.run("config", "schema").stdout)["$defs"]
     assert service.run("config", "check", "/nowhere/orcha.toml").returncode == 78
+
+
+QUOTAS = """\
+[service]
+commands = 9
+[resources]
+gpu = 4
+[quota.default]
+running = 3
+queued = 2
+resources = { gpu = 1 }
+"""
+
+
+def test_quotas_hold_and_are_changed_while_petitions_wait(configured):
+    service = configured
+    me = user(f"uid:{os.geteuid()}")
+    write(service, QUOTAS)
+    service.start()
+
+    def detach(name, *options):
+        return service.run("run", "--detach", "--name", name, *options, "--", "sleep", "1000")
+
+    def state(name):
+        return json.loads(service.run("show", "--json", name).stdout)["state"]
+
+    assert detach("first", "--need", "gpu=1").returncode == 0
+    assert detach("second", "--need", "gpu=1").returncode == 0
+    told = service.run("why", "second").stdout
+    assert f"quota: 1 of {me}'s 1 gpu in use" in told
+    assert "first" in told
+    assert "starts" in service.run("why", "second").stdout
+    never = detach("never", "--need", "gpu=2")
+    assert (never.returncode, f"it needs 2 gpu, and {me} may have 1" in never.stderr) == (125, True)
+    array = service.run("run", "--detach", "--name", "many", "--array", "0-1", "--", "true")
+    assert array.returncode == 125
+    assert f"quota: 1 of {me}'s 2 petitions wait, and these are 2 more (quota.default.queued, " in array.stderr
+    assert "orcha.toml:7): wait until" in array.stderr
+    (known,) = json.loads(service.run("who", "--json").stdout)["users"]
+    assert (known["user"], known["queued"], known["running"], known["held"]) == (me, 1, 1, {"gpu": 1})
+    assert known["quota"]["queued"] == 2
+    assert "1 of 2" in service.run("who").stdout
+    service.kill()  # what lives on and waits is counted again
+    service.start()
+    assert f"quota: 1 of {me}'s 1 gpu in use" in service.run("why", "second").stdout
+    assert detach("third", "--need", "gpu=1").returncode == 0
+    assert detach("fourth").returncode == 125
+    write(service, f"{QUOTAS}[quota.user.{me}]\nresources.gpu = 2\n")
+    assert service.run("reload").returncode == 0
+    wait_for(lambda: state("second") == "running", what="the petition starts that waited for a larger quota")
+    assert state("third") == "queued"
+    write(service, "")
+    assert service.run("reload").returncode == 0
+    assert service.run("cancel", "first", "second", "third").returncode == 0

@@ -37,7 +37,7 @@ def test_it_shows_what_runs_and_waits_in_order_with_the_reason(busy):
     shown = busy.service.run("ps")
     assert shown.returncode == 0
     table = [line.split() for line in shown.stdout.splitlines()]
-    assert table[0] == ["ID", "STATE", "PRIORITY", "USER", "ELAPSED", "COMMAND", "WHY"]
+    assert table[0] == ["ID", "STATE", "PRIORITY", "ELAPSED", "COMMAND", "WHY"]
     assert [row[:3] for row in table[1:]] == [
         ["gated-1", "running", "6"],
         ["conditionfailed-1", "queued", "5"],

@@ -199,6 +199,7 @@ def test_tokens_and_tombstones_are_found(store):
 def test_records_come_from_the_block_that_holds_the_index(store):
     store.commit(accept(petition(1)))
     assert store.channel(name(1)) == StoredChannel(name(1), "uid:0", own=True, next=0, size=0)
+    assert store.channel_owners([name(1), name(9)]) == {name(1): "uid:0"}
     blocks = [(0, 2, b"\xff\0" * 5), (2, 3, b"b" * 10), (5, 1, b""), (6, 1, b"d" * 10)]
     for first, count, data in blocks:
         store.commit(append(name(1), first, data, count), durable=False)

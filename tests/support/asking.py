@@ -42,6 +42,7 @@ class Person:
         self.role = role
         self.identity = identity
         self.door = "attempt" if role == "attempt" else "socket"
+        self.since = 0.0
         self.is_other = self.is_lost = False
         self.key = ""
         self.backlog = 0

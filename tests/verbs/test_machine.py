@@ -305,6 +305,53 @@ def test_the_machines_configuration_counts_and_is_roots_alone_to_write(stopped):
     assert stopped.run(ALICE, "attach", "waits").stdout == f"{ALICE}\n"
 
 
+def test_quotas_of_users_and_groups_hold_and_everybody_sees_who_has_what(stopped):
+    path = stopped.folder / "etc" / "orcha" / "orcha.toml"
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        "resources.gpu = ['0', '1', '2', '3']\nretention.least = 1\n[quota.user.alice]\nresources.gpu = 2\n"
+        "[quota.members.lab]\noutput = 1000\n[quota.group.lab]\nresources.gpu = 3\n"
+    )
+    path.chmod(0o644)
+    stopped.write_accounts(ACCOUNTS, f"lab:x:{LAB}:alice,bob\n")
+    stopped.environment["ORCHA_COMMANDS"] = "9"
+    stopped.start()
+
+    def detach(uid, name, *options, command=("sleep", "1000")):
+        return stopped.run(uid, "run", "-d", "--name", name, *options, "--", *command)
+
+    for uid, name, need in ((ALICE, "a1", 1), (ALICE, "a2", 1), (ALICE, "a3", 1), (BOB, "b1", 1), (BOB, "b2", 1)):
+        assert detach(uid, name, "--need", f"gpu={need}").returncode == 0
+    assert "quota: 2 of alice's 2 gpu in use" in stopped.run(ALICE, "why", "a3").stdout
+    assert "quota: 3 of @lab's 3 gpu in use" in stopped.run(BOB, "why", "b2").stdout
+    assert detach(CAROL, "c1", "--need", "gpu=1").returncode == 0
+    wait_for(lambda: stopped.rows(CAROL)["c1"]["state"] == "running", what="a quota keeps nobody else waiting")
+    (own,) = [
+        each for each in json.loads(stopped.run(CAROL, "who", "--json").stdout)["users"] if each["user"] == "carol"
+    ]
+    assert (own["role"], own["running"], own["connections"], own["quota"]) == ("submitter", 1, 1, None)
+    known = json.loads(stopped.run(0, "who", "--json").stdout)
+    users = {each["user"]: each for each in known["users"]}
+    assert (users["alice"]["queued"], users["alice"]["running"], users["alice"]["held"]) == (1, 2, {"gpu": 2})
+    assert (users["bob"]["queued"], users["bob"]["groups"]) == (1, ["@lab"])
+    assert len(users["alice"]["devices"]["gpu"]) == 2
+    assert [(each["group"], each["queued"], each["held"]) for each in known["groups"]] == [("@lab", 2, {"gpu": 3})]
+    shown = stopped.run(0, "who").stdout
+    assert "(2 of 2)" in shown
+    assert "3 of 3 gpu" in shown
+    assert "  alice  " in stopped.run(0, "ps").stdout
+    assert stopped.run(ALICE, "cancel", "a1").returncode == 0
+    wait_for(lambda: stopped.rows(ALICE)["a3"]["state"] == "running" or stopped.rows(BOB)["b2"]["state"] == "running")
+    stopped.kill()
+    stopped.start()
+    assert "gpu in use" in stopped.run(BOB, "why", "b2").stdout + stopped.run(ALICE, "why", "a3").stdout
+    assert stopped.run(BOB, "run", "--", "head", "-c", "100000", "/dev/zero").returncode == 0
+    wait_for(lambda: stopped.run(BOB, "run", "--", "true").returncode == 125, what="the output is measured")
+    refused = stopped.run(BOB, "run", "--", "true")
+    assert "of bob's output are kept, and 1000 may be (quota.members.lab.output, " in refused.stderr
+    assert stopped.run(CAROL, "run", "--", "true").returncode == 0
+
+
 @pytest.mark.skipif("pids" not in CgroupPlaces().available, reason="no cgroup can be written here")
 def test_limits_by_cgroups_hold_for_the_commands_of_a_user(machine):
     looked = machine.run(ALICE, "run", "--pids", "7", "--", "sh", "-c", "id -u; cat /proc/self/cgroup")

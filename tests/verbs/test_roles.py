@@ -56,6 +56,7 @@ EVERY_MESSAGE = [
     messages.FireSchedule(0, bytes(16), "a"),
     messages.Stats(0),
     messages.ListResources(0),
+    messages.Who(0),
     messages.DrainResource(0, "gpu", drained=True),
     messages.DrainService(0, drained=True),
     messages.SetResource(0, "gpu=1"),

@@ -40,6 +40,7 @@ VERBS = {
     "undrain": "start petitions again",
     "config": "check, show and change the configuration",
     "reload": "have the service read its configuration again",
+    "who": "show what each user has and may have",
     "where": "tell which service a command would use, and why",
     "doctor": "find what is wrong here, and say the cure",
     "backup": "copy everything that the service keeps to a file",

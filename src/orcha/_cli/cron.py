@@ -325,9 +325,9 @@ def _lines(schedule: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Give names and values as people read them."""
     import shlex
 
-    from orcha._cli import descriptions, ps, render
+    from orcha._cli import descriptions, owners, render
 
-    user = ps.user(schedule)
+    user = owners.user(schedule)
     command = schedule["command"] or {}
     yield "name", schedule["name"]
     if command:

@@ -81,11 +81,11 @@ def cancelled(details: dict[str, Any]) -> str | None:
     """
     if details.get("outcome") != "cancelled":
         return None
-    from orcha._cli import ps
+    from orcha._cli import owners
 
     reason = details.get("reason") or "cancelled"
     who = reason.partition(_BY)[2].partition(": ")[0] if reason.startswith(_BY) else ""
-    name = ps.user({"owner": who})
+    name = owners.user({"owner": who})
     return f"{details['id']} was {reason if name is None else reason.replace(who, name, 1)}"
 
 
@@ -95,9 +95,9 @@ def change(known: dict[str, Any]) -> str:
     >>> change({"who": "uid:0", "what": {"timeout": [60, 3600], "group": ["gpu", None]}})
     'by root: timeout 1 min \N{RIGHTWARDS ARROW} 1 h, group gpu \N{RIGHTWARDS ARROW} none'
     """
-    from orcha._cli import ps
+    from orcha._cli import owners
 
-    who = ps.user({"owner": known["who"]}) or known["who"]
+    who = owners.user({"owner": known["who"]}) or known["who"]
     pairs = (
         (name.replace("_", " "), *("none" if is_nothing(each) else value(name, each) for each in both))
         for name, both in known["what"].items()

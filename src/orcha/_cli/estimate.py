@@ -11,6 +11,7 @@ from orcha._cli.workload import stock
 from orcha._core.forecast.virtual_schedule import VirtualSchedule
 from orcha._core.forecast.workload import Capacity, Job
 from orcha._core.groups import rules_of
+from orcha._core.quota_rules import read_accounts
 from orcha.interfaces.built_in import COMMAND_MANAGER
 
 TYPE_CHECKING = False
@@ -203,10 +204,11 @@ def _forecasts(
     slots, groups, resources = (capacity[name] for name in ("slots", "groups", "resources"))
     rules = {name: rules_of(json.dumps(each)) for name, each in capacity.get("rules", {}).items()}
     begun = capacity.get("begun", {})
+    quotas = {owner: read_accounts(each) for owner, each in capacity.get("quotas", {}).items()}
     for which in range(len(_SHARES)):
         jobs = [job for row in sorted(live, key=_place) for job in _jobs(row, seconds[row["seq"]][which], now)]
         stocks = {name: stock(most, name, jobs) for name, most in resources.items()}
-        yield VirtualSchedule(jobs, Capacity(slots, groups, stocks, rules=rules, begun=begun)).run()
+        yield VirtualSchedule(jobs, Capacity(slots, groups, stocks, rules=rules, begun=begun, quotas=quotas)).run()
 
 
 def _starts(planned: Iterable[Foretold], left: set[int]) -> dict[int, float]:

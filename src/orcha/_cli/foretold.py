@@ -23,6 +23,7 @@ _FORESEEABLE = frozenset(
     {
         "group_full",
         "user_full",
+        "quota_in_use",
         "rate_reached",
         "needs_short",
         "share_short",

@@ -82,6 +82,7 @@ def capacity(service: Session) -> Row:
         "rules": {use["group"]: rules for use in known["groups"] if (rules := _rules(use))},
         "begun": {use["group"]: use["begun"] for use in known["groups"] if use.get("begun")},
         "resources": {use["resource"]: use["capacity"] for use in known["resources"]},
+        **({"quotas": known["quotas"]} if known.get("quotas") else {}),
     }
 
 

@@ -161,7 +161,7 @@ def _show(*, as_json: bool) -> int:
 
 
 def _cell(key: dict[str, Any], title: str) -> str:
-    from orcha._cli import ps, render
+    from orcha._cli import owners, render
 
     if title == "EXPIRES" and key["expired"]:
         return "expired"
@@ -170,5 +170,5 @@ def _cell(key: dict[str, Any], title: str) -> str:
         return "never" if moment is None else render.clock(moment)
     if title in {"AS", "BY"}:
         identity = key["added_by"] if title == "BY" else "" if key["uid"] is None else f"uid:{key['uid']}"
-        return ps.user({"owner": identity}) or str(identity)
+        return owners.user({"owner": identity}) or str(identity)
     return str(key["connections" if title == "CLIENTS" else title.lower()])

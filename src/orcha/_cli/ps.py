@@ -7,6 +7,7 @@ from typing import NamedTuple
 from orcha._cli import options
 from orcha._cli.drawn_tree import drawn_tree
 from orcha._cli.layout import Column, cut
+from orcha._cli.owners import are_others, user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -283,7 +284,9 @@ def _for_people(namespace: argparse.Namespace, rows: list[Row], starts: dict[int
             dict(zip(_COLUMNS, columns(row, now, branch, told.get(row["seq"], "")), strict=True))
             for row, branch in drawn
         ]
+        left_out = () if are_others(rows) else ("USER",)
         shown = [title for title in _COLUMNS if title not in _OPTIONAL_COLUMNS or any(row[title] for row in cells)]
+        shown = [title for title in shown if title not in left_out]
         table = [tuple(row[title] or "-" * (title == "GROUP") for title in shown) for row in cells]
         render.table([_COLUMNS[title] for title in shown], table)
     else:
@@ -444,19 +447,6 @@ def elapsed(row: Row, now: float) -> float | None:
     waits = row["state"] in {"queued", "held"} or row["started"] is None
     since: float = row["submitted"] if waits else row["started"]
     return max(0.0, now - since)
-
-
-def user(row: Row) -> str | None:
-    """Give the name of the user who asked for it; None where only a key is known, or this machine has no such user."""
-    kind, _, number = str(row["owner"]).partition(":")
-    if kind != "uid" or not number.isdecimal():
-        return None
-    import pwd
-
-    try:
-        return pwd.getpwuid(int(number)).pw_name
-    except (KeyError, OverflowError):
-        return None
 
 
 def word(row: Row) -> str:

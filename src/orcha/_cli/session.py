@@ -28,6 +28,7 @@ from orcha._protocol.messages import (
     SetResource,
     Unset,
     Verdict,
+    Who,
 )
 from orcha._protocol.services import place
 from orcha._protocol.values import encode
@@ -192,6 +193,10 @@ class Session(Client):
         """Have so many petitions of a group run at once, None for any number, and other rules hold for them."""
         sent = encode(rules) if rules else None
         return self._ask(partial(SetGroup, group=name, slots=slots, rules=sent, keeps_slots=keeps_slots))
+
+    def who(self) -> Reply:
+        """Ask what each user has of the service, and may have."""
+        return self._ask(Who)
 
     def reload(self) -> Reply:
         """Have the configuration files read again."""

@@ -88,11 +88,11 @@ def lines(details: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Give names and values as people read them."""
     import shlex
 
-    from orcha._cli import descriptions, ps, render
+    from orcha._cli import descriptions, owners, ps, render
 
     command: dict[str, Any] = details.get("command") or {}
     needs = [f"{name}={amount}" for name, amount in (details.get("needs") or {}).items()]
-    user = ps.user(details)
+    user = owners.user(details)
     owner = details["owner"] if user is None else f"{user} ({details['owner']})"
     known = dict(details) | {"state": ps.state(details), "needs": needs, "owner": owner}
     if known.pop("aged", None) is not None:

@@ -189,9 +189,9 @@ def _changes(details: dict[str, Any]) -> Iterator[tuple[float, str]]:
 
 def _events(details: dict[str, Any]) -> Iterator[tuple[float, str]]:
     """Give what became of a petition, with the times, in order."""
-    from orcha._cli import ps, render
+    from orcha._cli import owners, ps, render
 
-    yield details["submitted"], f"asked for by {ps.user(details) or details['owner']}"
+    yield details["submitted"], f"asked for by {owners.user(details) or details['owner']}"
     before = details["submitted"]
     for attempt in details.get("attempts") or ():
         if attempt.get("started") is not None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from orcha._core.forecast.workload import Capacity, Job
 from orcha._core.groups import rules_of
+from orcha._core.quota_rules import read_accounts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from orcha._core.groups import GroupRules
     from orcha._core.inventory import Stock
+    from orcha._core.quotas import Account
 
 _MAX_SECONDS = 100 * 365 * 86_400.0
 
@@ -123,7 +125,17 @@ def _capacity(known: object, jobs: list[Job]) -> Capacity:
             raise WorkloadError(f'"{what}" of "capacity" is {found!r:.80}: give numbers by name, null for any number')
         limits[what] = found
     resources = {name: stock(most or 0, name, jobs) for name, most in limits["resources"].items()}
-    return Capacity(limits["slots"], limits["groups"], resources, rules=_rules(known))
+    return Capacity(limits["slots"], limits["groups"], resources, rules=_rules(known), quotas=_quotas(known))
+
+
+def _quotas(known: dict[str, Any]) -> dict[str, tuple[Account, ...]]:
+    """Give the accounts of each owner who has a quota."""
+    quotas = known.get("quotas") or {}
+    try:
+        return {owner: read_accounts(each) for owner, each in quotas.items()}
+    except (AttributeError, TypeError, ValueError):
+        form = '{"ann": [{"name": "ann", "limits": {"running": 2}, "resources": {"gpu": 1}}]}'
+        raise WorkloadError(f'"quotas" of "capacity" is {quotas!r:.80}: give accounts by owner, as {form}') from None
 
 
 def _rules(known: dict[str, Any]) -> dict[str, GroupRules]:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from orcha._configuration.reading import Fault, Given
+from orcha._configuration.reading import Fault, Given, dotted
 from orcha._core.groups import GroupRules
+from orcha._core.quota_rules import Quota, QuotaRules
+from orcha._core.quotas import Limit
 from orcha.interfaces.roles import ROLES
 
 if TYPE_CHECKING:
@@ -16,8 +18,8 @@ if TYPE_CHECKING:
     from orcha._core.inventory import Stock
 
 Keys = tuple[str, ...]
-GROUPS, RESOURCES, DEFAULTS, ROLES_TABLE = "groups", "resources", "defaults", "roles"
-"""The tables whose settings are looked up by `Configured.groups`, `resources`, `defaults` and `roles`."""
+GROUPS, RESOURCES, DEFAULTS, ROLES_TABLE, QUOTA = "groups", "resources", "defaults", "roles", "quota"
+"""The tables whose settings are looked up by `Configured.groups`, `resources`, `defaults`, `roles` and `quotas`."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,34 @@ class Configured:
         known = {keys[2]: each.value for keys, each in self.given.items() if keys[:2] == (GROUPS, name) and keys[2:]}
         slots: int | None = known.pop("slots", None)
         return slots, GroupRules(**known)
+
+    @property
+    def quotas(self) -> QuotaRules:
+        """What users may have together.
+
+        >>> from orcha._configuration.reading import read
+        >>> found = together([read(b'quota.group."@lab".resources.gpu = 4', "orcha.toml")])[0].quotas
+        >>> found.groups["lab"].resources["gpu"]
+        Limit(most=4, key='quota.group."@lab".resources.gpu', origin='orcha.toml:1')
+        """
+        tables = {"user": self._quotas("user"), "members": self._quotas("members"), "group": self._quotas("group")}
+        return QuotaRules(self._quota((QUOTA, "default")), *tables.values())
+
+    def _quotas(self, kind: str) -> dict[str, Quota]:
+        """Give the quotas of users or groups; the name of a group may have an @ before it."""
+        found = [keys for keys in self.given if keys[:2] == (QUOTA, kind) and len(keys) == 3]
+        return {keys[2].removeprefix("" if kind == "user" else "@"): self._quota(keys) for keys in found}
+
+    def _quota(self, table: Keys) -> Quota:
+        of = {
+            keys[len(table) :]: Limit(each.value, dotted(keys), each.origin)
+            for keys, each in self.given.items()
+            if keys[: len(table)] == table and len(keys) > len(table)
+        }
+        return Quota(
+            {keys[0]: limit for keys, limit in of.items() if len(keys) == 1},
+            {keys[1]: limit for keys, limit in of.items() if len(keys) == 2},
+        )
 
     @property
     def resources(self) -> dict[str, Stock]:
@@ -103,4 +133,4 @@ def _with_two_roles(made: Configured) -> list[Fault]:
     return faults
 
 
-__all__ = ["DEFAULTS", "GROUPS", "RESOURCES", "ROLES_TABLE", "Configured", "together"]
+__all__ = ["DEFAULTS", "GROUPS", "QUOTA", "RESOURCES", "ROLES_TABLE", "Configured", "together"]

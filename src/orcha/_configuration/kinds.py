@@ -9,6 +9,7 @@ from orcha._configuration.resource_texts import read_resources
 from orcha._core.conditions.condition import Condition
 from orcha._core.conditions.errors import ConditionTextError, UnknownNameError
 from orcha._core.conditions.terms import BUILT_IN
+from orcha._core.quota_rules import ANY_NUMBER
 from orcha._core.start_log import StartRate
 from orcha.utils.accounts import is_account
 from orcha.utils.amounts import MAX_DURATION_SECONDS, MAX_SIZE_BYTES, SECONDS, read_duration, read_size
@@ -88,6 +89,18 @@ def _number_or(*words: str) -> Callable[[int | str], int | str]:
 def _slots(value: int | str) -> int | None:
     number = _number_or("none")(value)
     return None if isinstance(number, str) else number
+
+
+def _most(value: int | str) -> int:
+    if value == "none":
+        return ANY_NUMBER
+    if isinstance(value, str) or not 0 <= value <= MAX_SLOTS:
+        raise ValueError
+    return value
+
+
+def _most_bytes(value: int | str) -> int:
+    return ANY_NUMBER if value == "none" else _size(value)
 
 
 def read_rate(text: str) -> StartRate:
@@ -194,6 +207,8 @@ SLOTS = SettingKind(f'a whole number from 0 to {MAX_SLOTS}, or "none" for any nu
 NEW_GROUPS = SettingKind(
     f'a whole number from 0 to {MAX_SLOTS}, "none" for any number, or "refuse"', _number_or("none", "refuse")
 )
+MOST = SettingKind(f'a whole number from 0 to {MAX_SLOTS}, or "none" for no limit', _most)
+MOST_BYTES = SettingKind('a number of bytes or a text as "50G", or "none" for no limit', _most_bytes)
 RATE = SettingKind(f'a number of starts up to {MAX_STARTS_PER_RATE} within a time, as "10/m" or "3/90s"', read_rate)
 CONDITION = SettingKind('a condition in text, as "load(1) < 4"', _condition)
 NAMES = SettingKind("a list of names", _names)

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 import msgspec
 from msgspec import Struct, UnsetType
 
-from orcha._configuration.kinds import SettingKind, stock_of
+from orcha._configuration.kinds import MOST, MOST_BYTES, SettingKind, stock_of
 from orcha._configuration.places import START, Path, Place, Places, place_at
-from orcha._configuration.schema import Configuration, GroupTable, Stock
+from orcha._configuration.schema import Configuration, GroupTable, QuotasTable, QuotaTable, Stock
 from orcha.interfaces.policy import MAX_NAME_CHARACTERS, is_name
 
 _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
@@ -122,6 +122,12 @@ class _SettingsWalk:
                 self._named(value, at, self._group)
             elif at == ("resources",):
                 self._named(value, at, self._resource)
+            elif kind is QuotasTable and name != "default":
+                self._named(value, at, self._quota)
+            elif kind is QuotasTable:
+                self._quota(value, at)
+            elif kind is QuotaTable and name == "resources":
+                self._named(value, at, self._most)
             elif not path:
                 if self._is_table(value, at):
                     self.table(keys[name], value, at)
@@ -144,6 +150,15 @@ class _SettingsWalk:
         if self._is_table(value, at):
             self._note(at, None, None, self._places.key(at))
             self.table(GroupTable, value, at)
+
+    def _quota(self, value: Any, at: tuple[str, ...]) -> None:
+        if self._is_table(value, at):
+            self._note(at, None, None, self._places.key(at))
+            self.table(QuotaTable, value, at)
+
+    def _most(self, value: Any, at: tuple[str, ...]) -> None:
+        """Read how much of a resource somebody may hold: a number, or a size."""
+        self._take(at, value, int | str, MOST_BYTES if isinstance(value, str) and value != "none" else MOST)
 
     def _resource(self, value: Any, at: tuple[str, ...]) -> None:
         form = 'a whole number, a size as "64G", or a list of devices as ["0", "1@mem=80G"]'

@@ -127,6 +127,29 @@ class GroupTable(_Table):
     age: Annotated[Duration, _of(kinds.AGE, "in how long a waiting petition gains one priority")] | UnsetType = UNSET
 
 
+class QuotaTable(_Table):
+    """What somebody's petitions may have together."""
+
+    queued: Annotated[int | str, _of(kinds.MOST, "how many wait; elements of arrays count")] | UnsetType = UNSET
+    running: Annotated[int | str, _of(kinds.MOST, "how many run at once")] | UnsetType = UNSET
+    slots: Annotated[int | str, _of(kinds.MOST, "how many commands run at once")] | UnsetType = UNSET
+    output: Annotated[int | str, _of(kinds.MOST_BYTES, "bytes of output that are kept")] | UnsetType = UNSET
+    resources: (
+        Annotated[dict[str, int | str], Meta(description="How much of each resource they hold at once")] | UnsetType
+    ) = UNSET
+
+
+class QuotasTable(_Table):
+    """What the petitions of users may have together."""
+
+    default: Annotated[QuotaTable, Meta(description="Of each user of whom nothing else is said")] | UnsetType = UNSET
+    user: Annotated[dict[str, QuotaTable], Meta(description="Of a user")] | UnsetType = UNSET
+    members: Annotated[dict[str, QuotaTable], Meta(description="Of each member of a Unix group")] | UnsetType = UNSET
+    group: Annotated[dict[str, QuotaTable], Meta(description="Of all members of a Unix group together")] | UnsetType = (
+        UNSET
+    )
+
+
 Stock = int | str | list[int | str | dict[str, int | float | str]]
 
 
@@ -143,6 +166,7 @@ class Configuration(_Table):
     ) = UNSET
     groups: dict[str, GroupTable] | UnsetType = UNSET
     roles: RolesTable | UnsetType = UNSET
+    quota: QuotasTable | UnsetType = UNSET
 
 
 def json_schema() -> dict[str, Any]:
@@ -152,4 +176,12 @@ def json_schema() -> dict[str, Any]:
     return msgspec.json.schema(Configuration)
 
 
-__all__ = ["Configuration", "GroupTable", "RolesTable", "Stock", "json_schema"]
+__all__ = [
+    "Configuration",
+    "GroupTable",
+    "QuotaTable",
+    "QuotasTable",
+    "RolesTable",
+    "Stock",
+    "json_schema",
+]

@@ -20,6 +20,7 @@ from orcha._core.group_admission import GroupAdmission, GroupUse, Known, group_n
 from orcha._core.groups import NO_RULES
 from orcha._core.moment import Moment
 from orcha._core.once_keys import OnceKeys
+from orcha._core.quotas import QUOTA_LOT, Quotas
 from orcha._core.reasons import (
     BehindExclusive,
     BehindPreempted,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from orcha._core.groups import GroupRules, Slots
     from orcha._core.inventory import Stock
     from orcha._core.petitions import Petitions
+    from orcha._core.quotas import Account
     from orcha._core.reasons import GroupUnknown, Reason
     from orcha._core.record import Key
     from orcha._core.state import Outcome
@@ -146,6 +148,7 @@ class Admission:
             _starts_later,
             self._others_first,
             self._text_blocks,
+            self._quota_blocks,
             self._whole_blocks,
             self.of_groups.text_blocks,
             self.of_groups.user_full,
@@ -153,7 +156,7 @@ class Admission:
             self.of_groups.too_soon,
         )
         """All that can block a petition before what it needs is looked at, in the order in which people are told."""
-        self._group_terms = self._terms[-5:]
+        self._group_terms = self._terms[-6:]
         """The last ones, of a petition that declares its group alone."""
 
     def load(
@@ -173,10 +176,20 @@ class Admission:
     # --- may it start? ------------------------------------------------------------------------------------------
 
     def refusal(
-        self, group: str | None, needs: Mapping[str, int | str] | None, timeout: float | None = None
+        self,
+        group: str | None,
+        needs: Mapping[str, int | str] | None,
+        timeout: float | None = None,
+        of: tuple[str, str] | None = None,
     ) -> Reason | None:
-        """Give why a petition that declares this can never start, if that is so."""
-        never = self.resources.refusal(needs) if needs else None
+        """Give why a petition that declares this can never start, if that is so.
+
+        `of` is its owner and its manager, where the quotas of that owner are to be asked.
+        """
+        never: Reason | None = self.resources.refusal(needs) if needs else None
+        quotas = self._petitions.quotas
+        if never is None and quotas is not None and of is not None:
+            never = quotas.never(*of, needs)
         if never is not None or group is None:
             return never
         return self.of_groups.refusal(group) or self.of_groups.too_long(group, timeout)
@@ -197,6 +210,7 @@ class Admission:
             and not self._granted.whole
             and not self.resources.whole_waits
             and not self._petitions.lent
+            and self._petitions.quotas is None
         ):
             return None
         blocked = self._before_needs(record)
@@ -236,9 +250,11 @@ class Admission:
 
         Of a petition that was not converted since the service started its group and its needs are given.
         """
-        known = record if group is None else Known(record.seq, record.owner, group, record.when)
-        found = [reason for term in self._terms if (reason := term(known)) is not None]
         needs = needs or record.needs
+        known: Record | Known = record
+        if group is not None:
+            known = Known(record.seq, record.owner, group, record.when, needs=needs, manager=record.manager)
+        found = [reason for term in self._terms if (reason := term(known)) is not None]
         found += self.resources.reasons(record.place, needs, known_seconds(record)) if needs else []
         behind = self._preempted_first(known)
         return found if behind is None else [*found, behind]
@@ -273,6 +289,10 @@ class Admission:
     def is_waited_for(self, text: str) -> bool:
         """Tell whether petitions are parked until a condition in text holds, their own or their group's."""
         return bool(self._petitions.waiting.parked_in(text_name(text))) or self.of_groups.is_waited_for(text)
+
+    def _quota_blocks(self, petition: Candidate | Known) -> Reason | None:
+        quotas = self._petitions.quotas
+        return None if quotas is None else quotas.blocked_by(petition)
 
     def _whole_blocks(self, petition: Candidate | Known) -> Reason | None:
         """Look whether another petition has, or is the first that waits for, the whole machine."""
@@ -339,7 +359,7 @@ class Admission:
         return freed
 
     def _park_apart(self, record: Record) -> bool:
-        """Park a petition that waits for neither group nor resource; tell whether it does not."""
+        """Park a petition that waits for neither group nor resource; tell whether it is parked."""
         petitions, seq = self._petitions, record.seq
         if record.once is not None and self.keys.replaces(seq):
             self._replacing.add(seq)
@@ -355,7 +375,7 @@ class Admission:
             self.conditions.waits(record.when)
             name = text_name(record.when.text)
         else:
-            return False
+            return petitions.quotas is not None and petitions.quotas.park(record)
         hold.park(petitions, record, name)
         if petitions.waiting.parked > MAX_READY_PETITIONS:  # each of a million may wait for a text of its own
             petitions.unload([record.place])
@@ -384,8 +404,11 @@ class Admission:
             self._replacing.discard(seq)
             unloaded += hold.unpark(petitions, _replacing_name(seq), 1)
         unloaded += self.of_groups.unpark()
+        quotas = petitions.quotas
+        if quotas is not None:
+            unloaded += quotas.unpark()
         self._seen_version = petitions.version
-        if self.of_groups.are_more:
+        if self.of_groups.are_more or (quotas is not None and quotas.are_more):
             petitions.note_change()
         return unloaded
 
@@ -470,6 +493,20 @@ class Admission:
         known.rules = {name: each for name, each in known.rules.items() if name != group}
         known.note_ages()
         self._petitions.note_change()
+
+    def set_quotas(
+        self,
+        accounts_of: Callable[[str], tuple[Account, ...]] | None,
+        unmade: Callable[[], Iterable[tuple[str, int]]] = lambda: (),
+    ) -> None:
+        """Have other quotas hold from now on; None where there are none. `Quotas` says what the two give."""
+        petitions = self._petitions
+        self._opening.update(lot for lot in petitions.waiting.lots() if lot.startswith(QUOTA_LOT))
+        quotas = None
+        if accounts_of is not None:
+            quotas = Quotas(petitions, accounts_of, is_paused=self._is_paused, unmade=unmade)
+        petitions.use_quotas(quotas)
+        petitions.note_change()
 
     def _note_pause(self, name: str, *, paused: bool) -> None:
         self._petitions.keep_pause(name, paused=paused)

@@ -85,6 +85,11 @@ class Array:
         """Whether another element may be a petition, as far as the array's own bounds go."""
         return self.bounds.at_most is None or len(self.live) < self.bounds.at_most
 
+    @property
+    def unmade(self) -> int:
+        """How many elements are no petitions, and have not ended."""
+        return self._left - len(self.live)
+
     def take(self, room: int) -> list[int]:
         """Give the positions of the next elements, up to `room` of them; they are live from now on."""
         if self.stop is not None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from orcha._core.converted import Candidate
     from orcha._core.devices import Devices
     from orcha._core.fairness import Fairness
+    from orcha._core.quotas import Quotas
     from orcha._core.record import Record
     from orcha._core.start_log import StartLog
     from orcha.interfaces.needs import Amount
@@ -79,6 +80,16 @@ class GrantedSlots:
         """Whether a petition has the whole machine."""
         self._fairness: Fairness | None = None
         """Counts what each owner has in use; None while all petitions are of one owner."""
+        self._quotas: Quotas | None = None
+        """Counts what is granted for the quotas of users; None where there are none."""
+
+    def count_for_quotas(self, quotas: Quotas | None) -> None:
+        """Have what is granted counted for these quotas from now on."""
+        with self._lock:
+            if quotas is not None:
+                for grant in self._grants.values():
+                    quotas.count(grant)
+            self._quotas = quotas
 
     def count_for(self, fairness: Fairness) -> None:
         """Have what each owner has in use counted from now on."""
@@ -109,6 +120,8 @@ class GrantedSlots:
             devices = (candidate.devices or self.inventory.choose(needs, self._used)) if needs else None
             seconds = candidate.timeout if candidate.expect is None else candidate.expect
             self._enter(key, new_tuple(Grant, (seq, manager, group, needs, devices, candidate.owner, seconds)))
+            if self._quotas is not None:
+                self._quotas.count(candidate)
 
     def copy(self) -> GrantedSlots:
         """Give a book that says the same now, and that nobody else uses; the starts of groups are not in it."""
@@ -165,6 +178,8 @@ class GrantedSlots:
                 return False
             grant = self._grants.pop(key)
             self._uncount(key, grant)
+            if self._quotas is not None:
+                self._quotas.uncount(grant.seq)
             if self.start_logs and grant.group is not None and grant.group in self.start_logs:
                 self.start_logs[grant.group].drop_yes(grant.seq)
         return True

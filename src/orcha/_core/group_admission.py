@@ -78,6 +78,9 @@ class Known(NamedTuple):
     """It may have a key."""
     after: Mapping[str, bool] | None = None
     phase: Phase = Phase.WAITING
+    needs: Mapping[str, int | str] | None = None
+    """What it needs, where that is known."""
+    manager: str = ""
 
 
 class GroupUse(NamedTuple):

@@ -59,6 +59,10 @@ class OwnersQueue(WaitingQueue):
         """Whether nothing waits, parked petitions included."""
         return all(queue.is_empty for queue in self._queues.values())
 
+    def counts(self, first: str) -> dict[str, int]:
+        """Count what waits of each owner; the `first` owner was there before the others."""
+        return {lane or first: len(queue) + queue.parked for lane, queue in self._queues.items()}
+
     @property
     def spilled(self) -> int:
         """How many keys are spilled."""

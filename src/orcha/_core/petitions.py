@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from orcha._core.ageing import Ageing
+    from orcha._core.quotas import Quotas
 
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
@@ -78,6 +79,8 @@ class Petitions:
         """The owner of the first petition that was entered."""
         self.fairness: Fairness | None = None
         """What each owner has in use, from when there are petitions of a second owner."""
+        self.quotas: Quotas | None = None
+        """What the petitions of each user may have together; None where no quota is set."""
         self.ageing: Ageing | None = None
         """Which petitions gain priority while they wait; None until a group ages."""
         self.slots = 1
@@ -342,6 +345,8 @@ class Petitions:
         """Have a petition live, under its id."""
         if record.owner != self.owner:
             self.note_owner(record.seq, record.owner)
+        if self.quotas is not None:
+            self.quotas.enter(record.seq, record.owner, record.manager)
         self.records[record.seq] = record
         self.live[record.key] = record
 
@@ -403,6 +408,19 @@ class Petitions:
             self.forget_preempted(record.seq)
         if self.fairness is not None:
             self.fairness.forget(record.seq)
+        if self.quotas is not None:
+            self.quotas.forget(record.seq, record.owner)
+
+    def use_quotas(self, quotas: Quotas | None) -> None:
+        """Have these quotas hold from now on, over the petitions there are; the records of arrays are in memory."""
+        if quotas is not None and self.owner is not None:
+            for known in self.live.values():
+                seq = known.seq if isinstance(known, Record) else known[1]
+                lane = None if self.fairness is None else self.fairness.lane(seq)
+                owner = known.owner if isinstance(known, Record) else lane or self.owner
+                quotas.enter(seq, owner, known.manager if isinstance(known, Record) else "")
+        self.granted.count_for_quotas(quotas)
+        self.quotas = quotas
 
     # --- the queue ----------------------------------------------------------------------------------------------
 

@@ -145,6 +145,91 @@ class UserFull(Reason):
 
 
 @dataclass(frozen=True, slots=True)
+class QuotaInUse(Reason):
+    """What the petition's owner, or a group of users with the owner in it, may have at once is in use."""
+
+    remedy: ClassVar[str] = (
+        "petitions of the same owner end, or who administers the service raises the quota: orcha who"
+    )
+
+    whose: str
+    """A user's name, or that of a group of users, which begins with an @."""
+    what: str
+    """`running`, `slots`, or a resource."""
+    used: int | float
+    most: int | float
+    amount: int | float
+    """How much the petition needs."""
+
+    def text(self) -> str:
+        """Say it to people.
+
+        >>> QuotaInUse("alice", "gpu", 2, 2, 1).text(), QuotaInUse("@lab", "running", 8, 8, 1).text()
+        ("quota: 2 of alice's 2 gpu in use", "quota: 8 of @lab's 8 petitions run")
+        >>> QuotaInUse("alice", "gpu", 1, 2, 2).text()
+        "quota: 1 of alice's 2 gpu in use, and it needs 2"
+        """
+        if self.what == "running":
+            return f"quota: {self.used} of {self.whose}'s {self.most} petitions run"
+        needs = f", and it needs {self.amount}" if self.used < self.most else ""
+        return f"quota: {self.used} of {self.whose}'s {self.most} {self.what} in use{needs}"
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaTooSmall(Reason):
+    """The petition needs more than its owner's quota ever gives."""
+
+    remedy: ClassVar[str] = "who administers the service raises the quota: orcha who"
+
+    whose: str
+    what: str
+    amount: int | float
+    most: int | float
+
+    def text(self) -> str:
+        """Say it to people, and what helps.
+
+        >>> QuotaTooSmall("alice", "gpu", 4, 2).text()
+        'quota: it needs 4 gpu, and alice may have 2: need less, or ask who administers the service for more'
+        """
+        needs = f"it needs {self.amount} {self.what}, and {self.whose} may have {self.most or 'none'}"
+        return f"quota: {needs}: need less, or ask who administers the service for more"
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaSpent(Reason):
+    """So many petitions of an owner wait, or so much output is kept, that no more petitions are accepted."""
+
+    whose: str
+    what: str
+    """`queued` or `output`."""
+    used: int | float
+    most: int | float
+    more: int
+    """How many petitions were asked for."""
+    key: str
+    """The setting, as the configuration names it."""
+    origin: str
+    """The file and the line where it stands."""
+
+    def text(self) -> str:
+        """Say it to people, and what helps.
+
+        >>> QuotaSpent("alice", "queued", 99, 100, 20, "quota.default.queued", "orcha.toml:3").text()[:100]
+        "quota: 99 of alice's 100 petitions wait, and these are 20 more (quota.default.queued, orcha.toml:3):"
+        >>> QuotaSpent("bob", "output", 2048, 1024, 1, "quota.user.bob.output", "a.toml:1").text()[:90]
+        "quota: 2048 bytes of bob's output are kept, and 1024 may be (quota.user.bob.output, a.toml"
+        """
+        who, ask = f" ({self.key}, {self.origin})", "or ask who administers the service for more"
+        if self.what == "output":
+            kept = f"{self.used} bytes of {self.whose}'s output are kept, and {self.most} may be"
+            return f"quota: {kept}{who}: remove what you need no more (orcha rm), {ask}"
+        more = f", and these are {self.more} more" if self.more > 1 else ""
+        wait = f"{self.used} of {self.whose}'s {self.most} petitions wait{more}"
+        return f"quota: {wait}{who}: wait until some have started, cancel some, {ask}"
+
+
+@dataclass(frozen=True, slots=True)
 class RateReached(Reason):
     """As many petitions of the group have started within a time as may."""
 
@@ -789,6 +874,9 @@ __all__ = [
     "OwnerFirst",
     "PetitionPaused",
     "PreemptedBy",
+    "QuotaInUse",
+    "QuotaSpent",
+    "QuotaTooSmall",
     "RateReached",
     "Reason",
     "ReplacesAnother",

@@ -334,17 +334,22 @@ class Resources:
         return NeedsShort(name, amount, shown(free), capacity, where, seen)
 
     def _waits(self, waiter: Waiter) -> bool:
-        """Tell whether a petition waits still, for resources and not for people; called with the lock."""
+        """Tell whether a petition waits still, for resources and not for people or a quota; called with the lock."""
         if not self._is_there(waiter):
             return False
-        if self._is_paused(waiter.place[1], waiter.group):
+        if self._is_held_back(waiter):
             self._paused.append(waiter.place)
             return False
         return True
 
     def _stands(self, waiter: Waiter) -> bool:
         """Tell the same of a petition that is only counted."""
-        return self._is_there(waiter) and not self._is_paused(waiter.place[1], waiter.group)
+        return self._is_there(waiter) and not self._is_held_back(waiter)
+
+    def _is_held_back(self, waiter: Waiter) -> bool:
+        """Tell whether people, or the quotas of its owner, hold a petition back."""
+        quotas = self._petitions.quotas
+        return self._is_paused(waiter.place[1], waiter.group) or (quotas is not None and quotas.holds_back(waiter))
 
     def _is_there(self, waiter: Waiter) -> bool:
         known = self._petitions.live.get(waiter.place[2])

@@ -59,6 +59,10 @@ class WaitingQueue:
         """Whether nothing waits, parked petitions included; a key that left the heap counts until it is skipped."""
         return not (self._ready or self._spilled or self._lot_of)
 
+    def counts(self, first: str) -> dict[str, int]:
+        """Count what waits of each owner; all is the `first` owner's."""
+        return {first: len(self) + self.parked}
+
     @property
     def spilled(self) -> int:
         """How many are spilled."""

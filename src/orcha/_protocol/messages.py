@@ -549,6 +549,12 @@ class ListKeys(_Message, tag=51, frozen=True):
     """The answer also has what a verifier for a key of this name is made with."""
 
 
+class Who(_Message, tag=46, frozen=True):
+    """What does each user have of the service? Answered by a Reply whose value is a map, as `docs/wire.md` says."""
+
+    request: Count
+
+
 class Reload(_Message, tag=52, frozen=True):
     """Have the configuration files read again; answered by a Reply whose value tells what came of it."""
 
@@ -567,6 +573,6 @@ _First = Submit | Cancel | Follow | Unfollow | Credit | Put | Finish | List | Ca
 _Plans = Select | AddSchedule | ListSchedules | ChangeSchedule | FireSchedule
 _Verbs = Show | Set | Priority | Pause | Resume | Remove | Retry | Stats | Stdin | Resize | Stop | Signal
 _Resources = ListResources | SetResource | DrainResource | SetGroup | ChangeLease
-_Service = DrainService | Reload | Unset | SetKey | ListKeys
+_Service = DrainService | Reload | Unset | SetKey | ListKeys | Who
 ClientMessage = _First | _Verbs | _Plans | _Resources | _Service
 ServiceMessage = Submitted | Reply | Data | Gap | Reset | Gone | Rows | Stopping | Error

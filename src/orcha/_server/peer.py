@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +17,19 @@ _DOORS = {"unix": "socket", "tls": "key"}
 class Peer:
     """An authenticated client's connection."""
 
-    __slots__ = ("attempt", "connection", "door", "id", "identity", "is_lost", "is_other", "key", "role", "transport")
+    __slots__ = (
+        "attempt",
+        "connection",
+        "door",
+        "id",
+        "identity",
+        "is_lost",
+        "is_other",
+        "key",
+        "role",
+        "since",
+        "transport",
+    )
 
     def __init__(self, connection: ClientConnection, admission: AdmittedClient, transport: str) -> None:
         self.id = next(_ids)
@@ -35,6 +48,8 @@ class Peer:
         """"unix" or "tls"."""
         self.door = "attempt" if admission.attempt is not None else _DOORS[transport]
         """The way by which the client came in: "socket", "key" or "attempt"."""
+        self.since = time.time()
+        """When the client connected, in seconds since 1970."""
         self.is_lost = False
         """The client has let so much lie that it is being cut off: the service makes nothing more for it."""
         self.connection = connection

@@ -65,6 +65,7 @@ from orcha._service.hooks.preempting import Preempting
 from orcha._service.hooks.schedules import Schedules
 from orcha._service.hooks.starting import Starter
 from orcha._service.hooks.stocktaking import Stocktaking
+from orcha._service.hooks.user_quotas import UserQuotas
 from orcha._service.hooks.visits import Visits
 from orcha._service.key_book import KeyBook
 from orcha._service.lifecycle.retention import Retention
@@ -274,6 +275,7 @@ class Engine:
             lambda seq: self.arrays.get(seq) is not None,
         )
         self.admitting.ages_changed = self.ageing_steps.note_ages
+        self.user_quotas = UserQuotas(self.admission, self.petitions, self.admitting.go_on)
         see = self.admission.resources.see
         self.gpu_watch = GpuWatch(lambda occupied: self.post(see, occupied), self.end_with)
         self.stocktaking = Stocktaking(self.admission, self.petitions, self.store, self.settings)
@@ -394,6 +396,7 @@ class Engine:
             convert=self.visits.convert,
             takes_any=lambda: COMMAND_MANAGER in self.managers.names and self.refuses() is None,
         )
+        self.user_quotas.unmade = self.arrays.unmade
         self.dependents.freed = self.admitting.resumed = self.arrays.fill_all
         self.new_arrays = NewArrays(
             petitions=self.petitions,

@@ -240,6 +240,10 @@ class Store(Protocol):
         """Give a channel, None for an unknown one."""
         ...
 
+    def channel_owners(self, channels: Sequence[bytes]) -> dict[bytes, str]:
+        """Give the owners of those channels that are known."""
+        ...
+
     def records(self, channel: bytes, index: int, limit: int) -> list[tuple[int, int, bytes]]:
         """Give (first, count, data) of the appends holding `index` and later ones, in order, about `limit` bytes.
 

@@ -407,6 +407,10 @@ class MemoryStore:
         size = sum(len(append.data) for append in known.records.values())
         return StoredChannel(channel, known.owner, known.own, following, size)
 
+    def channel_owners(self, channels: Sequence[bytes]) -> dict[bytes, str]:
+        """Give the owners of those channels that are known."""
+        return {channel: self._channels[channel].owner for channel in channels if channel in self._channels}
+
     def records(self, channel: bytes, index: int, limit: int) -> list[tuple[int, int, bytes]]:
         """Give (first, count, data) of the appends holding `index` and later ones, about `limit` bytes."""
         known = self._channels.get(channel)

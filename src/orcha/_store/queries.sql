@@ -332,6 +332,10 @@ SELECT owner, own,
     coalesce((SELECT sum(length(data)) FROM record WHERE record.channel = ?1), 0)
 FROM channel WHERE id = ?1;
 
+-- name: channel_owners
+SELECT group_concat(json_array(hex(id), owner), ',')
+FROM (SELECT value FROM json_each(?1)) AS wanted CROSS JOIN channel ON channel.id = unhex(wanted.value);
+
 -- name: records
 SELECT group_concat(json_array(first, count, hex(data)), ',') FROM (
     SELECT first, count, data, sum(length(data)) OVER (ORDER BY first) - length(data) AS before

@@ -415,6 +415,12 @@ class SqliteStore:
         return found and StoredChannel(channel, found[0], bool(found[1]), found[2], found[3])
 
     @_guarded
+    def channel_owners(self, channels: Sequence[bytes]) -> dict[bytes, str]:
+        """Give the owners of those channels that are known."""
+        found = decode_list(self._ask("channel_owners", json.dumps([channel.hex() for channel in channels])))
+        return {bytes.fromhex(channel): owner for channel, owner in found}
+
+    @_guarded
     def records(self, channel: bytes, index: int, limit: int) -> list[tuple[int, int, bytes]]:
         """Give (first, count, data) of the appends holding `index` and later ones, about `limit` bytes."""
         found = decode_list(self._ask("records", channel, index, max(limit, 1)))

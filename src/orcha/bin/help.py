@@ -30,6 +30,7 @@ GROUPS = (
         (
             *(
                 "where",
+                "who",
                 "doctor",
                 "config",
                 "reload",

@@ -79,6 +79,8 @@ class VirtualSchedule:
         last = max((time for times in capacity.begun.values() for time in times), default=0.0)
         kept = {group: dict(enumerate(self._counted(group))) for group in capacity.begun}
         self._admission.of_groups.load_starts(kept, Moment(last, last))
+        if capacity.quotas:
+            self._admission.set_quotas(lambda owner: capacity.quotas.get(owner, ()))
         self._selection = Selection(self._petitions, self._admission, look_ahead=look_ahead, are_all_own=True)
         self._planned: list[Foretold] = []
         """What was found out in this step."""
@@ -126,7 +128,7 @@ class VirtualSchedule:
     def _may_ever_start(self, seq: int, job: Job) -> bool:
         """Tell whether a new petition is accepted; it is not where it needs more than there is."""
         self._newest[job.id] = seq
-        refused = self._admission.refusal(job.group, job.needs or None)
+        refused = self._admission.refusal(job.group, job.needs or None, of=(job.owner, job.manager))
         if refused is None or job.started is not None:
             return True
         self._ended[seq] = Outcome.REJECTED

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from orcha._core.groups import GroupRules
     from orcha._core.inventory import Stock
+    from orcha._core.quotas import Account
 
 _NOTHING: Mapping[str, int | str] = MappingProxyType({})
 _NOBODY: Mapping[str, bool] = MappingProxyType({})
@@ -59,6 +60,8 @@ class Capacity(NamedTuple):
     """What else holds for the petitions of each group; conditions count as true."""
     begun: Mapping[str, Sequence[float]] = MappingProxyType({})
     """The last starts of each group that has a rate, the earliest first."""
+    quotas: Mapping[str, tuple[Account, ...]] = MappingProxyType({})
+    """The accounts of each owner who has a quota."""
 
 
 class Foretold(NamedTuple):

@@ -22,7 +22,7 @@ from orcha._service.submissions import Asked
 from orcha.interfaces.built_in import COMMAND_MANAGER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from orcha._core.admission import Admission
     from orcha._core.petitions import Petitions
@@ -137,6 +137,12 @@ class ArrayBook:
     def all(self) -> list[LiveArray]:
         """Give all arrays that have not ended, the oldest first."""
         return list(self.entries.values())
+
+    def unmade(self) -> Iterator[tuple[str, int]]:
+        """Give the owner of each array that has not ended, and how many of its elements are no petitions yet."""
+        for entry in self.entries.values():
+            if entry.array.stop is None:
+                yield entry.record.owner, entry.array.unmade
 
     def running(self, entry: LiveArray) -> list[int]:
         """Give the elements of an array that run, by seq."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from orcha._core import transitions
 from orcha._core.array_items import item_at, message_of, read, unpacked
+from orcha._core.arrays import Array
 from orcha._core.changes import NewArray
 from orcha._core.record import Record
 from orcha._core.transitions.submit import enter_converted
@@ -99,7 +100,7 @@ class NewArrays:
             return str(error)
         if (taken := self._taken(str(identity), spec)) is not None:
             return f"the id {taken!r} of an element is taken by a petition: wait for it, cancel it, or choose another"
-        converted = self._converted(item, owner, spec, first | _others_first(fields))
+        converted = self._spent(owner, spec, ends) or self._converted(item, owner, spec, first | _others_first(fields))
         if isinstance(converted, str):
             return converted
         template = {name: value for name, value in fields.items() if name not in {"array", "queue"}}
@@ -121,6 +122,13 @@ class NewArrays:
             self._book.enter(record, spec, ends)
         self._after_batch(lambda: self._book.kept(record))
         return None
+
+    def _spent(self, owner: str, spec: Spec, ends: bytes) -> str | None:
+        """Give why its owner's quota has no room for an array, if that is so."""
+        quotas = self._petitions.quotas
+        elements = Array(0, "", spec.total, spec.bounds, ends).unmade if quotas is not None else 0
+        spent = None if quotas is None else quotas.refusal(owner, elements)
+        return None if spent is None else spent.text()
 
     def _converted(self, item: Item, owner: str, spec: Spec, first: dict[str, Any]) -> Converted | str:
         """Convert the message of the first element, to find out what the elements declare; or say what is wrong."""

@@ -69,7 +69,7 @@ def convert(record: Record, manager: Any, port: AttemptPort, admission: Admissio
         is_command = isinstance(petition, CommandPetition) or record.manager == LEASE_MANAGER
         policy = _checked_policy(record, petition)
         if is_new and policy is not None and (policy.needs or policy.group is not None):
-            _check_policy(policy, admission)
+            _check_policy(record, policy, admission)
             if isinstance(petition, CommandPetition) and petition.pin:
                 _check_pin(admission)
         when = None
@@ -169,8 +169,9 @@ def _checked_policy(record: Record, petition: Petition) -> Policy | None:
     return policy
 
 
-def _check_policy(policy: Policy, admission: Admission) -> None:
-    refusal = admission.refusal(policy.group, _needs(policy), policy.timeout)
+def _check_policy(record: Record, policy: Policy, admission: Admission) -> None:
+    whose = record.owner, record.manager
+    refusal = admission.refusal(policy.group, _needs(policy), policy.timeout, whose)
     if refusal is not None:
         raise _NotConverted(refusal.text())
 

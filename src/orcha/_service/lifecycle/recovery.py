@@ -69,6 +69,7 @@ def recover_all(engine: Engine) -> None:
         engine.admission.park_stored(keys)
     if petitions.ageing is not None:
         engine.ageing_steps.recover()
+    engine.user_quotas.configure(engine.settings)  # what lives and waits is counted
     for token, until in engine.store.all_tombstones(now.wall).items():
         engine.tombstones[token] = now.steady + min(TOMBSTONE_SECONDS, until - now.wall)
 

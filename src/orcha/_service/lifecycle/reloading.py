@@ -164,6 +164,7 @@ class Reloading:
             engine.petitions.slots = engine.managers.slots
         groups, resources = engine.admitting.configure(settings), engine.stocktaking.configure(settings)
         self.use_roles(settings.roles)
+        engine.user_quotas.configure(settings)
         engine.visits.wake()
         return (
             *(

@@ -19,9 +19,10 @@ ROUND_INTERVAL_SECONDS = 60.0
 """Seconds between rounds."""
 PETITIONS_PER_TRANSACTION = 500
 """Petitions forgotten in one transaction: more would keep submits waiting."""
-
+CHANNELS_PER_LOOK = 500
+"""Channels whose owners are looked up at a time, for the same reason."""
 SLICE_INTERVAL_SECONDS = 0.05
-"""Seconds between two such transactions."""
+"""Seconds between two slices."""
 MAX_LOOKED_AT_PETITIONS = 20_000
 """Ended petitions that one round looks at for their output."""
 
@@ -69,10 +70,14 @@ class Retention:
         for token in [token for token, until in engine.tombstones.items() if until < engine.petitions.now.steady]:
             del engine.tombstones[token]
         engine.timers.at(time.monotonic() + pause, self._round)
-        if is_over and settings.keep_bytes is not None:
+        if is_over and (settings.keep_bytes is not None or self._is_shared()):
             self._measure(settings.keep_bytes)
 
-    def _measure(self, most: int) -> None:
+    def _is_shared(self) -> bool:
+        """Tell whether it matters whose the output is: a user has a quota, or there are petitions of several users."""
+        return self._engine.petitions.quotas is not None or self._engine.petitions.fairness is not None
+
+    def _measure(self, most: int | None) -> None:
         """Have the output measured on a thread of its own: there may be many files, and the disk may be slow."""
         if self._is_measuring:
             return
@@ -90,10 +95,12 @@ class Retention:
             start(guarded("orcha-measure", measure, engine.end_with))
             self._is_measuring = True
 
-    def _measured(self, sizes: dict[bytes, int], most: int) -> None:
+    def _measured(self, sizes: dict[bytes, int], most: int | None) -> None:
         """Forget the oldest petitions whose output has no room."""
         self._is_measuring = False
-        if sum(sizes.values()) <= most:
+        if self._is_shared():
+            self._share(list(sizes.items()), {})
+        if most is None or sum(sizes.values()) <= most:
             return
         engine = self._engine
         now = self._now()
@@ -106,6 +113,18 @@ class Retention:
             text = "the output has %d bytes, and %d may be kept: %d ended petitions are forgotten"
             engine.report(logging.INFO, text, sum(sizes.values()), most, len(forgotten))
             self._forget([(seq, mine[seq]) for seq in forgotten])
+
+    def _share(self, left: list[tuple[bytes, int]], known: dict[str, int]) -> None:
+        """Find out how much of the output is whose, a slice at a time."""
+        now, later = left[:CHANNELS_PER_LOOK], left[CHANNELS_PER_LOOK:]
+        owners = self._engine.store.channel_owners([channel for channel, _ in now])
+        for channel, size in now:
+            if channel in owners:
+                known[owners[channel]] = known.get(owners[channel], 0) + size
+        if later:
+            self._engine.timers.at(time.monotonic() + SLICE_INTERVAL_SECONDS, lambda: self._share(later, known))
+        else:
+            self._engine.user_quotas.note_output(known)
 
     def _forget(self, left: list[tuple[int, bytes]]) -> None:
         """Forget petitions, a slice at a time, unless somebody has begun to follow them."""

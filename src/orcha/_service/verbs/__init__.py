@@ -33,6 +33,7 @@ from orcha._service.verbs.stdin import resize, stdin
 from orcha._service.verbs.stop import stop
 from orcha._service.verbs.submit import submit
 from orcha._service.verbs.unset import unset
+from orcha._service.verbs.who import who
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,4 +77,5 @@ HANDLERS: dict[type, Callable[[Any, Any, Any], None]] = {
     messages.Unset: unset,
     messages.SetKey: set_key,
     messages.ListKeys: list_keys,
+    messages.Who: who,
 }

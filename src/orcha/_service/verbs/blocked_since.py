@@ -16,6 +16,7 @@ from orcha._core.reasons import (
     MachineFull,
     NeedsShort,
     PetitionPaused,
+    QuotaInUse,
     RateReached,
     ReplacesAnother,
     ShareShort,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 _SINCE_IT_CAME = (AfterOthers, InOrder, ReplacesAnother, StartsLater)
 _PAUSES = (PetitionPaused, DependencyFailed, GroupPaused, EverythingPaused)
-_FULL = (GroupFull, UserFull, MachineFull)
+_FULL = (GroupFull, UserFull, MachineFull, QuotaInUse)
 
 
 def since(engine: Engine, reason: Reason, record: Record, holders: Iterable[str]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from orcha._core.owner_turns import owner_first
+from orcha._core.quotas import RUNNING, SLOTS
 from orcha._core.reasons import (
     ConditionSaidNo,
     EverythingPaused,
@@ -21,6 +22,7 @@ from orcha._core.reasons import (
     ManagerNotServed,
     NeedsShort,
     NotAlone,
+    QuotaInUse,
     RestingUntil,
     ServiceStops,
     ShareShort,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orcha._core.reasons import Reason
+    from orcha._core.record import Key
     from orcha._service.engine import Engine
     from orcha._store.contract import Row
 
@@ -69,6 +72,19 @@ def blocking(engine: Engine, row: Row, record: Record | None, may_see: Callable[
         if "resource" in known and "holders" in known:
             known["held"] = [_held(engine, name, known["resource"]) for name in known["holders"]]
     return found
+
+
+def _of_account(engine: Engine, reason: QuotaInUse) -> list[str]:
+    """Give the petitions that hold what a quota limits."""
+    granted, quotas = engine.petitions.granted, engine.petitions.quotas
+    if quotas is None:
+        return []
+    counted = {seq for seq, needs in quotas.counted(reason.whose) if reason.what in {RUNNING, SLOTS, *needs}}
+    return [key for key in granted if (each := engine.petitions.live.get(key)) and _seq(each) in counted]
+
+
+def _seq(known: Record | Key) -> int:
+    return known.seq if isinstance(known, Record) else known[1]
 
 
 def _named(engine: Engine, names: list[str], may_see: Callable[[str], bool]) -> list[str]:
@@ -173,6 +189,8 @@ def _described(engine: Engine, reason: Reason, record: Record | None) -> dict[st
         known["holders"] = granted.holders(group=reason.group)
     elif isinstance(reason, UserFull):
         known["holders"] = granted.holders(group=reason.group, owner=reason.owner)
+    elif isinstance(reason, QuotaInUse):
+        known["holders"] = _of_account(engine, reason)
     elif isinstance(reason, NeedsShort | ShareShort):
         known["holders"] = granted.holders(resource=reason.resource)
     elif isinstance(reason, MachineTaken):

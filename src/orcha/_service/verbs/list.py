@@ -29,6 +29,7 @@ from orcha._service.reports.command_text import listed
 from orcha._service.reports.explanations import cleaned, outlived
 from orcha._service.reports.lease_text import lent_to
 from orcha._service.reports.state_names import BEGUN_STATES, word
+from orcha._service.reports.user_names import user
 from orcha._service.verbs import answer_size as fitting
 from orcha._service.verbs import array_rows, lease_rows, preempted_rows
 from orcha.interfaces.built_in import COMMAND_MANAGER
@@ -159,6 +160,7 @@ def describe_row(engine: Engine, row: Row, group: str | None) -> dict[str, str |
         "aged": _aged(engine, row),
         "manager": row.manager,
         "owner": row.owner,
+        "user": user(row.owner),
         "attempt": row.attempt,
         "submitted": row.submitted,
         "started": row.started,

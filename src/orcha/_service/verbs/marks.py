@@ -70,6 +70,7 @@ MARKS: dict[type, DeedMark] = {
     messages.FireSchedule: DeedMark(Deed.CHANGE),
     messages.Stats: DeedMark(Deed.COUNT),
     messages.ListResources: DeedMark(Deed.LOOK),
+    messages.Who: DeedMark(Deed.LOOK),
     messages.DrainResource: DeedMark(Deed.HOLD),
     messages.DrainService: DeedMark(Deed.HOLD),
     messages.SetResource: DeedMark(Deed.CONFIGURE),

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from orcha._core.quota_rules import written
 from orcha._core.state import Outcome, State
 from orcha._processes.hidden_processes import hidden
 from orcha._protocol.messages import Reply, Stats, Verdict
@@ -53,6 +54,7 @@ def describe(engine: Engine) -> dict[str, Any]:
         "slots": {each.name: each.manager.most for each in engine.managers.served if each.name == COMMAND_MANAGER},
         "groups": [_group(engine, use) for use in engine.admission.groups_in_use()],
         "resources": [use._asdict() for use in engine.admission.resources.in_use()],
+        "quotas": _quotas(engine),
         "paused": engine.paused,
         "drained": None if engine.drains.drained is None else engine.drains.drained._asdict(),
         "configuration": None if engine.reloading is None else engine.reloading.described(),
@@ -60,6 +62,12 @@ def describe(engine: Engine) -> dict[str, Any]:
         "stop": {"grace": engine.settings.stop_grace, "keeps_commands": engine.commands.keep},
         "store": {"durable": engine.store.durable, "size": _size(engine)},
     }
+
+
+def _quotas(engine: Engine) -> dict[str, Any]:
+    """Give the quotas of each owner who has petitions that have not ended."""
+    quotas = engine.petitions.quotas
+    return {} if quotas is None else {owner: written(each) for owner, each in quotas.all_accounts().items() if each}
 
 
 def _group(engine: Engine, use: GroupUse) -> dict[str, Any]:

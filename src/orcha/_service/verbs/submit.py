@@ -106,6 +106,9 @@ def enter(
     mine = token if channel is None else channel
     record = Record(petitions.take_seq(), token, identity, manager, owner, mine, extras, petitions.now.wall)
     cancellation = transitions.cancel.cancelled(BEFORE_IT_CAME) if token in engine.tombstones else None
+    if petitions.quotas is not None and (spent := petitions.quotas.refusal(owner)) is not None:
+        _refuse(engine, asked, item, _REFUSED, spent.text())
+        return
     known = transitions.submit.receive(petitions, record, cancellation, after)
     if known is None:
         engine.submissions.add(record, asked)
