@@ -6,6 +6,8 @@ import re
 import shutil
 from pathlib import Path
 
+from orcha._store.birth import birth_of
+
 
 def copy_to(folder: Path, target: Path) -> Path:
     """Copy a folder and what stands beside it; the next start takes the copy for the file that the service had."""
@@ -21,4 +23,5 @@ def own_copy(folder: Path) -> None:
     """Have the note of the last start name the file of the database that is in the folder now."""
     note, database = Path(f"{folder}.last-start"), folder / "orcha.db"
     if note.exists() and database.exists():
-        note.write_text(re.sub(r"inode \d+", f"inode {database.stat().st_ino}", note.read_text()))
+        with database.open("rb") as file:
+            note.write_text(re.sub(r"born \d+", f"born {birth_of(file.fileno())}", note.read_text()))

@@ -40,8 +40,8 @@ class LastStart(NamedTuple):
     boot_id: str
     stopped: bool = False
     """Whether the service was stopped in good order since."""
-    inode: int | None = None
-    """The number of the database's file (inode(7)); None where the file system gives a file other numbers later."""
+    born: int | None = None
+    """When the database's file was made, in nanoseconds since the epoch; None where nobody has noted it."""
 
 
 def this_boot() -> str:
@@ -91,8 +91,8 @@ class Witness:
         words = dict(line.split(" ", 1) for line in text.splitlines()[1:] if " " in line)
         try:
             stopped = words.get("stopped") == "1"  # an earlier Orcha noted no stops
-            inode = int(words["inode"]) if "inode" in words else None
-            return LastStart(int(words["epoch"]), int(words["nonce"]), words["boot"], stopped, inode)
+            born = int(words["born"]) if "born" in words else None
+            return LastStart(int(words["epoch"]), int(words["nonce"]), words["boot"], stopped, born)
         except (KeyError, ValueError):
             raise StoreBroken(
                 f"{self.path} is damaged: look whether {self.folder} is what the last service left there; to go on with"
@@ -131,10 +131,10 @@ class Witness:
                 f" in it. Put the right one back; or, to go on with this one, remove {self.path}"
             )
 
-    def refuse_copy(self, database: Path, inode: int) -> None:
+    def refuse_copy(self, database: Path, born: int | None) -> None:
         """Raise StoreBroken for a database that a crash left, where its file is not the file that the service had."""
         last = self.read()
-        if last is not None and last.inode not in {None, inode}:
+        if last is not None and born is not None and last.born not in {None, born}:
             raise StoreBroken(
                 f"{database} is a copy of the file that the service had: what was accepted after the copy was made is"
                 f" not in it. Put back the file that the service had; or, to go on with the copy, remove {self.path}"
@@ -165,7 +165,7 @@ class Witness:
         """Write the file durably; where that fails, remove it: an older file would refuse the next start."""
         text = _FIRST_LINE.format(self.folder) + f"epoch {start.epoch}\nnonce {start.nonce}\nboot {start.boot_id}\n"
         text += f"stopped {start.stopped:d}\n"
-        text += f"inode {start.inode}\n" if start.inode is not None else ""
+        text += f"born {start.born}\n" if start.born is not None else ""
         try:
             self._write(text)
         except OSError:

@@ -15,6 +15,7 @@ from pathlib import Path
 import apsw
 
 from orcha._store import last_commit, log_index
+from orcha._store.birth import birth_of
 from orcha._store.disk_reserve import DiskReserve, Limits
 from orcha._store.last_start import this_boot
 from orcha._store.migrating import make, migrate, refuse_newer
@@ -43,15 +44,6 @@ _NETWORK = {
     0x47504653: "GPFS",
 }
 """statfs(2): what f_type says of file systems whose locks and fsync other machines have a say in."""
-_KEEPING_INODES = {
-    0xEF53: "ext4",
-    0x58465342: "XFS",
-    0x9123683E: "Btrfs",
-    0xF2F52010: "F2FS",
-    0x2FC12FC1: "ZFS",
-    0x01021994: "tmpfs",
-}
-"""File systems where a file has the same inode number for as long as it exists, also after the next mount."""
 
 
 def open_database(
@@ -161,29 +153,19 @@ def connect(database: Path, limits: Limits, *, vfs: str | None = None, reading: 
 
 def refuse_network(folder: Path) -> None:
     """Refuse a file system of other machines: their locks and fsync do not keep what a store promises."""
-    kind = _file_system(folder)
-    if kind in _NETWORK:
-        raise StoreBroken(
-            f"{folder} lies on a network file system ({_NETWORK[kind]}), which does not keep what a store promises: "
-            "point ORCHA_HOME at a local disk"
-        )
-
-
-def inode_to_note(files: StoreFiles) -> int | None:
-    """Give the inode number of the database's file; None where a later start may find another number for that file."""
-    return files.inode if _file_system(files.folder) in _KEEPING_INODES else None
-
-
-def _file_system(folder: Path) -> int:
-    """Give what statfs(2) calls f_type; 0 where this is not Linux."""
     if sys.platform != "linux":
-        return 0
+        return
     buffer = ctypes.create_string_buffer(256)
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.statfs(os.fsencode(folder), buffer) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), str(folder))
-    return ctypes.c_ulong.from_buffer(buffer).value & 0xFFFFFFFF
+    kind = ctypes.c_ulong.from_buffer(buffer).value & 0xFFFFFFFF
+    if kind in _NETWORK:
+        raise StoreBroken(
+            f"{folder} lies on a network file system ({_NETWORK[kind]}), which does not keep what a store promises: "
+            "point ORCHA_HOME at a local disk"
+        )
 
 
 def _pointer_to_one() -> int:
@@ -248,10 +230,11 @@ def look_at_header(files: StoreFiles) -> None:
     try:
         header = os.read(descriptor, 100)
         found = os.fstat(descriptor)
+        born = birth_of(descriptor)
     finally:
         os.close(descriptor)
     size = found.st_size
-    files.remember(found)
+    files.remember(found, born)
     if not header:
         raise StoreDamaged(f"{database} is empty, which a store never is: put a copy of it back, or move it away")
     if len(header) < 100 or not header.startswith(b"SQLite format 3\x00"):
@@ -270,7 +253,7 @@ def look_at_header(files: StoreFiles) -> None:
         )
     if not clean:
         files.witness.refuse_older_than_stop(database)
-        files.witness.refuse_copy(database, found.st_ino)
+        files.witness.refuse_copy(database, born)
 
 
 def _prepare_log(files: StoreFiles) -> int:

@@ -35,7 +35,7 @@ from orcha._store.deleting import delete
 from orcha._store.disk_reserve import DiskReserve, Limits
 from orcha._store.last_commit import LastCommit
 from orcha._store.last_start import LastStart
-from orcha._store.opening import connect, inode_to_note, open_database
+from orcha._store.opening import connect, open_database
 from orcha._store.queries import (
     commit_statements,
     decode_arrays,
@@ -157,7 +157,7 @@ class SqliteStore:
             return int(epoch)
 
         epoch = self._with_reserve(write)
-        self._files.witness.write(LastStart(epoch, nonce, boot_id, inode=inode_to_note(self._files)))
+        self._files.witness.write(LastStart(epoch, nonce, boot_id, born=self._files.born))
         self._last_commit = LastCommit(self._files, nonce)
         with self._broken_by_disk():
             self._page_sums.begin(nonce)

@@ -32,6 +32,8 @@ class StoreFiles:
         except OSError as error:
             raise StoreError(f"{folder}: {error.strerror}") from error
         self._identity: tuple[int, int] | None = None
+        self.born: int | None = None
+        """When the database's file was made, in nanoseconds since the epoch; None before `remember`, or for unknown."""
         self.database = folder / _DATABASE_NAME
         self.log = folder / "orcha.db-wal"
         self.new = folder / "orcha.db.new"
@@ -113,14 +115,10 @@ class StoreFiles:
             os.close(descriptor)
         return f"{size} {checksum:08x}"
 
-    def remember(self, database: os.stat_result) -> None:
-        """Remember which file the database is."""
+    def remember(self, database: os.stat_result, born: int | None) -> None:
+        """Remember which file the database is, and when that file was made, in nanoseconds since the epoch."""
         self._identity = (database.st_dev, database.st_ino)
-
-    @property
-    def inode(self) -> int | None:
-        """The number of the database's file (inode(7)); None before `remember`."""
-        return None if self._identity is None else self._identity[1]
+        self.born = born
 
     def check_in_place(self) -> None:
         """Raise StoreBroken where the database is not the file any more that was opened: nobody would find it again."""
