@@ -33,6 +33,11 @@ def test_a_source_file_of_more_than_500_lines_says_why_it_is_one():
     assert [str(path.relative_to(ROOT)) for path in unexplained] == []
 
 
+def test_no_file_has_the_marks_of_a_merge_in_it():
+    marks = re.compile(rb"^(<{7}|>{7}) ", re.MULTILINE)
+    assert [str(path.relative_to(ROOT)) for path in tracked() if marks.search(path.read_bytes())] == []
+
+
 _CLASSES_OF_ONE_NAME = {
     # a public name of the package, and the message of that name in docs/wire.md
     "Retry": {"_protocol/messages.py", "interfaces/command.py"},
