@@ -9,6 +9,7 @@ import pytest
 
 from orcha._client.client import Client
 from orcha._protocol import values
+from orcha._protocol.endpoint import Endpoint
 from orcha._protocol.identities import new_identity
 from orcha._protocol.messages import Item
 from support.scripted import ScriptedService
@@ -35,7 +36,7 @@ def client_of(scripted: Any) -> Iterator[Callable[..., Client]]:
 
     def make(service: Any, *, connect: bool = True, reconnect: float = 30.0) -> Client:
         notices: list[str] = []
-        client = Client(None, None, reconnect=reconnect, notify=notices.append, dial=service.dial)
+        client = Client(Endpoint("127.0.0.1", 1), None, reconnect=reconnect, notify=notices.append, dial=service.dial)
         client.notices = notices
         clients.append(client)
         if connect:

@@ -46,6 +46,7 @@ VERBS = {
     "backup": "copy everything that the service keeps to a file",
     "restore": "put a backup to where no service runs",
     "stop": "stop the service, and wait until it has",
+    "relay": "join standard input and output with the service, at the end of ssh",
     "install-units": "write the units with which systemd starts the service",
 }
 """Each verb with its line in ``orcha --help``; its module here has its name, with _ for -."""

@@ -299,7 +299,9 @@ class Attached:
     def _tell_of_parent(self, row: dict[str, Any]) -> None:
         """Tell once that the petition waits for something that the command around this client holds: maybe for ever."""
         parent = os.environ.get("ORCHA_ID")
-        if not self._waits or parent is None or parent == self._name or self._has_told_of_parent:
+        if parent is None or not self._waits or parent == self._name or self._has_told_of_parent:
+            return
+        if self._service.far is not None:  # what is around it is of a service here
             return
         self._has_told_of_parent = True
         try:

@@ -66,10 +66,10 @@ def place_of_state() -> tuple[str, bool]:
 
     """
     from orcha._cli.stop import is_held
-    from orcha._protocol.services import place as named_place
+    from orcha._protocol.services import local_place
     from orcha.exceptions import ConfigurationError
 
-    place = named_place()
+    place = local_place("backup")
     folders = place.folders()
     there = [folder for folder in folders if os.path.lexists(f"{folder}/orcha.db")]
     for folder in there:

@@ -12,11 +12,12 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def connected(notify: Callable[[str], None] | None = None) -> Iterator[Session]:
+def connected(notify: Callable[[str], None] | None = None, *, runs: bool = False) -> Iterator[Session]:
     """Give a connected client, and close it.
 
     Args:
         notify: takes a line for people when the service went away or is back; None for stderr.
+        runs: a command is to run there, as :func:`orcha._cli.session.session` says.
 
     Raises:
         OrchaConnectionError: nobody listens there.
@@ -25,7 +26,7 @@ def connected(notify: Callable[[str], None] | None = None) -> Iterator[Session]:
     """
     from orcha._cli.session import session
 
-    client = session(notify)
+    client = session(notify, runs=runs)
     try:
         client.connect()
         yield client

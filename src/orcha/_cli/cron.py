@@ -161,8 +161,12 @@ def _add(namespace: argparse.Namespace) -> int:
     if namespace.streams == "together":
         message["merge"] = True
     how = {"zone": namespace.tz or _own_zone(), "overlap": namespace.overlap, "missed": namespace.missed}
-    sent = values.encode(message)
-    with connected() as service:
+    with connected(runs=True) as service:
+        if service.far is not None:
+            from orcha._cli.far_command import adapt
+
+            adapt(message, namespace, service.far, render.note)
+        sent = values.encode(message)
         try:
             known = service.add_schedule(namespace.name, namespace.expression, sent, manager="commands", **how)
         except VerbRefusedError as error:

@@ -67,11 +67,11 @@ def _facts() -> DoctorFacts:
     from dataclasses import replace
 
     from orcha import properties
-    from orcha._protocol.services import place
+    from orcha._protocol.services import local_place
     from orcha._service.doctor.looks import look
     from orcha.plugins.discovery import installed
 
-    endpoint = replace(place(), elsewhere=())
+    endpoint = replace(local_place("doctor"), elsewhere=())
     key = None if properties.authkey is None else os.fsdecode(properties.authkey)
     broken = tuple((each.module, each.problem) for each in installed() if each.problem)
     facts = look(endpoint, key=key, plugins=broken)

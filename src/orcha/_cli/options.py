@@ -361,7 +361,7 @@ def environment(
 
     """
     allowed = [*PASSED_VARIABLES, *source.get("ORCHA_ENV_ALLOW", "").replace(",", " ").split()]
-    chosen = {name: value for name, value in source.items() if everything or _is_among(name, allowed)}
+    chosen = {name: value for name, value in source.items() if everything or is_among(name, allowed)}
     if everything:
         chosen = {name: value for name, value in chosen.items() if not name.startswith("ORCHA_")}
     for setting in settings:
@@ -373,7 +373,7 @@ def environment(
     return {sent(name): sent(value) for name, value in chosen.items()}
 
 
-def _is_among(name: str, patterns: Iterable[str]) -> bool:
+def is_among(name: str, patterns: Iterable[str]) -> bool:
     """Tell whether a name is one of these."""
     return any(name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern for pattern in patterns)
 

@@ -10,7 +10,7 @@ from orcha._cli.exit_codes import OWN_FAILURE_CODE, USAGE_ERROR_CODE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from orcha._cli.attached import Attached
@@ -139,9 +139,8 @@ def _run(namespace: argparse.Namespace, message: dict[str, Any]) -> int:
     name, token, streams = namespace.name or made_up(message["argv"][0]), new_identity(), Streams()
     if left and streams.is_terminal:
         streams.tell("standard input is not passed on: orcha run --stdin passes it")
-    if (line := misquoted(message)) is not None:
-        streams.tell(line)
-    with connected(streams.tell) as service:
+    with connected(streams.tell, runs=True) as service:
+        settle(namespace, message, service, streams.tell)
         if namespace.detach:
             return _detached(service, name, token, message)
         from orcha._cli.attached import Attached, Left
@@ -155,6 +154,18 @@ def _run(namespace: argparse.Namespace, message: dict[str, Any]) -> int:
             if left.line:
                 streams.tell(left.line)
             return left.code
+
+
+def settle(
+    namespace: argparse.Namespace, message: dict[str, Any], service: Session, tell: Callable[[str], None]
+) -> None:
+    """Have a command for a login elsewhere run as there; say where the program of any other one looks wrong."""
+    if service.far is not None:
+        from orcha._cli.far_command import adapt
+
+        adapt(message, namespace, service.far, tell)
+    elif (line := misquoted(message)) is not None:
+        tell(line)
 
 
 def misquoted(message: Mapping[str, Any]) -> str | None:

@@ -237,7 +237,7 @@ def extras(namespace: argparse.Namespace, command: list[str]) -> dict[str, Any]:
         "argv": [options.sent(word) for word in command],
         "cwd": options.sent(folder(namespace.cwd)),
         "env": options.environment(options.inherited(), namespace.env, everything=namespace.all_env),
-        "umask": _umask(),
+        "umask": own_umask(),
         "priority": namespace.priority,
         "retry": _retry(namespace),
     }
@@ -306,7 +306,7 @@ def folder(chosen: str | None) -> str:
     return f"{here}/{chosen}" if chosen else here
 
 
-def _umask() -> int:
+def own_umask() -> int:
     """Give the file mode creation mask, which can only be read by setting it."""
     mask = os.umask(0o077)
     os.umask(mask)

@@ -40,7 +40,9 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     from orcha._client.channel import ClientChannel
+    from orcha._client.connection import ServiceConnection
     from orcha._protocol.messages import Reply, Result
+    from orcha._protocol.relay_greeting import FarSide
 
     Row = dict[str, Any]
 
@@ -70,6 +72,14 @@ class Session(Client):
             row = service.details("make-k3x9qz")
 
     """
+
+    far: FarSide | None = None
+    """What the relay said when the client connected first, where the service is reached over SSH."""
+
+    def _dial(self, timeout: float) -> ServiceConnection:
+        connection = super()._dial(timeout)
+        self.far = self.far or connection.far
+        return connection
 
     def details(self, identity: str) -> Row:
         """Give everything about a petition: the petition of this id that has not ended, else the newest.
@@ -276,10 +286,19 @@ class _UnawaitedRequest(Request):
             self._tell(answer.reason or "the service does not cancel it")
 
 
-def session(notify: Callable[[str], None] | None = None) -> Session:
-    """Make a client for the service that the options before the command name; `connect` connects it."""
+def session(notify: Callable[[str], None] | None = None, *, runs: bool = False) -> Session:
+    """Make a client for the service that the options before the command name; `connect` connects it.
+
+    `runs` says that a command is to run there: where that is a login elsewhere, `far` tells its folder and variables.
+    """
     import os
 
     key = properties.authkey
     text = os.fsdecode(key) if isinstance(key, bytes) else key
-    return Session(place(), text, notify=notify)
+    endpoint = place()
+    if runs and endpoint.ssh is not None:
+        from dataclasses import replace
+
+        here = os.getcwd()  # noqa: PTH109 - pathlib costs a client 5 ms
+        endpoint = replace(endpoint, ssh=replace(endpoint.ssh, folder=here))
+    return Session(endpoint, text, notify=notify)

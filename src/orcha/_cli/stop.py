@@ -63,10 +63,20 @@ def run(namespace: argparse.Namespace) -> int:
     if reply.verdict != Verdict.OK:
         render.note(reply.reason or "the service does not stop")
         return 77 if reply.verdict == Verdict.DENIED else 1
+    if endpoint.ssh is not None:
+        from orcha._client.dial_ssh import wait_until_stopped
+
+        wait_until_stopped(endpoint.ssh)
+        return 0
     if wait_until_gone(endpoint.lock_path, f"{endpoint.folder}/{PIDFILE}", counter):
         return 0
-    render.note(f"the service has not stopped after {_MAX_STOP_SECONDS:g} s")
+    render.note(still_runs_text())
     return 75
+
+
+def still_runs_text() -> str:
+    """Say that the service takes too long to stop."""
+    return f"the service has not stopped after {_MAX_STOP_SECONDS:g} s"
 
 
 class Counter:

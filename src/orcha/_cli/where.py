@@ -23,6 +23,7 @@ _KINDS = {
     "plugin": "a plugin's own service of yours",
     "system": "the machine's service",
     "named": "a service of that place",
+    "ssh": "a service of another machine, over SSH",
 }
 
 
@@ -57,14 +58,19 @@ def run(namespace: argparse.Namespace) -> int:
             render.note(str(error))
         return _NO_SERVICE_CODE
     uid = peer_credentials(connection.sock)[1] if connection.transport == "unix" else None
-    found = connection.endpoint
+    found, far = connection.endpoint, connection.far
     connection.close()
+    if far is not None:
+        found, uid = endpoint, far.uid
     before = places[: places.index(found.name)] if found.name in places else []
     known = {
         "place": found.name,
         "kind": kind_of(found),
         "transport": connection.transport,
         "uid": uid,
+        "there": None
+        if far is None
+        else {"host": far.host, "user": far.user, "socket": far.place, "version": far.version},
         "named_by": names,
         "why": _why(names, before),
         "tried": before,
@@ -73,6 +79,8 @@ def run(namespace: argparse.Namespace) -> int:
         render.json(known)
         return 0
     whose = f", which runs as {described(uid)}" if uid is not None else ""
+    if far is not None:
+        whose = f": {far.place} on {far.host}, as {far.user}"
     render.line(str(known["place"]))
     render.line(f"  {_KINDS[str(known['kind'])]}{whose}")
     render.line(f"  {known['why']}")
@@ -99,6 +107,8 @@ def kind_of(endpoint: Endpoint) -> str:
     from orcha._protocol.endpoint import default_folder, endpoint_folder, system_place
     from orcha.utils.place import ADDRESS, PORT
 
+    if endpoint.ssh is not None:
+        return "ssh"
     if endpoint.socket_path == system_place().socket_path:
         return "system"
     kinds = {default_folder(): "user", endpoint_folder(ADDRESS, PORT): "plugin"}
@@ -108,7 +118,11 @@ def kind_of(endpoint: Endpoint) -> str:
 def _places(endpoint: Endpoint) -> list[str]:
     """Give where a client looks, in its order, as people are told of it."""
     found = [endpoint.found(path).name for path in endpoint.socket_paths()]
-    return [*found, endpoint.name] if endpoint.has_port and endpoint.name not in found else found
+    return (
+        [*found, endpoint.name]
+        if (endpoint.has_port or endpoint.ssh is not None) and endpoint.name not in found
+        else found
+    )
 
 
 def _why(names: str | None, before: list[str]) -> str:

@@ -99,6 +99,7 @@ class Client:
         """Make the parts that read and send, without a connection."""
         incoming = Incoming(self._channels, self._notify)
         self._reader = reader = ClientReader(self._dial, incoming, reconnect=self._reconnect, notify=self._notify)
+        reader.by_login = self.endpoint.ssh is not None
         self._sender = incoming.sender = reader.sender = ClientSender(
             self._channels,
             need=reader.need,

@@ -14,6 +14,7 @@ from orcha._protocol.handshake import TRANSPORTS, ClientHandshake, ServerHello
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from orcha._protocol.endpoint import Endpoint
+    from orcha._protocol.relay_greeting import FarSide
     from orcha._protocol.tls import TlsSession
 
 RECEIVE_BYTES = 256 * 1024
@@ -23,12 +24,15 @@ RECEIVE_BYTES = 256 * 1024
 class ServiceConnection:
     """An authenticated connection. One thread may send while another reads; several may send."""
 
+    far: FarSide | None = None
+    """What is known of the login through which the service is reached."""
+
     def __init__(self, sock: socket.socket, transport: int, endpoint: Endpoint, tls: TlsSession | None = None) -> None:
         self.sock = sock
         self.endpoint = endpoint
         """Where the service was found."""
         self.transport = TRANSPORTS[transport]
-        """unix, tcp or tls."""
+        """unix, tcp, tls or ssh."""
         self.server: ServerHello | None = None
         self._tls = tls
         self._reader = FrameReader(MAX_FRAME_BYTES_BEFORE_AUTHENTICATION)

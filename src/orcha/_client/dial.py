@@ -54,12 +54,16 @@ def dial(
         connection.send(frames.encode(messages.Ping(1)))
     """
     keys = _Keys(key, prove=prove)
+    if endpoint.ssh is not None:
+        from orcha._client.dial_ssh import dial_ssh
+
+        return dial_ssh(endpoint, keys.given, keys.load, timeout)
     for path in endpoint.socket_paths():
         connection = _dial_unix(endpoint, path, keys, timeout)
         if connection is not None:
             return connection
     if not endpoint.has_port:
-        raise OrchaConnectionError(_nobody(endpoint))
+        raise OrchaConnectionError(no_service_text(endpoint))
     allow_weak = properties.allow_weak_key if allow_weak_key is None else allow_weak_key
     return _dial_tcp(endpoint, keys, timeout, allow_weak=allow_weak)
 
@@ -101,9 +105,27 @@ class _Keys:
 
 def _dial_unix(endpoint: Endpoint, path: str, keys: _Keys, timeout: float) -> ServiceConnection | None:
     """Connect over a Unix socket; None without a socket, or a service, or where another user may have made it."""
+    deadline = time.monotonic() + timeout
+    sock = None
+    try:
+        sock = open_unix(path, timeout)
+        if sock is None:
+            return None
+        connection = ServiceConnection(sock, UNIX, endpoint.found(path))
+        connection.handshake(ClientHandshake(UNIX, endpoint.name, keys.given(), load_key=keys.load), deadline)
+    except BaseException as error:
+        if sock is not None:
+            sock.close()
+        if isinstance(error, (FrameError, HandshakeError, TimeoutError, *_CLOSED)):
+            raise _no_service(endpoint, error) from None
+        raise
+    return connection
+
+
+def open_unix(path: str, timeout: float) -> socket.socket | None:
+    """Connect to a Unix socket; None without a socket, or a service, or where another user may have made it."""
     if not _is_ours(os.path.dirname(path), path):  # noqa: PTH120 - pathlib costs a client 5 ms
         return None
-    deadline = time.monotonic() + timeout
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.settimeout(timeout)
@@ -116,14 +138,10 @@ def _dial_unix(endpoint: Endpoint, path: str, keys: _Keys, timeout: float) -> Se
         if uid == NOBODY_UID or uid not in (os.geteuid(), 0):
             sock.close()
             return None
-        connection = ServiceConnection(sock, UNIX, endpoint.found(path))
-        connection.handshake(ClientHandshake(UNIX, endpoint.name, keys.given(), load_key=keys.load), deadline)
-    except BaseException as error:
+    except BaseException:
         sock.close()
-        if isinstance(error, (FrameError, HandshakeError, TimeoutError, *_CLOSED)):
-            raise _no_service(endpoint, error) from None
         raise
-    return connection
+    return sock
 
 
 def _is_ours(folder: str, path: str) -> bool:
@@ -157,7 +175,7 @@ def _dial_tcp(endpoint: Endpoint, keys: _Keys, timeout: float, *, allow_weak: bo
             f"nobody knows where {endpoint.address} is ({error.strerror}): give another address"
         ) from None
     except OSError as error:
-        raise OrchaConnectionError(_nobody(endpoint, error.strerror or str(error))) from None
+        raise OrchaConnectionError(no_service_text(endpoint, error.strerror or str(error))) from None
     try:
         _prepare(sock)
         key = keys.load()
@@ -237,7 +255,7 @@ def _no_service(endpoint: Endpoint, error: Exception) -> OrchaConnectionError:
     )
 
 
-def _nobody(endpoint: Endpoint, why: str = "") -> str:
+def no_service_text(endpoint: Endpoint, why: str = "") -> str:
     """Say that no service answers, where the client looked for one, and what to do."""
     kept = os.path.isfile(f"{endpoint.folder}.last-start")  # noqa: PTH113
     if kept and not os.path.lexists(f"{endpoint.folder}/orcha.db"):

@@ -44,6 +44,15 @@ def delay(attempt: int) -> float:
     return _DELAYS_SECONDS[min(attempt, len(_DELAYS_SECONDS) - 1)] * (0.5 + chance)
 
 
+def login_delay(attempt: int) -> float:
+    """Give the seconds before this attempt (from 0) to connect again by a login: less than 0.1 s, then up to 2 s.
+
+    A host counts logins, and shuts out who makes many (MaxStartups, PerSourcePenalties of sshd_config(5)).
+    """
+    chance = os.urandom(1)[0] / 255
+    return 0.1 * chance if attempt == 0 else min(2.0, 0.25 * 2**attempt) * (0.5 + 0.5 * chance)
+
+
 class ClientReader:
     """Keeps a connection to the service as long as somebody waits for something."""
 
@@ -69,6 +78,8 @@ class ClientReader:
         self._incoming = incoming
         self._reconnect = reconnect
         self._notify = notify
+        self.by_login = False
+        """A connection costs a login elsewhere."""
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._awake = threading.Lock()  # released by stop()
@@ -207,7 +218,7 @@ class ClientReader:
         attempt = 0
         while not self._stopped and self.sender.needed():
             left = max(0.0, until - time.monotonic())
-            if self._awake.acquire(timeout=min(delay(attempt), left)):
+            if self._awake.acquire(timeout=min((login_delay if self.by_login else delay)(attempt), left)):
                 self._awake.release()
                 return None
             self._began = time.monotonic()

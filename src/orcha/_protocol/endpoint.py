@@ -17,6 +17,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from orcha._protocol.ssh_place import SshPlace
+
 SYSTEM_FOLDER = "/var/lib/orcha"
 """Where a service without a home keeps its folders."""
 KEY_VARIABLE = "ORCHA_KEY_FILE"
@@ -51,9 +53,11 @@ class Endpoint:
     """Folders whose Unix sockets a client tries after the one here; None for the system's folder of the same name."""
     socket: str = ""
     """Absolute path of the Unix socket; empty for `orcha.sock` in the folder."""
+    ssh: SshPlace | None = None
+    """The login through which the service is reached; it has no folder here then."""
 
     def __post_init__(self) -> None:
-        local = not self.address and self.folder and not self.port
+        local = not self.address and (self.folder or self.ssh) and not self.port
         if not local and (not self.address or "/" in self.address or not self.address.isprintable()):
             raise ConfigurationError(
                 f"{self.address!r} is no address to listen on or to connect to: give an IP address or a host's name"
@@ -72,7 +76,9 @@ class Endpoint:
 
     @property
     def name(self) -> str:
-        """The address and port as people write them, else the path of the Unix socket."""
+        """The address and port as people write them, else the URL of the login, else the path of the Unix socket."""
+        if self.ssh is not None:
+            return self.ssh.url
         if not self.address:
             return self.socket_path
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
@@ -124,6 +130,8 @@ class Endpoint:
 
     def socket_paths(self) -> list[str]:
         """Give the Unix sockets that a client tries: the one in this folder, then those elsewhere."""
+        if self.ssh is not None:
+            return []
         return [self.socket_path, *(f"{folder}/orcha.sock" for folder in self.elsewhere or ())]
 
     def folders(self) -> list[str]:

@@ -6,6 +6,8 @@ the key file of the user::
     [services]
     lab = "unix:/srv/lab/orcha.sock"
     box = "tls://box.example:50000"
+    cluster = "ssh://anna@cluster.example"
+    old = { at = "ssh://old.example/system", program = "/opt/orcha/bin/orcha" }
 """
 
 from __future__ import annotations
@@ -61,7 +63,19 @@ def named_place(service: str) -> Endpoint:
         known = ", ".join((USER, SYSTEM, *sorted(names)))
         message = f"there is no service {service!a:.80}: there are {known}; name more in {names_path()}"
         raise ConfigurationError(message)
-    return _at(names[service])
+    return names[service]
+
+
+def local_place(verb: str) -> Endpoint:
+    """Give the endpoint as :func:`place` does, for a verb that looks at the files of the service.
+
+    Raises ConfigurationError also where the service is reached over SSH.
+    """
+    found = place()
+    if found.ssh is not None:
+        there = f"ssh {found.ssh.login} {found.ssh.program} {verb}"
+        raise ConfigurationError(f"orcha {verb} works with the files of the service, on its machine: {there}")
+    return found
 
 
 def names_path() -> str:
@@ -69,8 +83,8 @@ def names_path() -> str:
     return f"{config_home()}/{NAMES_FILE}"
 
 
-def read_names() -> dict[str, str]:
-    """Give the services that the user has given names, as paths and URLs; none where there is no such file.
+def read_names() -> dict[str, Endpoint]:
+    """Give the endpoints of the services that the user has given names; none where there is no such file.
 
     Raises ConfigurationError, which names the file, where something in the file is wrong.
     """
@@ -93,27 +107,38 @@ def read_names() -> dict[str, str]:
         raise ConfigurationError(f"{path} has [services] alone, and no {min(found)!a:.80}: remove that")
     if not isinstance(names, dict):
         raise ConfigurationError(f"{path}: services is a table of names and places: write [services] above them")
-    for name, where in names.items():
-        if name in {USER, SYSTEM} or not name or "/" in name or ":" in name:
-            raise ConfigurationError(f"{path}: {name!a:.80} cannot be the name of a service: choose another")
-        if not isinstance(where, str):
-            raise ConfigurationError(
-                f'{path}: {name} is a text: write {name} = "unix:/path/orcha.sock" or "tls://host:port"'
-            )
-        _at(where)
-    return names
+    return {name: _named(path, name, where) for name, where in names.items()}
 
 
-def _at(where: str) -> Endpoint:
+def _named(path: str, name: str, where: object) -> Endpoint:
+    """Give the endpoint of an entry of the file."""
+    if name in {USER, SYSTEM} or not name or "/" in name or ":" in name:
+        raise ConfigurationError(f"{path}: {name!a:.80} cannot be the name of a service: choose another")
+    at, program = (where.get("at"), where.get("program", "")) if isinstance(where, dict) else (where, "")
+    if not isinstance(at, str) or not isinstance(program, str):
+        raise ConfigurationError(
+            f'{path}: {name} is a text: write {name} = "unix:/path/orcha.sock", "tls://host:port" or "ssh://host";'
+            f' or {name} = {{ at = "ssh://host", program = "/path/orcha" }}'
+        )
+    return _at(at, program)
+
+
+def _at(where: str, program: str = "") -> Endpoint:
     """Give the endpoint of a path or a URL."""
     kind, _, rest = where.partition(":")
+    if kind == "ssh" and rest.startswith("//"):
+        from orcha._protocol.ssh_place import PROGRAM, ssh_place  # few clients
+
+        return Endpoint("", 0, ssh=ssh_place(where, program or PROGRAM))
+    if program:
+        raise ConfigurationError(f"{where!a:.80} is not ssh://host: no program is started there, so leave it out")
     if kind == "tls" and rest.startswith("//"):
         return _on_tcp(where, rest[2:].rstrip("/"))
     if "/" in kind:
         rest = where
     elif kind != "unix":
         raise ConfigurationError(
-            f"{where!a:.80} is no place of a service: give a path, unix:/path/orcha.sock or tls://host:port"
+            f"{where!a:.80} is no place of a service: give a path, unix:/path/orcha.sock, tls://host:port or ssh://host"
         )
     path = os.path.abspath(rest.removeprefix("//"))  # noqa: PTH100 - pathlib costs a client 5 ms
     if os.path.isdir(path):  # noqa: PTH112
@@ -130,4 +155,14 @@ def _on_tcp(where: str, rest: str) -> Endpoint:
     return Endpoint(host.removeprefix("[").removesuffix("]"), int(port))
 
 
-__all__ = ["NAMES_FILE", "SYSTEM", "USER", "named_place", "names_path", "place", "place_of_client", "read_names"]
+__all__ = [
+    "NAMES_FILE",
+    "SYSTEM",
+    "USER",
+    "local_place",
+    "named_place",
+    "names_path",
+    "place",
+    "place_of_client",
+    "read_names",
+]

@@ -40,6 +40,7 @@ GROUPS = (
                 "stop",
                 "backup",
                 "restore",
+                "relay",
                 "install-units",
                 "watchdog",
             ),
