@@ -9,6 +9,8 @@ import pytest
 
 from orcha._core import authority
 from orcha._core.permissions import ALLOWED, TABLE, Deed, Entrance, Sight, Visibility, Whose, may, refusal, sight
+from orcha._core.reasons import BehindPreempted, EverythingPaused, PreemptedBy, with_names
+from orcha._core.redaction import redacted
 from orcha.interfaces.roles import ADMIN, ATTEMPT, OPERATOR, ROLES, SUBMITTER, VIEWER
 
 WORDS = (*ROLES, ATTEMPT, "", "owner")
@@ -77,3 +79,22 @@ def test_a_refusal_names_both_roles_and_who_gives_them():
                 assert "[roles]" in text
     assert "you have no role here" in refusal(Deed.LOOK, "king")
     assert refusal(Deed.LOOK, ATTEMPT) == "an attempt may only send its values and its end"
+
+
+def test_of_the_petitions_of_others_only_what_is_named_is_told():
+    known = {"id": "a", "state": "running", "command": {"argv": ["make"]}, "attempts": [1], "label": "x", "new": 1}
+    assert redacted(known) == {
+        "id": "a",
+        "state": "running",
+        "sight": "metadata",
+        "command": None,
+        "attempts": [],
+        "label": None,
+        "new": None,
+    }
+
+
+def test_a_reason_that_names_another_petition_is_told_without_its_name():
+    for reason in (PreemptedBy("secret"), BehindPreempted("secret")):
+        assert "secret" not in with_names(reason, lambda _: "another petition").text()
+    assert with_names(EverythingPaused(), lambda _: "x") == EverythingPaused()

@@ -177,8 +177,8 @@ def test_other_users_see_and_change_nothing(machine):
     wait_for(lambda: machine.rows(ALICE)["hers"]["state"] == "running")
     for words in (
         ["cancel", "hers"],
-        ["show", "hers"],
         ["logs", "hers"],
+        ["attach", "hers"],
         ["signal", "TERM", "hers"],
         ["exec", "hers", "--", "id"],
         ["pause", "hers"],
@@ -188,7 +188,7 @@ def test_other_users_see_and_change_nothing(machine):
         ["stats"],
     ):
         assert machine.run(BOB, *words).returncode != 0, words
-    assert machine.rows(BOB) == {}
+    assert machine.rows(BOB)["hers"]["command"] is None
     beside = machine.run(0, "exec", "hers", "--", "id", "-u")
     assert beside.stdout == f"{ALICE}\n"
     assert machine.rows(0)["hers"]["state"] == "running"
@@ -444,3 +444,28 @@ def test_roles_come_from_the_configuration_and_change_for_connected_clients(stop
     told = machine.run(0, "reload")
     assert f"{file}:2:9: roles.admin: this machine has no user nobody-by-this-name" in told.stdout + told.stderr
     assert machine.run(CAROL, "run", "--", "true").returncode == 0
+
+
+def test_what_others_see_of_a_command_is_as_the_configuration_says(stopped):
+    machine, file, canary = stopped, stopped.folder / "etc/orcha/orcha.toml", "canary-of-alice"
+    file.parent.mkdir(parents=True)
+    machine.start("commands")
+    words = ["sh", "-c", f"echo {canary}; cat /{canary}; exec sleep 600"]
+    (machine.home(ALICE) / canary).mkdir(mode=0o755)
+    asked = ["run", "-d", "--name", "hers", "--label", canary, "--env", f"C={canary}", "--", *words]
+    assert machine.run(ALICE, *asked, cwd=machine.home(ALICE) / canary).returncode == 0
+    wait_for(lambda: canary in machine.run(ALICE, "logs", "hers").stdout)
+    looks = (["ps", "--all"], ["ps", "--json"], ["show", "hers"], ["show", "--json", "hers"], ["why", "hers"])
+    looks += (["logs", "hers"], ["resource", "ls"], ["history"], ["run", "--name", "hers", "--", "true"])
+    looks += (["cancel", "hers"], ["attach", "hers"], ["cron", "ls"], ["estimate"])
+    for visibility in ("metadata", "private", "open"):
+        file.write_text(f'[roles]\nvisibility = "{visibility}"\n')
+        assert machine.run(0, "reload").returncode == 0
+        if visibility != "open":
+            told = {tuple(words): (ran := machine.run(BOB, *words)).stdout + ran.stderr for words in looks}
+            assert [words for words, text in told.items() if canary in text] == []
+            assert ("hers" in told["ps", "--all"]) is (visibility == "metadata")
+            assert ("Traceback" in "".join(told.values())) is False
+        else:
+            assert machine.run(BOB, "logs", "hers").stdout == f"{canary}\n"
+            assert canary in machine.run(BOB, "ps").stdout

@@ -7,13 +7,16 @@ import os
 import threading
 import typing
 from collections import defaultdict
+from dataclasses import replace
 
 import pytest
 
-from orcha._core.permissions import Deed, Entrance, Whose, may
+from orcha._core.permissions import Deed, Entrance, Visibility, Whose, may
+from orcha._core.redaction import METADATA
 from orcha._protocol import messages, values
 from orcha._protocol.messages import Verdict
 from orcha._service import verbs
+from orcha._service.verbs.follow import recheck
 from orcha._service.verbs.marks import MARKS, deed_of
 from orcha.interfaces.roles import ATTEMPT, ROLES
 from support.asking import Person, asking, item
@@ -148,7 +151,8 @@ def test_each_verb_about_one_petition_asks_the_table_about_that_petition(asked, 
         kind, *arguments = ABOUT_ONE[verb](asked.rows()[name]["seq"], name)
         answer = asked.ask(Person(role, MINE), kind, *arguments)
         whose = Whose.OWN if owner == MINE else Whose.OTHERS
-        allowed = may(deed_of(kind(0, *arguments)), role, whose, Entrance.SOCKET)
+        visibility = asked.engine.settings.visibility
+        allowed = may(deed_of(kind(0, *arguments)), role, whose, Entrance.SOCKET, visibility)
         assert (answer.verdict != Verdict.DENIED) is allowed, (role, owner, answer)
 
 
@@ -164,3 +168,76 @@ def test_output_of_others_is_not_read(asked):
         allowed = may(Deed.READ, role, Whose.OTHERS, Entrance.SOCKET)
         assert any(isinstance(said, messages.Gone) for said in person.heard) is not allowed
         assert any(isinstance(said, messages.Data) for said in person.heard) is allowed
+
+
+@pytest.fixture
+def seen_as(asked):
+    """Have another visibility hold for a test."""
+    before = asked.engine.settings
+
+    def change(visibility):
+        asked.engine.settings = replace(before, visibility=visibility)
+
+    yield change
+    asked.engine.settings = before
+
+
+def test_of_others_the_metadata_is_seen_and_nothing_that_they_wrote(asked, seen_as):
+    name, submitter = next(_names), Person("submitter", MINE)
+    asked.submit(Person("submitter", OTHERS), name, waits=True)
+    seen_as(Visibility.METADATA)
+    row, shown = asked.rows(submitter)[name], asked.value(asked.ask(submitter, messages.Show, name))
+    for known in (row, shown):
+        assert (known["owner"], known["state"], known["sight"]) == (OTHERS, "queued", "metadata")
+        assert {each for each, value in known.items() if value not in (None, [])} <= METADATA | {"sight"}
+    assert {*row} - {"sight"} == {*asked.rows()[name]}
+    assert {*shown} - {"sight"} == {*asked.value(asked.ask(asked.owner, messages.Show, name))}
+    seen_as(Visibility.OPEN)
+    assert "sight" not in asked.rows(submitter)[name]
+    assert asked.value(asked.ask(submitter, messages.Show, name))["channel"]
+
+
+@pytest.mark.parametrize("verb", ABOUT_ONE)
+def test_where_petitions_are_private_those_of_others_are_as_if_they_were_not_there(asked, seen_as, verb):
+    seen_as(Visibility.PRIVATE)
+    name, submitter = next(_names), Person("submitter", MINE)
+    asked.submit(Person("submitter", OTHERS), name, waits=True)
+    seq = asked.rows()[name]["seq"]
+    assert name not in asked.rows(submitter)
+    told = []
+    for identity, number in ((name, seq), ("no-such-petition", seq + 1_000_000)):
+        kind, *arguments = ABOUT_ONE[verb](number, identity)
+        answer = asked.ask(submitter, kind, *arguments)
+        reason = (answer.reason or "").replace(identity, "ID").replace(str(number), "SEQ")
+        told.append((answer.verdict, answer.value, reason))
+    assert told[0] == told[1]
+
+
+def test_an_id_that_somebody_else_has_taken_says_nothing_of_that_petition(asked, seen_as):
+    name = next(_names)
+    asked.submit(Person("submitter", OTHERS), name, waits=True)
+    for visibility in Visibility:
+        seen_as(visibility)
+        refused = asked.submit(Person("submitter", MINE), name)
+        assert ("queued" in refused.reason) is (visibility is Visibility.OPEN), refused
+
+
+@pytest.mark.may_leave("threads")
+def test_who_may_not_read_any_more_does_not_go_on_following(asked, seen_as):
+    seen_as(Visibility.OPEN)
+    name, reader, their_own = next(_names), Person("submitter", MINE), Person("submitter", OTHERS)
+    channel = asked.submit(their_own, name, waits=True).channel
+    for person in (reader, their_own):
+        asked.engine.receive(person, messages.Follow(channel, 0, 1 << 20))
+        asked.ask(person, messages.Ping)
+    seen_as(Visibility.METADATA)
+    asked.engine.post(recheck, asked.engine)
+    asked.allow(name)
+    asked.wait_for(name, "succeeded")
+    for person in (reader, their_own):
+        asked.ask(person, messages.Ping)
+    gone = [[said for said in person.heard if isinstance(said, messages.Gone)] for person in (reader, their_own)]
+    assert [len(each) for each in gone] == [1, 0]
+    assert "only an operator may read the output of petitions of others" in gone[0][0].reason
+    assert asked.records(reader, channel) == []
+    assert asked.records(their_own, channel)

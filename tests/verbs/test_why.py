@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 import re
 import time
+from dataclasses import replace
 
 import pytest
 
+from orcha._core.permissions import Visibility
 from orcha._core.reasons import Reason
 from orcha._protocol import values
 from orcha._protocol.messages import Cancel, Pause, Resume, SetGroup, Show, Verdict
@@ -176,7 +178,8 @@ def test_every_kind_of_reason_has_a_name_of_its_own_and_a_remedy_or_a_text_with_
         assert kind.remedy.format(id="a", group="b") or "text" in vars(kind)
 
 
-def test_petitions_of_others_are_named_to_owners_alone(asked):
+def test_where_petitions_are_private_those_of_others_are_named_to_operators_alone(asked):
+    asked.engine.settings = replace(asked.engine.settings, visibility=Visibility.PRIVATE)
     assert asked.submit(asked.stranger, "theirs", group="rig").verdict == Verdict.ACCEPTED
     asked.wait_for("theirs", "running")
     assert asked.submit(asked.user, "mine", group="rig").verdict == Verdict.ACCEPTED

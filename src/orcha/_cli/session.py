@@ -176,6 +176,8 @@ class Session(Client):
 
     def output(self, details: Row, *, index: int = 0) -> ClientChannel:
         """Give the channel of a petition, to be read from `index` on."""
+        if details["channel"] is None:
+            raise OrchaError(f"{details['id']!r} is somebody else's: you may see that it is there, and not its output")
         return self.channel(bytes(details["channel"]), own=True, index=index)
 
     def from_its_end(self, identity: str) -> tuple[ClientChannel, Row]:

@@ -20,6 +20,7 @@ _POLICY = kinds.one_of("truncate", "kill", "rotate")
 _LEFT = kinds.one_of("end", "keep")
 _INTERRUPT = kinds.one_of("fail", "rerun", "ask")
 _STORE = kinds.one_of("sqlite", "memory")
+_VISIBILITY = kinds.one_of("private", "metadata", "open")
 _OTHERS = kinds.one_of("none", "viewer", "submitter")
 _LOG = kinds.one_of("text", "json", "journal")
 
@@ -110,6 +111,10 @@ class RolesTable(_Table):
     admin: Annotated[_Accounts, _of(kinds.ACCOUNTS, "change the service")] | UnsetType = UNSET
     others: (
         Annotated[Literal["none", "viewer", "submitter"], _of(_OTHERS, "role of every other local user")] | UnsetType
+    ) = UNSET
+    visibility: (
+        Annotated[Literal["private", "metadata", "open"], _of(_VISIBILITY, "what they see of petitions of others")]
+        | UnsetType
     ) = UNSET
 
 

@@ -8,13 +8,13 @@ One file, since it is the table of all reasons, each with its words and what end
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
 DECIDE = "resume it to run it again, or cancel it"
 """What people can do about an interrupted petition that is held."""
@@ -578,6 +578,17 @@ class PreemptedBy(Reason):
         told = f"preempted by {self.by}"
         *others, last = self.lacks or ("",)
         return f"{told}: it stands still, and lacks {', '.join(others)}{' and ' * bool(others)}{last}" if last else told
+
+
+def with_names(reason: Reason, named: Callable[[str], str]) -> Reason:
+    """Give a reason whose text names other petitions as `named` gives their ids, where it is such a reason.
+
+    >>> with_names(PreemptedBy("urgent"), lambda _: "another petition").text()
+    'preempted by another petition'
+    """
+    if isinstance(reason, PreemptedBy):
+        return replace(reason, by=named(reason.by))
+    return replace(reason, first=named(reason.first)) if isinstance(reason, BehindPreempted) else reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,13 +188,17 @@ class Server:
         """Let in these named keys from now on, and cut off the clients of all others; `then` is called on the loop."""
         self.call_soon(partial(self._table.use_keys, records, then))
 
-    def use_roles(self, roles: RoleBook) -> None:
-        """Have other roles hold from now on, also for clients that are connected; cut off those without a role."""
-        self.call_soon(partial(self._use_roles, roles))
+    def use_roles(self, roles: RoleBook, then: Callable[[], None]) -> None:
+        """Have other roles hold from now on, also for clients that are connected; cut off those without a role.
 
-    def _use_roles(self, roles: RoleBook) -> None:
+        `then` is called on the loop thread when it is so.
+        """
+        self.call_soon(partial(self._use_roles, roles, then))
+
+    def _use_roles(self, roles: RoleBook, then: Callable[[], None]) -> None:
         self._listeners.let_in_others(allowed=roles.lets_in_others)
         self._table.use_roles(roles)
+        then()
 
     def pause_accepting(self) -> None:
         """Tell clients that come from now on that the service is stopping; connected clients stay."""

@@ -231,6 +231,10 @@ class ChannelBook:
         known = self._channels.get(channel)
         return known is not None and bool(known.followers)
 
+    def all_followers(self) -> list[tuple[Channel, Peer]]:
+        """Give each channel that is followed, with each client that follows it."""
+        return [(channel, each.peer) for channel in self._channels.values() for each in channel.followers.values()]
+
     def followed(self) -> int:
         """Count the follows of all peers: a channel that three peers follow counts three times."""
         return sum(map(len, self._followed.values()))

@@ -47,6 +47,7 @@ from orcha._service.lifecycle.stopping import Shutdown
 from orcha._service.lifecycle.systemd_status import StatusReports, status_text
 from orcha._service.lifecycle.systemd_watchdog import Feeding, interval_of
 from orcha._service.reports.explanations import explain
+from orcha._service.verbs.follow import recheck
 from orcha._service.verbs.in_process import InProcessRequests
 from orcha._store.last_start import refuse_moved
 from orcha._store.memory import MemoryStore
@@ -367,7 +368,9 @@ class _Parts:
         )
         self.engine.outbox.send_by(self.server.send)
         self.engine.keys.let_in = self.server.use_keys
-        self.engine.reloading.use_roles = self.server.use_roles
+        self.engine.reloading.use_roles = lambda roles: self.server.use_roles(
+            roles, lambda: self.engine.post(recheck, self.engine)
+        )
         attempt_tracking.install(
             attempt_tracking.ServiceState(
                 self.engine.ending.population,

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _CHANGED = tuple(each.attribute for each in KNOWN if each.at_run_time and each.attribute)
 """Attributes of `Settings` that change while the service runs."""
-_FROM_FILES = ("roles", "resources", "from_files", "configured", "new_group_slots", "takes_new_groups")
+_FROM_FILES = ("roles", "visibility", "resources", "from_files", "configured", "new_group_slots", "takes_new_groups")
 _NO_FILES = "this service reads no configuration file: orcha serve does, and a plugin's own service does not"
 
 

@@ -47,7 +47,7 @@ class Settings:
     """Whether the key lets in other users than the service's own."""
     roles: RoleBook = RoleBook()  # noqa: RUF009 - it never changes
     """The roles of users beside the service's own and root."""
-    visibility: Visibility = Visibility.PRIVATE
+    visibility: Visibility = Visibility.METADATA
     """What clients see of the petitions of others."""
     allow_weak_key: bool = False
     """Whether that key may be a short text where other machines can reach the service."""
@@ -172,6 +172,7 @@ def from_environment(
         resources=own_resources,
         detect=detect,
         reached_as=_ends("ORCHA_REACHED_AS", of("listen", "reached_as", ())),
+        visibility=Visibility(configured.roles.get("visibility", Visibility.METADATA)),
         roles=role_book(configured, is_system=endpoint.is_system),
         configured=configured,
         from_files=frozenset(configured.resources.keys() - stated),

@@ -29,6 +29,7 @@ from orcha._core.reasons import (
     StartsLater,
     TextIsFalse,
     UserFull,
+    with_names,
 )
 from orcha._core.record import Phase, Record
 from orcha._core.state import State
@@ -45,19 +46,21 @@ if TYPE_CHECKING:
     from orcha._core.reasons import Reason
     from orcha._core.record import Key
     from orcha._service.engine import Engine
+    from orcha._service.verbs.sights import Sights
     from orcha._store.contract import Row
 
 MAX_HOLDERS = 20
 """Petitions that are named as holders of what another one waits for."""
 
 
-def blocking(engine: Engine, row: Row, record: Record | None, may_see: Callable[[str], bool]) -> list[dict[str, Any]]:
+def blocking(engine: Engine, row: Row, record: Record | None, sights: Sights) -> list[dict[str, Any]]:
     """Give all reasons why a live petition does not start, as maps of the keys that `docs/wire.md` names.
 
-    Petitions that hold what this one waits for are named as far as `may_see` allows it, which is asked of their owners;
+    Petitions that hold what this one waits for are named as far as the client may know of them;
     leases are named to everybody.
     """
-    reasons = reasons_of(engine, row, record)
+    may_see = sights.sees
+    reasons = [with_names(reason, sights.named) for reason in reasons_of(engine, row, record)]
     found = [_described(engine, reason, record) for reason in reasons]
     if record is not None:
         for reason, known in zip(reasons, found, strict=True):

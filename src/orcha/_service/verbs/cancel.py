@@ -13,6 +13,7 @@ from orcha._protocol.messages import Cancel, Reply, Verdict
 from orcha._service.reports.command_text import quoted
 from orcha._service.reports.explanations import cleaned
 from orcha._service.verbs.petition_lookup import refuse, somebody_elses
+from orcha._service.verbs.sights import Sights
 from orcha.interfaces.built_in import LEASE_MANAGER
 
 if TYPE_CHECKING:
@@ -42,6 +43,10 @@ def cancel(engine: Engine, peer: Peer, message: Cancel) -> None:
         refuse(engine, peer, message.request, Verdict.REFUSED, "a cancel names a petition, by its token or its id")
         return
     record = _find(engine, message)
+    sights = Sights(engine, peer)
+    if record is not None and message.token is None and not sights.sees(record.owner):
+        _unknown(engine, peer, message)
+        return
     if record is None:
         _not_live(engine, peer, message)
         return
@@ -98,8 +103,7 @@ def _not_live(engine: Engine, peer: Peer, message: Cancel) -> None:
         element = engine.arrays.element(message.id or "")
         if element is not None and _cancel_element(engine, peer, message, *element):
             return
-        reason = f"no petition with the id {quoted(message.id)} waits or runs: orcha ps shows the petitions that do"
-        engine.reply(peer, Reply(message.request, Verdict.UNKNOWN, None, reason))
+        _unknown(engine, peer, message)
         return
     row = engine.store.tokens([message.token]).get(message.token)
     if row is not None:
@@ -110,8 +114,15 @@ def _not_live(engine: Engine, peer: Peer, message: Cancel) -> None:
     engine.reply(peer, Reply(message.request, Verdict.OK, values.encode("cancelled"), None))
 
 
+def _unknown(engine: Engine, peer: Peer, message: Cancel) -> None:
+    reason = f"no petition with the id {quoted(message.id)} waits or runs: orcha ps shows the petitions that do"
+    engine.reply(peer, Reply(message.request, Verdict.UNKNOWN, None, reason))
+
+
 def _cancel_element(engine: Engine, peer: Peer, message: Cancel, entry: LiveArray, position: int) -> bool:
     """Cancel an element that is no petition yet; False where it has ended."""
+    if not Sights(engine, peer).sees(entry.record.owner):
+        return False
     if not may_act_for(peer, entry.record.owner):
         refuse(engine, peer, message.request, Verdict.DENIED, somebody_elses(peer, message.id or ""))
         return True

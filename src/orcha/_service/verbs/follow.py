@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orcha._core.permissions import Deed, Whose, refusal
 from orcha._protocol.messages import CloseChannel, Credit, Follow, Gone, Unfollow
 from orcha._service.verbs.marks import deed_of
 from orcha._service.verbs.petition_lookup import may_do
@@ -20,6 +21,14 @@ def follow(engine: Engine, peer: Peer, message: Follow) -> None:
         engine.reply(peer, Gone(message.channel, "the service knows no such channel"))
         return
     engine.channels.follow(peer, channel, message.index, message.credit)
+
+
+def recheck(engine: Engine) -> None:
+    """Have nobody follow a channel any more that they may not read, since roles or the visibility have changed."""
+    for channel, peer in engine.channels.all_followers():
+        if not may_do(engine, peer, Deed.READ, channel.owner):
+            engine.channels.unfollow(peer, channel.id)
+            engine.reply(peer, Gone(channel.id, refusal(Deed.READ, peer.role, Whose.OTHERS)))
 
 
 def unfollow(engine: Engine, peer: Peer, message: Unfollow) -> None:

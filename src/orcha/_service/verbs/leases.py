@@ -14,6 +14,7 @@ from orcha._service.reports import lease_text
 from orcha._service.reports.command_text import quoted
 from orcha._service.reports.explanations import cleaned
 from orcha._service.verbs.petition_lookup import refuse, somebody_elses
+from orcha._service.verbs.sights import Sights
 from orcha.interfaces.built_in import LEASE_MANAGER
 from orcha.interfaces.policy import MAX_DURATION_SECONDS
 
@@ -42,7 +43,7 @@ def _find(engine: Engine, peer: Peer, message: ChangeLease) -> Record | None:
     """Give the lease that is meant; None where the caller has been answered."""
     named = engine.find(message.name)
     found = _having(engine, peer, message.name) if named is None else [named]
-    if not found:
+    if not found or (found[0].manager != LEASE_MANAGER and not Sights(engine, peer).sees(found[0].owner)):
         text = f"no lease has the id {quoted(message.name)}, and you have none of that: orcha resource ls shows leases"
         refuse(engine, peer, message.request, Verdict.UNKNOWN, text)
     elif len(found) > 1:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from orcha._core.admission import ALL, is_petition_name
 from orcha._core.authority import may_act_for_all
+from orcha._core.permissions import Sight
 from orcha._core.reasons import (
     ConditionSaidNo,
     EverythingPaused,
@@ -19,8 +20,10 @@ from orcha._core.reasons import (
     ManagerNotServed,
     ServiceStops,
     TextIsFalse,
+    with_names,
 )
 from orcha._core.record import Phase, Record
+from orcha._core.redaction import redacted
 from orcha._core.state import State
 from orcha._core.transitions.retry import is_decided
 from orcha._protocol.messages import List, Rows
@@ -32,6 +35,7 @@ from orcha._service.reports.state_names import BEGUN_STATES, word
 from orcha._service.reports.user_names import user
 from orcha._service.verbs import answer_size as fitting
 from orcha._service.verbs import array_rows, lease_rows, preempted_rows
+from orcha._service.verbs.sights import Sights
 from orcha.interfaces.built_in import COMMAND_MANAGER
 from orcha.interfaces.needs import WHOLE
 
@@ -53,12 +57,13 @@ MAX_NAMED_PAUSES = 100
 
 def list_petitions(engine: Engine, peer: Peer, message: List) -> None:
     """Answer with rows, newest first: as many as are asked for, or as fit into one answer."""
-    rows = _rows(engine, message, None if may_act_for_all(peer) else peer.identity)
+    sights = Sights(engine, peer)
+    rows = _rows(engine, message, None if sights.of_others is not Sight.NOTHING else peer.identity)
     seqs = [row.seq for row in rows]
     groups, needs, expected = engine.store.groups(seqs), engine.store.needs(seqs), engine.store.expected(seqs)
     after = _others_first(engine, rows)
     described = [
-        describe_row(engine, row, groups.get(row.seq))
+        describe_row(engine, row, groups.get(row.seq), sights)
         | {
             "after": after.get(row.seq),
             "needs": json.dumps(needs[row.seq]) if row.seq in needs else None,
@@ -72,6 +77,10 @@ def list_petitions(engine: Engine, peer: Peer, message: List) -> None:
         elements = engine.store.elements(seqs)
         for row, known in zip(rows, described, strict=True):
             known["array"] = array_rows.array_of(row) if row.seq in elements else None
+    described = [
+        known if sights.of(row.owner) is Sight.ALL else redacted(known)
+        for row, known in zip(rows, described, strict=True)
+    ]
     other = engine.statistics.build.other(time.monotonic())
     drained = None if engine.drains.drained is None else engine.drains.drained.reason.text()
     line = None if engine.reloading is None else engine.reloading.line()
@@ -146,12 +155,14 @@ def _is_asked_for(engine: Engine, row: Row, message: List, owner: str | None) ->
     )
 
 
-def describe_row(engine: Engine, row: Row, group: str | None) -> dict[str, str | int | float | bool | None]:
+def describe_row(
+    engine: Engine, row: Row, group: str | None, sights: Sights
+) -> dict[str, str | int | float | bool | None]:
     """Give a petition's row for people."""
     command, label = listed(row, engine.petitions.records.get(row.seq))
-    why, asked, kinds = explain(engine, row, group)
+    why, asked, kinds = explain(engine, row, group, sights)
     if engine.petitions.preempted:
-        why = preempted_rows.and_why(engine, row, why)
+        why = preempted_rows.and_why(engine, row, why, sights.named)
     return {
         "seq": row.seq,
         "id": row.id,
@@ -196,7 +207,7 @@ def _aged(engine: Engine, row: Row) -> float | None:
     return known.priority
 
 
-def explain(engine: Engine, row: Row, group: str | None) -> tuple[str | None, float | None, str]:
+def explain(engine: Engine, row: Row, group: str | None, sights: Sights) -> tuple[str | None, float | None, str]:
     """Tell people why a petition waits, or what keeps an ended one from going.
 
     Where a petition waits for what its condition said when it was asked last, or for what the machine was like when it
@@ -210,7 +221,7 @@ def explain(engine: Engine, row: Row, group: str | None) -> tuple[str | None, fl
     if engine.running_commands.is_silent(row.seq):
         return SILENT, None, ""
     if engine.petitions.preempted and (stands := preempted_rows.why(engine, row)) is not None:
-        return stands.text(), None, stands.kind()
+        return with_names(stands, sights.named).text(), None, stands.kind()
     reason = reason_of(engine, row, group)
     if reason is None:
         return None, None, ""
@@ -219,7 +230,11 @@ def explain(engine: Engine, row: Row, group: str | None) -> tuple[str | None, fl
         return reason.text(), None if age is None else round(age, 3), reason.kind()
     asked = record.asked if record is not None and reason is record.why else None
     ago = None if asked is None else round(time.monotonic() - asked, 3)
-    return f"{reason.text()}{_lent(engine, reason)}", ago, _kinds(row, reason, None if record is None else record.why)
+    return (
+        f"{with_names(reason, sights.named).text()}{_lent(engine, reason)}",
+        ago,
+        _kinds(row, reason, None if record is None else record.why),
+    )
 
 
 def _kinds(row: Row, reason: Reason, said: Reason | None) -> str:

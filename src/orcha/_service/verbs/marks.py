@@ -65,7 +65,7 @@ MARKS: dict[type, DeedMark] = {
     messages.Stdin: DeedMark(Deed.ACT_AS, is_about_own=True),
     messages.Resize: DeedMark(Deed.ACT_AS, is_about_own=True),
     messages.AddSchedule: DeedMark(Deed.SUBMIT),
-    messages.ListSchedules: DeedMark(Deed.LOOK),
+    messages.ListSchedules: DeedMark(Deed.READ),
     messages.ChangeSchedule: DeedMark(Deed.CHANGE),
     messages.FireSchedule: DeedMark(Deed.CHANGE),
     messages.Stats: DeedMark(Deed.COUNT),

@@ -10,6 +10,7 @@ from orcha._core.record import Record
 from orcha._protocol.messages import Follow, Gone, Reply, Result, Submit, Submitted, Verdict
 from orcha._service.reports.command_text import quoted
 from orcha._service.verbs.marks import deed_of
+from orcha._service.verbs.sights import Sights
 
 if TYPE_CHECKING:
     from orcha._server.server import Peer
@@ -71,7 +72,7 @@ def find(engine: Engine, peer: Peer, message: Naming) -> Found | None:
 
     """
     row = _row(engine, message)
-    if row is None:
+    if row is None or not Sights(engine, peer).sees(row.owner):
         which = f"with the id {quoted(message.id)}" if message.seq is None else f"number {message.seq}"
         refuse(
             engine,
@@ -88,15 +89,19 @@ def find(engine: Engine, peer: Peer, message: Naming) -> Found | None:
     return Found(row, live if live is not None and live.seq == row.seq else None)
 
 
-def is_somebody_elses(engine: Engine, peer: Peer, message: OfAnAttempt) -> bool:
+def is_somebody_elses(engine: Engine, peer: Peer, message: OfAnAttempt, gone: str | None = None) -> bool:
     """Tell whether an attempt is that of another user's petition; a client of whom that is so has been answered.
 
-    An attempt's own processes have been looked at by their connection.
+    An attempt's own processes have been looked at by their connection. `gone` is the reason of an
+    answer about a petition of which the client may not know.
     """
     record = engine.petitions.records.get(message.seq)
     if peer.role == ATTEMPT or record is None or may_do(engine, peer, deed_of(message), record.owner):
         return False
-    refuse(engine, peer, message.request, Verdict.DENIED, somebody_elses(peer, record.key, deed_of(message)))
+    if Sights(engine, peer).sees(record.owner):
+        refuse(engine, peer, message.request, Verdict.DENIED, somebody_elses(peer, record.key, deed_of(message)))
+    else:
+        engine.reply(peer, Reply(message.request, Verdict.GONE, None, gone))
     return True
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from orcha._configuration.resource_texts import read_resources
-from orcha._core.authority import may_act_for
 from orcha._core.inventory import Drain
 from orcha._core.record import Record
 from orcha._protocol.messages import ListResources, Reply, SetResource, Verdict
@@ -14,6 +12,7 @@ from orcha._service.reports.lease_text import until
 from orcha._service.verbs import answer_size as fitting
 from orcha._service.verbs import lease_rows
 from orcha._service.verbs.petition_lookup import refuse
+from orcha._service.verbs.sights import Sights
 from orcha.interfaces.needs import shown
 
 if TYPE_CHECKING:
@@ -31,7 +30,8 @@ FORGET = "forget"
 
 def list_resources(engine: Engine, peer: Peer, message: ListResources) -> None:
     """Answer with maps, as `docs/wire.md` says; petitions are named as far as the client may know of them."""
-    known = [_described(engine, use._asdict(), partial(may_act_for, peer)) for use in _uses(engine)]
+    sights = Sights(engine, peer)
+    known = [_described(engine, use._asdict(), sights.sees) for use in _uses(engine)]
     engine.reply(peer, Reply(message.request, Verdict.OK, fitting.answer({"resources": known})))
 
 

@@ -125,7 +125,7 @@ def _failed_of(engine: Engine, peer: Peer, message: Retry, entry: LiveArray) -> 
 
 def _array_again(engine: Engine, asked: Asked, row: Row, token: bytes, *, failed: bool) -> tuple[int, str] | None:
     """Make a new array of an ended one, with all its elements, or the elements that did not succeed."""
-    if (taken := taken_by(engine, row.id)) is not None:
+    if (taken := taken_by(engine, row.id, asked.asker.peer)) is not None:
         return Verdict.REFUSED, taken
     ends = b""
     if failed:

@@ -6,7 +6,7 @@ from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from orcha._core.authority import may_act_as, may_act_for
+from orcha._core.authority import may_act_as
 from orcha._core.permissions import Deed
 from orcha._core.schedules import ExpressionError, known_until
 from orcha._core.state import State
@@ -20,6 +20,7 @@ from orcha._service.verbs import answer_size as fitting
 from orcha._service.verbs.marks import deed_of
 from orcha._service.verbs.petition_lookup import may_do, refuse, somebody_elses
 from orcha._service.verbs.show import sent
+from orcha._service.verbs.sights import Sights
 from orcha.interfaces.built_in import COMMAND_MANAGER
 from orcha.utils.zones import UnknownZoneError
 
@@ -49,7 +50,7 @@ def list_schedules(engine: Engine, peer: Peer, message: ListSchedules) -> None:
         seen = [
             planned
             for _, planned in sorted(engine.schedules.planned.items())
-            if may_act_for(peer, planned.schedule.owner)
+            if may_do(engine, peer, deed_of(message), planned.schedule.owner)
         ]
         known = {"schedules": [describe(engine, planned) for planned in seen]}
         engine.reply(peer, Reply(message.request, Verdict.OK, fitting.answer(known)))
@@ -58,7 +59,7 @@ def list_schedules(engine: Engine, peer: Peer, message: ListSchedules) -> None:
 def _find(engine: Engine, peer: Peer, message: ListSchedules | ChangeSchedule | FireSchedule) -> Planned | None:
     """Give the schedule of a name; None where the caller has been answered why not."""
     planned = engine.schedules.planned.get(message.name or "")
-    if planned is None:
+    if planned is None or not Sights(engine, peer).sees(planned.schedule.owner):
         reason = cleaned(f"there is no schedule {quoted(message.name)}: orcha cron ls shows the schedules")
         refuse(engine, peer, message.request, Verdict.UNKNOWN, reason)
     elif not may_do(engine, peer, deed_of(message), planned.schedule.owner):

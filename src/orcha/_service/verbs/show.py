@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from orcha._core.authority import may_act_for
+from orcha._core.permissions import Sight
 from orcha._core.record import Phase
+from orcha._core.redaction import redacted
 from orcha._core.state import State
 from orcha._protocol import values
 from orcha._protocol.messages import Reply, Show, Verdict
@@ -18,6 +18,7 @@ from orcha._service.verbs import array_rows, lease_rows, preempted_rows
 from orcha._service.verbs.blocking import blocking
 from orcha._service.verbs.list import describe_row
 from orcha._service.verbs.petition_lookup import find
+from orcha._service.verbs.sights import Sights
 from orcha._supervisor.protocol import to_bytes
 from orcha.interfaces.built_in import ARRAY_MANAGER, COMMAND_MANAGER
 
@@ -47,28 +48,31 @@ def show(engine: Engine, peer: Peer, message: Show) -> None:
     """Answer with a map; when this batch is kept, so that it is not older than what was answered before."""
     found = find(engine, peer, message)
     if found is not None:
-        known = fitting.answer(describe(engine, found, partial(may_act_for, peer)))
-        engine.reply(peer, Reply(message.request, Verdict.OK, known))
+        sights = Sights(engine, peer)
+        known = describe(engine, found, sights)
+        if sights.of(found.row.owner) is not Sight.ALL:
+            known = redacted(known)
+        engine.reply(peer, Reply(message.request, Verdict.OK, fitting.answer(known)))
 
 
-def describe(engine: Engine, found: Found, may_see: Callable[[str], bool]) -> dict[str, Any]:
+def describe(engine: Engine, found: Found, sights: Sights) -> dict[str, Any]:
     """Give what is known of a petition, by the names of `docs/wire.md`; other petitions if the client may see them."""
     row, record = found
     kept = engine.store.attempts([row.seq]).get(row.seq)
     history = json.loads(kept.history or "[]") if kept is not None else []
     waits = record is not None and record.phase is Phase.WAITING and record.state is State.QUEUED
     group = engine.store.groups([row.seq]).get(row.seq)
-    return describe_row(engine, row, group) | {
+    return describe_row(engine, row, group, sights) | {
         "channel": row.channel,
         "array": array_rows.array_of(row) if engine.store.elements([row.seq]) else None,
         "place": engine.admission.before(record, group) if record is not None and waits else None,
-        "preempted": preempted_rows.of(engine, row) if engine.petitions.preempted else None,
-        "blocked": blocking(engine, row, record, may_see) or None,
+        "preempted": preempted_rows.of(engine, row, sights.named) if engine.petitions.preempted else None,
+        "blocked": blocking(engine, row, record, sights) or None,
         "on_interrupt": row.on_interrupt.name.lower(),
         "needs": engine.store.needs([row.seq]).get(row.seq),
         "when": _when(engine, row, record),
         "after": _others_first(engine, row),
-        "dependents": _dependents(engine, row, may_see),
+        "dependents": _dependents(engine, row, sights.sees),
         "timeout": record.timeout if record is not None else None,
         "queue_timeout": record.queue_timeout if record is not None else None,
         "expect": engine.store.expected([row.seq]).get(row.seq),

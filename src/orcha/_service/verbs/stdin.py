@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from orcha._server.server import Peer
     from orcha._service.engine import Engine
 
+_GONE = "no command runs in this attempt"
 MAX_STDIN_BYTES = 1 << 20
 """Bytes of one message."""
 
@@ -45,10 +46,10 @@ def resize(engine: Engine, peer: Peer, message: Resize) -> None:
 def _running(engine: Engine, peer: Peer, message: Stdin | Resize) -> Record | None:
     """Give the command that runs in this attempt; None where the caller has been answered."""
     record = engine.petitions.records.get(message.seq)
-    if is_somebody_elses(engine, peer, message):
+    if is_somebody_elses(engine, peer, message, _GONE):
         return None
     live = record is not None and record.attempt == message.attempt and record.state is State.RUNNING
     if record is None or not live or not record.command or record.manager == LEASE_MANAGER:
-        refuse(engine, peer, message.request, Verdict.GONE, "no command runs in this attempt")
+        refuse(engine, peer, message.request, Verdict.GONE, _GONE)
         return None
     return record

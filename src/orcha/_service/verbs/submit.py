@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from orcha._core import transitions
 from orcha._core.authority import may_act_for
+from orcha._core.permissions import Sight
 from orcha._core.record import Record
 from orcha._core.tuples import new_tuple
 from orcha._protocol.messages import Submitted, Verdict
@@ -14,6 +15,7 @@ from orcha._service.reports.explanations import outlived
 from orcha._service.reports.state_names import state_of
 from orcha._service.submissions import Asked, Submission
 from orcha._service.verbs.cancel import BEFORE_IT_CAME
+from orcha._service.verbs.sights import Sights
 from orcha.interfaces.built_in import COMMAND_MANAGER
 
 if TYPE_CHECKING:
@@ -87,7 +89,9 @@ def _take_apart(engine: Engine, asked: Asked, item: Item, kind: NewArrays | Besi
     fields = kind.fields_of(item.extras)
     if fields is None:
         return False
-    wrong = taken_by(engine, str(item.id)) or kind.take(asked, item, asked.asker.peer.identity, fields)
+    wrong = taken_by(engine, str(item.id), asked.asker.peer) or kind.take(
+        asked, item, asked.asker.peer.identity, fields
+    )
     if wrong is not None:
         _refuse(engine, asked, item, _REFUSED, wrong)
     return True
@@ -114,7 +118,7 @@ def enter(
         engine.submissions.add(record, asked)
         engine.visits.convert(record)
         return
-    _refuse(engine, asked, item, _REFUSED, taken_by(engine, record.key) or "")
+    _refuse(engine, asked, item, _REFUSED, taken_by(engine, record.key, asked.asker.peer) or "")
 
 
 def of_somebodys_firing(engine: Engine, peer: Peer, key: str) -> str | None:
@@ -126,11 +130,13 @@ def of_somebodys_firing(engine: Engine, peer: Peer, key: str) -> str | None:
     return f"the id {key!r} is that of a firing of somebody else's schedule: choose another"
 
 
-def taken_by(engine: Engine, key: str) -> str | None:
-    """Say that an id is taken, where it is."""
+def taken_by(engine: Engine, key: str, peer: Peer) -> str | None:
+    """Say that an id is taken, where it is; by what, as far as the client may know."""
     if key not in engine.petitions.live:
         return None
     other = engine.find(key)
+    if other is not None and Sights(engine, peer).of(other.owner) is not Sight.ALL:
+        return f"the id {key!r} is taken by a petition of another user: choose another"
     state = state_of(other) if other is not None else "live"
     if other is not None and other.survivors:
         state = f"outlived by a process: {outlived(other.survivors)}"
