@@ -14,7 +14,7 @@ from pathlib import Path
 from orcha.bin import main as command
 from support import as_user
 
-_CLONE_NEWNS = 0x20000
+CLONE_NEWNS = 0x20000
 _MS_BIND, _MS_REC, _MS_PRIVATE = 4096, 16384, 1 << 18
 _MS_NOSUID = 2
 
@@ -28,7 +28,7 @@ def enter_namespace(folder: str) -> None:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
 
-    checked(libc.unshare(_CLONE_NEWNS))
+    checked(libc.unshare(CLONE_NEWNS))
     checked(libc.mount(None, b"/", None, _MS_REC | _MS_PRIVATE, None))
     for name in ("passwd", "group"):
         checked(libc.mount(f"{folder}/{name}".encode(), f"/etc/{name}".encode(), None, _MS_BIND, None))
@@ -41,6 +41,7 @@ def main(folder: str, words: list[str]) -> int:
         enter_namespace(folder)
     else:
         where = Path.cwd()
+        enter_namespace(folder)
         as_user.become(int(words[0]), words[1])
         os.chdir(where)
         words = words[2:]

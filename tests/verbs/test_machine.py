@@ -11,101 +11,19 @@ import shutil
 import stat
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
 
 from orcha._supervisor.cgroups import CgroupPlaces
-from support import as_user, machine_users, warm
-from support.processes import processes_of
+from support import as_user, warm
+from support.machine import ACCOUNTS, ALICE, BOB, CAROL, GONE, LAB, Machine, can_have_a_machine
 from support.waiting import DEADLINE, wait_for
 
-ALICE, BOB, CAROL, GONE, LAB = 61001, 61002, 61003, 61009, 61100
-PASSWD = "root:x:0:0::/root:/bin/sh\n"
-ACCOUNTS = {ALICE: "alice", BOB: "bob", CAROL: "carol"}
-
-
-def _can_be_had() -> bool:
-    if os.geteuid():
-        return False
-    child = os.fork()
-    if not child:
-        libc = machine_users.ctypes.CDLL(None)
-        os._exit(libc.unshare(machine_users._CLONE_NEWNS) != 0)
-    return os.waitpid(child, 0)[1] == 0
-
-
 pytestmark = [
-    pytest.mark.skipif(not _can_be_had(), reason="only root can have users and a namespace of its own"),
+    pytest.mark.skipif(not can_have_a_machine(), reason="only root can have users and a namespace of its own"),
     pytest.mark.slow,
 ]
-
-
-class Machine:
-    """The machine's service, and the commands of its users."""
-
-    def __init__(self, environment):
-        self.folder = Path(tempfile.mkdtemp(prefix="orcha-machine-"))
-        self.folder.chmod(0o755)
-        (self.folder / "nosuid").mkdir()
-        self.write_accounts(ACCOUNTS, f"lab:x:{LAB}:alice\n")
-        self.environment = {name: text for name, text in environment.items() if name != "ORCHA_HOME"}
-        self.environment |= {"ORCHA_SYSTEM_ROOT": str(self.folder), "SECRET_OF_ROOT": "canary"}
-        self.process = None
-
-    def write_accounts(self, accounts, groups):
-        """Write both files in their places: what is mounted are these very files."""
-        lines = [f"{name}:x:{uid}:{uid}::{self.folder}/{uid}:/bin/sh\n" for uid, name in accounts.items()]
-        (self.folder / "passwd").write_text(PASSWD + "".join(lines))
-        (self.folder / "group").write_text("root:x:0:\n" + groups)
-        for name in ("passwd", "group"):
-            (self.folder / name).chmod(0o644)
-
-    def home(self, uid):
-        home = self.folder / str(uid)
-        home.mkdir(mode=0o700, exist_ok=True)
-        os.chown(home, uid, uid)
-        return home
-
-    def start(self, *managers):
-        command = [sys.executable, machine_users.__file__, str(self.folder), "serve", "--system", *managers]
-        self.process = warm.Popen(
-            command, env=self.environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
-        line = ""
-        while not line.startswith("orcha: serving "):
-            line = self.process.stderr.readline()
-            assert line, "the service ended"
-
-    def kill(self):
-        self.process.kill()
-        self.process.communicate(timeout=DEADLINE)
-
-    def words(self, uid, *words):
-        return [sys.executable, machine_users.__file__, str(self.folder), str(uid), str(self.home(uid)), *words]
-
-    def run(self, uid, *words, cwd="/", groups="", **options):
-        options = {"stdin": subprocess.DEVNULL} | options if "input" not in options else options
-        return warm.run(
-            self.words(uid, *words),
-            env=self.environment | {as_user.GROUPS: groups},
-            cwd=cwd,
-            capture_output=True,
-            text=True,
-            timeout=2 * DEADLINE,
-            **options,
-        )
-
-    def rows(self, uid):
-        return {row["id"]: row for row in json.loads(self.run(uid, "ps", "--all", "--json").stdout)}
-
-    def close(self):
-        if self.process is not None and self.process.poll() is None:
-            self.run(0, "stop", "--now")
-            self.process.communicate(timeout=2 * DEADLINE)
-        wait_for(lambda: not processes_of(self.folder), what="the end of all that was started")
-        shutil.rmtree(self.folder)
 
 
 @pytest.fixture
@@ -405,6 +323,19 @@ def test_only_root_serves_the_machine_and_on_its_socket_alone(machine):
     where = json.loads(machine.run(ALICE, "where", "--json").stdout)
     assert (where["kind"], where["uid"], where["named_by"]) == ("system", 0, None)
     assert len(where["tried"]) == 2
+
+
+def test_the_doctor_looks_at_the_service_that_the_client_would_use(machine):
+    roots = machine.run(0, "doctor")
+    assert roots.returncode == 0, roots.stdout
+    assert f"the service is pid {machine.process.pid}," in roots.stdout
+    users = machine.run(ALICE, "doctor")
+    assert (users.returncode, users.stdout.count("\n")) == (0, 1), users.stdout
+    assert "the machine's service answers" in users.stdout
+    machine.kill()
+    without = machine.run(ALICE, "doctor", "--json")
+    assert (without.returncode, json.loads(without.stdout)["findings"][0]["check"]) == (1, "socket")
+    assert machine.run(ALICE, "--service", "user", "doctor").returncode == 0
 
 
 def test_roles_come_from_the_configuration_and_change_for_connected_clients(stopped):

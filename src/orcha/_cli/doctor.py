@@ -33,10 +33,16 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 def run(namespace: argparse.Namespace) -> int:
     """Look at everything, and print the findings."""
+    import os
+
     from orcha._cli import render
+    from orcha._protocol.services import local_place
     from orcha._service.doctor.checks import disk_figures, examine
 
-    facts = _facts()
+    endpoint = _examined(local_place("doctor"))
+    if endpoint.is_system and os.geteuid():
+        return _tell_a_user(endpoint, as_json=namespace.json)
+    facts = _facts(endpoint)
     found = examine(facts)
     faults = [each for each in found if not each.is_note]
     if namespace.json:
@@ -61,17 +67,14 @@ def run(namespace: argparse.Namespace) -> int:
     return 1 if faults else 0
 
 
-def _facts() -> DoctorFacts:
+def _facts(endpoint: Endpoint) -> DoctorFacts:
     """Look at everything, and ask the service that holds the endpoint's lock."""
     import os
     from dataclasses import replace
 
     from orcha import properties
-    from orcha._protocol.services import local_place
     from orcha._service.doctor.looks import look
     from orcha.plugins.discovery import installed
-
-    endpoint = replace(local_place("doctor"), elsewhere=())
     key = None if properties.authkey is None else os.fsdecode(properties.authkey)
     broken = tuple((each.module, each.problem) for each in installed() if each.problem)
     facts = look(endpoint, key=key, plugins=broken)
@@ -79,6 +82,36 @@ def _facts() -> DoctorFacts:
         return facts
     answer, silence, refusals = _asked(endpoint, key)
     return replace(facts, answer=answer, silence=silence, refusals=dict(facts.refusals) | refusals)
+
+
+def _examined(endpoint: Endpoint) -> Endpoint:
+    """Give the service that a client would use: the first one that keeps a state, else the one of the endpoint."""
+    import os
+
+    tried = [endpoint.found(path) for path in endpoint.socket_paths()]
+    return next((each for each in tried if os.path.lexists(each.folder)), tried[0])
+
+
+def _tell_a_user(endpoint: Endpoint, *, as_json: bool) -> int:
+    """Say whether the machine's service answers a user, who may not look at what it keeps."""
+    from orcha._cli import render
+    from orcha.exceptions import OrchaError
+
+    text = ""
+    try:
+        _figures(endpoint, None)
+    except (OSError, OrchaError) as error:
+        text = f"the machine's service does not answer: {error}"
+    if as_json:
+        findings = [{"check": "socket", "kind": "fault", "text": text}] if text else []
+        faults = len(findings)
+        render.json({"folder": endpoint.folder, "service": None, "faults": faults, "disk": {}, "findings": findings})
+        return 1 if text else 0
+    if text:
+        render.line(f"fault: socket: {text}")
+    count = "1 fault found" if text else f"no fault found; the machine's service answers at {endpoint.socket_path}"
+    render.line(f"{count}; root's `orcha doctor` looks at what it keeps in {endpoint.folder}")
+    return 1 if text else 0
 
 
 def _asked(endpoint: Endpoint, key: str | None) -> tuple[dict[str, Any] | None, str, dict[str, str]]:

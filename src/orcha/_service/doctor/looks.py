@@ -155,7 +155,8 @@ def _refusals(
     if holder is None and endpoint.has_port and endpoint.port:
         looks["taken port"] = partial(refuse_taken, endpoint)
     if key is None:
-        looks["key file"] = partial(_look_at_key, is_used=holder is not None or os.path.lexists(endpoint.database_path))
+        is_used = holder is not None or os.path.lexists(endpoint.database_path)
+        looks["key file"] = partial(_look_at_key, endpoint, is_used=is_used and not endpoint.is_system)
     for name, check in looks.items():
         try:
             check()
@@ -183,8 +184,8 @@ def _store_refusals(endpoint: Endpoint, *, is_there: bool) -> Iterator[tuple[str
         return
 
 
-def _look_at_key(*, is_used: bool) -> None:
-    path = key_path()
+def _look_at_key(endpoint: Endpoint, *, is_used: bool) -> None:
+    path = endpoint.key_path if endpoint.is_system else key_path()
     if os.environ.get(KEY_VARIABLE):
         keys.users_key()
         return
