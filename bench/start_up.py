@@ -104,10 +104,11 @@ def install(folder: Path, *, bare: bool) -> Environment:
         str(folder / "wheels"),
     ]
     environment.run(sys.executable, *build, *projects)
-    environment.run(sys.executable, "-m", "venv", str(folder / "environment"))
+    environment.run(sys.executable, "-m", "venv", "--without-pip", str(folder / "environment"))
     wheels = sorted(str(path) for path in (folder / "wheels").iterdir())
     needs = ["--no-deps", "--no-index"] if bare else ["--constraint", str(ROOT / "requirements-dev.txt")]
-    environment.run(environment.python, "-m", "pip", "install", "--quiet", "--no-input", "--compile", *needs, *wheels)
+    pip = [sys.executable, "-m", "pip", "--python", environment.python]
+    environment.run(*pip, "install", "--quiet", "--no-input", "--compile", *needs, *wheels)
     listed = environment.run(environment.orcha, "ls")
     if listed.count("orcha-hello-") != PLUGINS:
         raise RuntimeError(listed)

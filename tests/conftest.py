@@ -75,16 +75,15 @@ _BETWEEN: dict[str, tuple[str, ...]] = {
     "server": ("server",),
     "processes": ("attempts",),
     "supervisor": ("running",),
-    "verbs": ("serve_and_stop",),
-    "service": ("feeding", "mailbox", "start_methods", "timers"),
+    "service": ("feeding", "mailbox", "timers"),
     "commands": ("running",),
-    "cli": ("bytes", "main"),
-    "plugins": ("base", "discovery"),
+    "cli": ("bytes",),
+    "plugins": ("base",),
     "examples": ("hello",),
     "store": ("conformance",),
     "house": ("support",),
 }
-"""Of these the files that interpreters between the two stand as well: one or two for each thing that could break there.
+"""Of these the files that interpreters between the two stand as well: one for each thing that could break there.
 
 What changes between two interpreters is there in the newer one too, unless it was taken back.
 """

@@ -335,7 +335,8 @@ def test_a_client_of_another_version_is_found(own_service, tmp_path):
 
 def test_a_broken_plugin_is_found(stopped, tmp_path):
     (tmp_path / "orcha_rig.py").write_text("raise ImportError('no rig')\n")
-    assert "orcha_rig cannot be used: ImportError: no rig" in faults(stopped)["plugins"]
+    path = os.pathsep.join([str(tmp_path), stopped.environment["PYTHONPATH"]])
+    assert "orcha_rig cannot be used: ImportError: no rig" in faults(stopped, PYTHONPATH=path)["plugins"]
 
 
 def test_a_supervisor_of_another_build_and_an_interpreter_that_was_moved_are_found(stopped, tmp_path):

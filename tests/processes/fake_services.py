@@ -17,6 +17,7 @@ from orcha._processes.identity import Identity, identify, is_alive
 from orcha._processes.sweep import sweep
 from orcha._processes.tag import all_of
 from support.ports import free_port
+from support.processes import each_process
 from support.waiting import wait_for
 
 SCRIPT = Path(__file__).parent / "fake_service.py"
@@ -40,15 +41,10 @@ def interpreters() -> dict[str, str]:
 def sleepers(mark: str) -> list[Identity]:
     """Give the ``sleep`` processes that were started with this argument."""
     found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                words = (entry / "cmdline").read_bytes().split(b"\0")
-            except OSError:  # ended meanwhile
-                continue
-            identity = identify(int(entry.name)) if words[:2] == [b"sleep", mark.encode()] else None
-            if identity is not None:
-                found.append(identity)
+    for pid, text in each_process("cmdline"):
+        identity = identify(pid) if text.split(b"\0")[:2] == [b"sleep", mark.encode()] else None
+        if identity is not None:
+            found.append(identity)
     return found
 
 

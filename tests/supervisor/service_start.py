@@ -22,6 +22,7 @@ from orcha._supervisor.contract import (
     UnkeptPiece,
 )
 from orcha._supervisor.shim_executor import ShimExecutor
+from support.processes import each_process
 from support.waiting import DEADLINE, wait_for
 
 CHANNEL = bytes(range(16))
@@ -169,20 +170,15 @@ def kill_shim(word: black_box.BlackBox) -> None:
 
 def running_from(folder: Path) -> list[int]:
     """Give the pids of all processes, zombies left out, whose command line names something in this folder."""
-    return _pids(lambda entry: os.fsencode(folder) in (entry / "cmdline").read_bytes())
+    mark = os.fsencode(folder)
+    return [pid for pid, text in each_process("cmdline") if mark in text]
 
 
 def executing(program: str) -> list[int]:
     """Give the pids of all processes that execute this program: a fork that is to execute it is none yet."""
-    return _pids(lambda entry: (entry / "exe").readlink() == Path(program))
-
-
-def _pids(matches: Callable[[Path], bool]) -> list[int]:
-    """Give the pids of the other processes whose folder in /proc matches; what is gone meanwhile does not."""
     found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal() and int(entry.name) != os.getpid():
-            with contextlib.suppress(OSError):
-                if matches(entry):
-                    found.append(int(entry.name))
+    for pid, _ in each_process("comm"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            if Path(f"/proc/{pid}/exe").readlink() == Path(program):
+                found.append(pid)
     return found

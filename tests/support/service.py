@@ -207,6 +207,14 @@ class RunningService:
         return self._logs / f"service-{self.port}-{self._starts}.{stream}"
 
 
+def _has_modules(folder: Path) -> bool:
+    """Tell whether programs could import anything from a folder, or find a distribution in it."""
+    return any(
+        entry.suffix in {".py", ".dist-info", ".egg-info"} or (entry / "__init__.py").exists()
+        for entry in folder.iterdir()
+    )
+
+
 class Serve:
     """Starts services; the fixture `serve`."""
 
@@ -258,12 +266,17 @@ class Serve:
             service.start(ready=ready)
         return service
 
-    def environment(self) -> dict[str, str]:
-        """Give the environment of a service and its clients: nothing of the caller's Orcha in it."""
+    def environment(self, *, modules: bool = False) -> dict[str, str]:
+        """Give the environment of a service and its clients: nothing of the caller's Orcha in it.
+
+        PYTHONPATH holds the test's folder where modules lie in it by now, or where `modules` says that some will. Not
+        always: with a folder of this test alone each program looks for plugins anew, which takes a tenth of a second.
+        """
+        folders = [self.folder, TESTS] if modules or _has_modules(self.folder) else [TESTS]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("ORCHA_")}
         return inherited | {
             "ORCHA_HOME": str(self.home),
-            "PYTHONPATH": os.pathsep.join([str(self.folder), str(TESTS)]),
+            "PYTHONPATH": os.pathsep.join(map(str, folders)),
             "PYTHONFAULTHANDLER": "1",
             "ORCHA_KEEP_COMMANDS": "0",  # nothing of one test is left when the next one begins
         }

@@ -13,5 +13,5 @@ from support.users import Users, users_with
 @pytest.fixture
 def users(serve: Serve) -> Iterator[Users]:
     """Give the users of a machine; needs root."""
-    with users_with(serve.environment()) as users:
+    with users_with(serve.environment(modules=True)) as users:
         yield users

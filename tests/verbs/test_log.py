@@ -21,7 +21,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ")
 def daemon(serve, orcha_home, tmp_path):
     """Give a function that runs an orcha command, and one that reads the log of the daemon that it is about."""
     port = free_port()
-    environment = serve.environment()
+    environment = serve.environment(modules=True)
     install(tmp_path, "alpha")
 
     def run(*words):

@@ -56,7 +56,7 @@ plugin = SlowPlugin
 def orcha(serve, orcha_home):
     """Give a function that runs an orcha command at a port of the test's own, with its own home."""
     port = free_port()
-    environment = serve.environment()
+    environment = serve.environment(modules=True)
 
     def run(*words, port=port, **options):
         command = [os.sys.executable, "-m", "orcha", "--port", str(port), *words]
