@@ -103,6 +103,17 @@ def test_what_the_service_knows_is_never_looked_at(parked):
     assert parked.true() == ["running < 1"]
 
 
+def test_a_value_of_the_service_that_was_another_one_at_a_look_only_is_noticed(parked):
+    """As where a petition that begins is taken back, since the disk is full: it ran for a moment."""
+    parked.park("load(1) < 4 and running < 1")
+    parked.look()
+    assert parked.true() == []
+    parked.running = 1
+    parked.book.take({LOAD: 3.0})
+    parked.running = 0
+    assert parked.true() == ["load(1) < 4 and running < 1"]
+
+
 def test_the_time_of_day_is_taken_when_it_changes(parked):
     parked.park("hour > 12 and load(1) < 9")
     parked.look()

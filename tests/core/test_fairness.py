@@ -250,6 +250,25 @@ def test_of_a_group_and_a_resource_the_owner_with_least_is_told_as_first():
     assert owned.admission.resources.before(second.seq) == 1
 
 
+def test_a_start_of_one_owner_lets_another_owners_petition_come_first_in_a_line():
+    """Nothing has ended: only what the owners have in use is another, and the first of the line with that."""
+    owned = Owned()
+    owned.starts(owned.waits("ann", needs={"gpu": 1}))
+    large, small = owned.waits("bob", needs={"gpu": 2}), owned.waits("ann", needs={"gpu": 1})
+    others = [owned.waits("bob") for _ in range(3)]
+    for each in (large, small):
+        assert owned.admission.blocked_by(each) is not None
+        owned.admission.park(each)
+    owned.admission.unpark()
+    assert owned.petitions.waiting.is_parked(small.place), "bob has less in use, and waits for all devices"
+    for each in others:
+        owned.starts(each)
+    owned.admission.unpark()
+    assert not owned.petitions.waiting.is_parked(small.place)
+    assert owned.petitions.waiting.is_parked(large.place)
+    assert owned.admission.blocked_by(small) is None
+
+
 def test_a_slot_of_a_group_goes_to_the_owner_who_has_least():
     owned = Owned()
     running = owned.waits("ann", group="rig")

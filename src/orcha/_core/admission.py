@@ -395,9 +395,12 @@ class Admission:
         counts = (petitions.starts, len(petitions.waiting))
         if petitions.version == self._seen_version and counts == self._seen_counts:
             return []
+        has_started = counts[0] != self._seen_counts[0]
         self._seen_counts = counts
         unloaded = self._unpark_true()
         if petitions.version == self._seen_version:
+            if has_started and petitions.fairness is not None:  # whose petition is first in a line may be another's now
+                unloaded += self.resources.unpark()
             return unloaded
         unloaded += self.resources.unpark()
         for seq in [seq for seq in self._replacing if not self.keys.replaces(seq)]:

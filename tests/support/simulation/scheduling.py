@@ -19,7 +19,7 @@ from support.simulation.plans import CAPACITY
 from support.simulation.stock import held_by
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from orcha._core.asking_round import Round
     from orcha._core.converted import Candidate
@@ -138,7 +138,7 @@ class Scheduling:
             others += [
                 each for each in mine if self._is_before(each, starts) and self._is_comparable(asked, each, starts)
             ]
-        passed = [each for each in others if self.could_start(each) and not self._is_behind_in_group(each)]
+        passed = [each for each in others if self.could_start(each, asked.new) and not self._is_behind_in_group(each)]
         if self._petitions.version == asked.version:
             of_one = [each for each in before if self.plan(each).owner == self.plan(starts).owner]
             passed += [each for each in of_one if self._is_starved(each, starts)]
@@ -181,15 +181,15 @@ class Scheduling:
         parked = (each for each in self._petitions.records.values() if queue.lot_of(each.place) == group_name(group))
         return any(not self._is_before(candidate, each) for each in parked)
 
-    def could_start(self, candidate: Candidate) -> bool:
-        """Tell whether a petition would start if it were asked now."""
+    def could_start(self, candidate: Candidate, new: Iterable[Candidate] = ()) -> bool:
+        """Tell whether a petition would start if it were asked now; `new` ones are accepted in the same round."""
         record = record_behind(candidate)
         if not self._waits(candidate) or record.cancellation is not None or candidate.petition is None:
             return False
         plan = self.plan(candidate)
         if plan.condition_breaks or not self._service.says_yes(plan, record.manager):
             return False
-        return self._nothing_blocks(candidate) and self._fits(candidate) and not self._stands_behind(candidate)
+        return self._nothing_blocks(candidate) and self._fits(candidate) and not self._stands_behind(candidate, new)
 
     def _nothing_blocks(self, candidate: Candidate) -> bool:
         """Tell whether neither people nor other petitions hold a petition back, resources aside."""
@@ -269,12 +269,12 @@ class Scheduling:
         }
         return [plan.standing_still() if seq in lent else plan for seq, plan in known.items()]
 
-    def _stands_behind(self, candidate: Candidate) -> bool:
+    def _stands_behind(self, candidate: Candidate, new: Iterable[Candidate]) -> bool:
         """Tell whether an earlier petition may stand in a line for something that this one needs."""
         needs = self.plan(candidate).needs.keys()
         records = self._petitions.records.values()
         others: list[Candidate | Unloaded] = [
-            each for each in records if each.seq != candidate.seq and self._waits(each)
+            each for each in [*records, *new] if each.seq != candidate.seq and self._waits(each)
         ]
         return any(
             self.plan(other).needs.keys() & needs and not self._is_before(candidate, other)

@@ -189,7 +189,9 @@ class ConditionBook:
             self._values = {**before, **news}
         for reading in news:
             self._due |= self._naming.get(reading, set())
-        self._ask_due()
+        if self._due:
+            self._look_at_service()  # else nobody would notice that a value of the service is the earlier one again
+            self._ask_due()
 
     def _look_at_service(self) -> None:
         """Have the texts asked that name a value of the service that is another one than before."""
