@@ -75,6 +75,7 @@ def _facts(endpoint: Endpoint) -> DoctorFacts:
     from orcha import properties
     from orcha._service.doctor.looks import look
     from orcha.plugins.discovery import installed
+
     key = None if properties.authkey is None else os.fsdecode(properties.authkey)
     broken = tuple((each.module, each.problem) for each in installed() if each.problem)
     facts = look(endpoint, key=key, plugins=broken)

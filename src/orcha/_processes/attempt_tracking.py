@@ -13,6 +13,8 @@ Five mechanisms work together, each where the others are blind:
 - An audit hook (PEP 578) notes other ways to start a process.
 - One waitid(2) at the attempt's end notes processes that C code has started.
 
+Beside them `reaping` notes whether SIGTERM has ended a process that the attempt has reaped.
+
 The notes make the end cheap: an attempt that started no process needs no look at /proc. A process that a thread without
 an attempt starts belongs to the service: it ends with the service, or earlier where :func:`adopt` assigns it.
 """
@@ -36,7 +38,7 @@ from dataclasses import dataclass
 from multiprocessing import process
 from typing import Any, Self, TypeVar
 
-from orcha._processes import at_fork, system
+from orcha._processes import at_fork, reaping, system
 from orcha._processes.attempt_processes import AttemptProcesses
 from orcha._processes.own_group import group, ignore_terminal
 
@@ -74,13 +76,15 @@ class ServiceState:
 class TrackedAttempt:
     """An attempt while a thread works for it; made by :func:`working_for`."""
 
-    __slots__ = ("may_have_processes", "ordinal", "thread")
+    __slots__ = ("ended_by_sigterm", "may_have_processes", "ordinal", "thread")
 
     def __init__(self, ordinal: int) -> None:
         self.ordinal = ordinal
         self.thread = 0
         self.may_have_processes = False
         """Whether the attempt's end needs a look at /proc. Final after the ``with`` statement."""
+        self.ended_by_sigterm = False
+        """Whether SIGTERM has ended a process that the attempt has reaped, since `take_ended_by_sigterm` was called."""
 
     def __enter__(self) -> Self:
         self.thread = _this_thread.thread
@@ -187,6 +191,21 @@ def may_have_processes(ordinal: int) -> bool:
     return attempt is not None and attempt.may_have_processes
 
 
+def take_ended_by_sigterm(ordinal: int) -> bool:
+    """Return whether SIGTERM had ended a process that an attempt with a thread has reaped, and forget it."""
+    attempt = _working.get(ordinal)
+    if attempt is None or not attempt.ended_by_sigterm:
+        return False
+    attempt.ended_by_sigterm = False
+    return True
+
+
+def _note_ended_by_sigterm() -> None:
+    attempt = _this_thread.attempt
+    if attempt is not None:
+        attempt.ended_by_sigterm = True
+
+
 def current_ordinal() -> int:
     """Return the ordinal of the attempt that the current thread works for; 0 for none."""
     return 0 if _this_thread.attempt is None else _this_thread.attempt.ordinal
@@ -212,6 +231,8 @@ def install(state: ServiceState) -> None:
     _replace_system()
     _follow_threads()
     _start_in_group()
+    for owner, name, replacement in reaping.noting(_note_ended_by_sigterm):
+        _replace(owner, name, replacement)
     ignore_terminal()
     at_fork.install(_mark, _after_fork_in_child)
     if not _audited:

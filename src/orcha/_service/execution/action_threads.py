@@ -34,6 +34,7 @@ class ActionRun:
         "_port",
         "attempt",
         "devices",
+        "ended_by_sigterm",
         "is_told",
         "ordinal",
         "petition",
@@ -57,6 +58,8 @@ class ActionRun:
         self.ordinal = ordinal
         self.pids: list[int] = []
         self.processes = False
+        self.ended_by_sigterm = False
+        """See `TrackedAttempt`."""
         self.is_told = False
         """Its petition's own terminate() has been called."""
         self.thread = 0
@@ -182,6 +185,7 @@ class ActionPool:
         except BaseException as raised:  # noqa: BLE001 - plugin code: a property may raise
             error = error or describe(raised)
         run.processes = run.processes or work.may_have_processes
+        run.ended_by_sigterm = work.ended_by_sigterm
         return error
 
     def _call(self, petition: Petition, run: ActionRun) -> str | None:

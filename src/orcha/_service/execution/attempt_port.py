@@ -48,8 +48,8 @@ class AttemptPort:
         self._outbox = outbox
         self._hook_state = hook_state
         self._ending = ending
-        self.is_stopped_outside: Callable[[], bool] = lambda: False
-        """Tells whether SIGTERM was sent to each process of the service."""
+        self.is_stopped_outside: Callable[..., bool] = lambda **_: False
+        """`OutsideStop.explains`."""
         self.stop_starting: Callable[[], None] = lambda: None
         """Has nothing start any more."""
 
@@ -73,8 +73,9 @@ class AttemptPort:
     def finish(self, seq: int, attempt: int, value: int | None) -> None:
         """Take an attempt's final value."""
         self._hook_state.check()
-        if attempt_tracking.may_have_processes(ordinal_of_attempt(seq, attempt)):
-            self._look_outside(seq, attempt)
+        ordinal = ordinal_of_attempt(seq, attempt)
+        if attempt_tracking.may_have_processes(ordinal):
+            self._look_outside(seq, attempt, by_sigterm=attempt_tracking.take_ended_by_sigterm(ordinal))
         self._mailbox.post_without_waking(self._on_finish, seq, attempt, value)
         if not self._hook_state.looks_again:  # read after the event lies there, since the hook thread clears it first
             self._mailbox.wake()
@@ -86,12 +87,14 @@ class AttemptPort:
     def returned(self, run: ActionRun, error: str | None) -> None:
         """Take word that an action returned, with the reason where it raised."""
         if run.processes:
-            self._look_outside(run.seq, run.attempt)
+            self._look_outside(run.seq, run.attempt, by_sigterm=run.ended_by_sigterm)
         self._mailbox.run_or_post(self._on_returned, run, error, may_keep=True, ends=True)
 
-    def _look_outside(self, seq: int, attempt: int) -> None:
+    def _look_outside(self, seq: int, attempt: int, *, by_sigterm: bool) -> None:
         """Interrupt an attempt that is about to end, where a SIGTERM to each process explains that end."""
-        if self.is_stopped_outside():
+        record = self._petitions.records.get(seq)
+        is_being_ended = record is not None and record.state is State.CANCELLING  # then the service sends SIGTERM
+        if self.is_stopped_outside(ended_by_sigterm=by_sigterm and not is_being_ended):
             self._mailbox.post(self._on_stop_outside, seq, attempt)
 
     # --- as the engine ------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from orcha.utils.stop_signal import StopSignal
 
 WAIT_SECONDS = 0.5
-"""For so long after the service's signal the SIGTERM to the watcher may come later."""
+"""For so long after the first SIGTERM, to the service or to a process of the action, the watcher's may come later."""
 _LOOK_SECONDS = 0.005
 
 
@@ -31,15 +31,17 @@ class OutsideStop:
         self._run_handlers = run_handlers
         self._signal = signal
 
-    def explains(self) -> bool:
-        """Return whether SIGTERM was sent to each process: to the watcher too, now or soon after the service."""
+    def explains(self, *, ended_by_sigterm: bool) -> bool:
+        """Return whether SIGTERM was sent to each process: to the watcher too, now or soon after the service.
+
+        Where SIGTERM has ended a process of the action (`ended_by_sigterm`), also the service may get its own later.
+        """
         if self._watcher.got_sigterm():
             return True
         self._run_handlers()
-        came = self._signal.came
-        if came is None:
-            return False
-        while time.monotonic() < came + WAIT_SECONDS:
+        now = time.monotonic()
+        came = now if ended_by_sigterm and self._signal.came is None else self._signal.came
+        while came is not None and time.monotonic() < came + WAIT_SECONDS:
             if self._watcher.got_sigterm():
                 return True
             time.sleep(_LOOK_SECONDS)
