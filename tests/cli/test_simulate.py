@@ -109,6 +109,10 @@ def test_people_are_shown_a_table_and_a_picture(service, tmp_path):
         ('[{"id": "x", "seconds": 1, "after": "y"}]', "after is 'y': give an array of ids"),
         ('{"petitions": [], "capacity": 3}', '"capacity" is no JSON object'),
         ('{"petitions": [], "capacity": {"groups": {"g": -1}}}', '"groups" of "capacity" is'),
+        ('{"petitions": [], "capacity": {"fair": "past"}}', '"fair" of "capacity" is'),
+        ('{"petitions": [], "capacity": {"fair": {"half_life": 0}}}', "give the half-life in seconds"),
+        ('{"petitions": [], "capacity": {"fair": {"half_life": 1, "used": 3}}}', "give the half-life in seconds"),
+        ('{"petitions": [], "capacity": {"fair": {"half_life": 1, "used": {"a": {"": "x"}}}}}', "give the half-life"),
     ],
 )
 def test_what_is_no_workload_is_refused_by_its_place(text, said):
@@ -127,5 +131,7 @@ def test_a_file_that_cannot_be_read_or_written_is_named(service, tmp_path):
 def test_an_empty_workload_is_one():
     assert workload.read("[]") == workload.Workload([], Capacity(), [])
     assert "<title>nothing</title>" in gantt.svg([], "nothing")
+    fair = '{"petitions": [], "capacity": {"fair": {"half_life": 60, "used": {"ann": {"gpu": 5}}}}}'
+    assert workload.read(fair).capacity == Capacity(half_life=60.0, used={"ann": {"gpu": 5}})
     entry = '{"id": "x", "seconds": 1, "submitted": "1970-01-01T00:01:00Z", "after_ok": ["y"], "outcome": "failed"}'
     assert workload.read(entry + "\n").jobs == [Job("x", 60.0, 1.0, after={"y": True}, succeeds=False)]

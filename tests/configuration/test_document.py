@@ -28,6 +28,7 @@ TABLE = re.findall(r"^\| `([a-z_.]+)` \| (?:`([A-Z_]+)`)? ?\| (?:`([^`]+)`)? ?\|
 LAYERS = {
     "service.commands": ("1", "2", "3", (1, 2, 3)),
     "service.new_groups": ("1", "2", "3", (1, 2, 3)),
+    "service.fair": ('"now"', '"past"', "past:1h", (None, 86_400.0, 3_600.0)),
     "service.detect": ("false", "true", "0", (False, True, False)),
     "service.store": ('"sqlite"', '"memory"', "sqlite", (True, False, True)),
     "service.hook_deadline": ('"1m"', "2", "3", (60.0, 2.0, 3.0)),
@@ -127,7 +128,7 @@ def origin(key, path):
 
 
 def test_options_count_more_than_the_environment(tmp_path, monkeypatch):
-    given = argparse.Namespace(plugins=["commands"], new_groups="1", detect=True, share=True, log="json")
+    given = argparse.Namespace(plugins=["commands"], new_groups="1", fair="past", detect=True, share=True, log="json")
     for name in ("no_store", "named", "allow_weak_key"):
         monkeypatch.setattr(properties, name, True)
     source = configuration_at(str(tmp_path / "orcha.toml"), given, is_system=False)

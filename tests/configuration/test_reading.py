@@ -128,6 +128,8 @@ def test_everything_that_may_stand_in_a_file_is_read():
         (b"[groups.rig]\nslots = true\n", "2:9: groups.rig.slots is a whole number from 0"),
         (b"[groups.rig]\nage = 5\n", "2:7: groups.rig.age is a duration of at least 60 seconds"),
         (b'[groups.rig]\nrate = "0/m"\n', "2:8: groups.rig.rate is a number of starts"),
+        (b'[service]\nfair = "future"\n', '2:8: service.fair is "now", "past", or with a half-life'),
+        (b'[service]\nfair = "past:59s"\n', '2:8: service.fair is "now", "past", or with a half-life'),
         (b'[groups.rig]\nrate = "3"\n', "2:8: groups.rig.rate is a number of starts"),
         (b'[groups.rig]\nwhen = "hour <"\n', "2:8: groups.rig.when is a condition in text"),
         (b'service.stop_grace = "soon"\n', "1:22: service.stop_grace is a duration: seconds, or a text"),

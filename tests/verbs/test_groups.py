@@ -323,6 +323,19 @@ def test_what_new_groups_get_is_read(monkeypatch, text, slots, takes):
         assert (asked().new_group_slots, asked().takes_new_groups) == (slots, takes)
 
 
+def test_what_counts_in_whose_turn_it_is_is_read(monkeypatch):
+    asked = partial(
+        from_environment, Endpoint("127.0.0.1", 1, "/x"), key=None, look_ahead=None, on_hook_timeout="replace"
+    )
+    for text, half_life in (("now", None), ("past", 86_400.0), ("past:1h", 3_600.0)):
+        monkeypatch.setenv("ORCHA_FAIR", text)
+        assert asked().past_half_life == half_life
+    for text in ("", "past:", "past:59s", "now:1h", "future"):
+        monkeypatch.setenv("ORCHA_FAIR", text)
+        with pytest.raises(ConfigurationError, match="ORCHA_FAIR is"):
+            asked()
+
+
 def test_as_a_person_meets_it(serve):
     service = serve(arguments=("serve", "commands", "--slots", "rig=1", "--new-groups", "refuse"))
     refused = service.run("run", "--group", "rgi", "--", "true")

@@ -203,12 +203,14 @@ def _forecasts(
     }
     slots, groups, resources = (capacity[name] for name in ("slots", "groups", "resources"))
     rules = {name: rules_of(json.dumps(each)) for name, each in capacity.get("rules", {}).items()}
-    begun = capacity.get("begun", {})
-    quotas = {owner: read_accounts(each) for owner, each in capacity.get("quotas", {}).items()}
+    fair = capacity.get("fair", {})
+    more: dict[str, Any] = {"begun": capacity.get("begun", {}), "half_life": fair.get("half_life")}
+    more["used"] = fair.get("used", {})
+    more["quotas"] = {owner: read_accounts(each) for owner, each in capacity.get("quotas", {}).items()}
     for which in range(len(_SHARES)):
         jobs = [job for row in sorted(live, key=_place) for job in _jobs(row, seconds[row["seq"]][which], now)]
         stocks = {name: stock(most, name, jobs) for name, most in resources.items()}
-        yield VirtualSchedule(jobs, Capacity(slots, groups, stocks, rules=rules, begun=begun, quotas=quotas)).run()
+        yield VirtualSchedule(jobs, Capacity(slots, groups, stocks, rules=rules, **more)).run()
 
 
 def _starts(planned: Iterable[Foretold], left: set[int]) -> dict[int, float]:

@@ -54,6 +54,8 @@ def run(namespace: argparse.Namespace) -> int:
     with connected() as service:
         rows = ended(service, limit)
         known = capacity(service) if namespace.json else {}
+        if "fair" in known:  # what is used by now was used by these petitions, too
+            known["fair"] = {"half_life": known["fair"]["half_life"]}
     if namespace.json:
         render.json({"capacity": known, "petitions": [as_workload(row, names(rows)) for row in rows]})
     elif rows:
@@ -83,6 +85,7 @@ def capacity(service: Session) -> Row:
         "begun": {use["group"]: use["begun"] for use in known["groups"] if use.get("begun")},
         "resources": {use["resource"]: use["capacity"] for use in known["resources"]},
         **({"quotas": known["quotas"]} if known.get("quotas") else {}),
+        **({"fair": fair} if (fair := known.get("fair") or {}).get("half_life") else {}),
     }
 
 

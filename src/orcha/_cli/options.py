@@ -95,6 +95,21 @@ def spelled_rate(given: Sequence[float]) -> str:
     return f"{given[0]}/{time[1:] if time[1:].isalpha() else time}"
 
 
+def fair(text: str) -> str:
+    """Read what counts in whose turn it is.
+
+    >>> fair("past:12h")
+    'past:12h'
+    """
+    from orcha._configuration.kinds import FAIR, read_fair
+
+    try:
+        read_fair(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is not {FAIR.form}") from None
+    return text
+
+
 def size(text: str) -> int:
     """Read a number of bytes; K, M, G and T are powers of 1024.
 

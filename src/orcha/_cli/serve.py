@@ -22,6 +22,7 @@ examples:
   orcha serve commands hello-world
   orcha serve --resource gpu=0,1 --resource ram_gb=64
   orcha serve --detect
+  orcha serve --fair past:12h
   orcha --port 50001 serve --background
   orcha serve --system
 
@@ -50,6 +51,13 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="what a group gets that a petition names first: so many slots, none for any number (the default), or"
         " refuse to refuse the petition",
+    )
+    parser.add_argument(
+        "--fair",
+        type=options.fair,
+        metavar="WHAT",
+        help="whose turn it is among owners: now, of who has least in use (the default), or past[:HALF-LIFE], where "
+        "also counts what each used before; what was used a half-life ago (default: 1d) counts half",
     )
     parser.add_argument(
         "--resource",
@@ -120,6 +128,8 @@ def run(namespace: argparse.Namespace) -> int:
     _add_to("ORCHA_RESOURCES", namespace.resource)
     if namespace.new_groups is not None:
         os.environ["ORCHA_NEW_GROUPS"] = namespace.new_groups
+    if namespace.fair is not None:
+        os.environ["ORCHA_FAIR"] = namespace.fair
     if namespace.detect:
         os.environ["ORCHA_DETECT"] = "1"
     several = Several(managers, broken, source, system=namespace.system)
@@ -195,6 +205,7 @@ def configuration_at(path: str, namespace: argparse.Namespace, *, is_system: boo
     given = {
         "service.plugins": ("PLUGIN", bool(namespace.plugins)),
         "service.new_groups": ("--new-groups", namespace.new_groups is not None),
+        "service.fair": ("--fair", namespace.fair is not None),
         "service.detect": ("--detect", namespace.detect),
         "service.log": ("--log", namespace.log is not None),
         "service.store": ("--no-store", properties.no_store),

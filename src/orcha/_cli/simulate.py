@@ -42,6 +42,8 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     add("file", metavar="FILE", help="a workload in JSON; - for standard input")
     add("--slots", type=options.slots, metavar="GROUP=N", help="slots of a group, or none for any number", **many)
     add("--resource", type=options.counts, metavar="NAME=N", help="how much there is of a resource", **many)
+    fair = "whose turn it is among owners: now, or past[:HALF-LIFE], as of orcha serve --fair"
+    add("--fair", type=options.fair, metavar="WHAT", help=fair)
     add("--at-once", type=options.count, metavar="N", help="how many petitions of each manager run at once, at most")
     add("--svg", metavar="PICTURE", help="draw a bar for each petition into this file")
     limit = f"show the first N in the table (default: {_DEFAULT_LIMIT_ROWS})"
@@ -98,7 +100,12 @@ def _changed(found: Workload, namespace: argparse.Namespace) -> Capacity:
     resources = dict(known.resources)
     for name, number in _pairs(namespace.resource):
         resources[name] = workload.stock(int(number), name, found.jobs)
-    return known._replace(slots=slots, groups=groups, resources=resources)
+    half_life = known.half_life
+    if namespace.fair is not None:
+        from orcha._configuration.kinds import read_fair
+
+        half_life = read_fair(namespace.fair)
+    return known._replace(slots=slots, groups=groups, resources=resources, half_life=half_life)
 
 
 def _pairs(given: Sequence[str]) -> Iterator[tuple[str, str]]:

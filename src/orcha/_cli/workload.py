@@ -125,7 +125,8 @@ def _capacity(known: object, jobs: list[Job]) -> Capacity:
             raise WorkloadError(f'"{what}" of "capacity" is {found!r:.80}: give numbers by name, null for any number')
         limits[what] = found
     resources = {name: stock(most or 0, name, jobs) for name, most in limits["resources"].items()}
-    return Capacity(limits["slots"], limits["groups"], resources, rules=_rules(known), quotas=_quotas(known))
+    more = {"quotas": _quotas(known), **_fair(known)}
+    return Capacity(limits["slots"], limits["groups"], resources, rules=_rules(known), **more)
 
 
 def _quotas(known: dict[str, Any]) -> dict[str, tuple[Account, ...]]:
@@ -136,6 +137,24 @@ def _quotas(known: dict[str, Any]) -> dict[str, tuple[Account, ...]]:
     except (AttributeError, TypeError, ValueError):
         form = '{"ann": [{"name": "ann", "limits": {"running": 2}, "resources": {"gpu": 1}}]}'
         raise WorkloadError(f'"quotas" of "capacity" is {quotas!r:.80}: give accounts by owner, as {form}') from None
+
+
+def _fair(known: dict[str, Any]) -> dict[str, Any]:
+    """Give what of the past counts in whose turn it is."""
+    fair = known.get("fair") or {}
+    half_life, used = (fair.get("half_life"), fair.get("used") or {}) if isinstance(fair, dict) else (0, {})
+    is_map = isinstance(used, dict) and all(isinstance(each, dict) for each in used.values())
+    amounts = [half_life, *(amount for each in used.values() for amount in each.values())] if is_map else [-1]
+    if half_life is None and not used:
+        return {}
+    if half_life and all(_is_amount(amount) for amount in amounts):
+        return {"half_life": float(half_life), "used": used}
+    line = f'"fair" of "capacity" is {fair!r:.80}: give the half-life in seconds, as {{"half_life": 86400}}'
+    raise WorkloadError(line)
+
+
+def _is_amount(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
 
 
 def _rules(known: dict[str, Any]) -> dict[str, GroupRules]:

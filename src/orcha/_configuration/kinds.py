@@ -25,6 +25,10 @@ MAX_STARTS_PER_RATE = 1_000
 """Starts that a rate counts at most: each is kept."""
 MIN_AGE_SECONDS = 60
 """Seconds in which a petition gains one priority, at least."""
+MIN_HALF_LIFE_SECONDS = 60
+"""Seconds after which what was used counts half, at least."""
+DEFAULT_HALF_LIFE_SECONDS = 86_400.0
+"""The same where nobody says after how long."""
 MAX_LIMIT_NUMBER = 2**53
 MAX_PORT_NUMBER = 65_535
 
@@ -114,6 +118,23 @@ def read_rate(text: str) -> StartRate:
     if not few or not 1 <= int(number) <= MAX_STARTS_PER_RATE:
         raise ValueError
     return StartRate(int(number), _above_zero(f"1{time}" if time in SECONDS else time or "0"))
+
+
+def read_fair(text: str) -> float | None:
+    """Read what counts in whose turn it is: give the half-life of what was used before; None where it counts nothing.
+
+    >>> read_fair("now"), read_fair("past"), read_fair("past:12h")
+    (None, 86400.0, 43200.0)
+    """
+    word, divider, half_life = text.partition(":")
+    if word == "now" and not divider:
+        return None
+    if word != "past":
+        raise ValueError
+    seconds = _seconds(half_life) if divider else DEFAULT_HALF_LIFE_SECONDS
+    if seconds < MIN_HALF_LIFE_SECONDS:
+        raise ValueError
+    return seconds
 
 
 def _condition(text: str) -> str:
@@ -209,6 +230,7 @@ NEW_GROUPS = SettingKind(
 )
 MOST = SettingKind(f'a whole number from 0 to {MAX_SLOTS}, or "none" for no limit', _most)
 MOST_BYTES = SettingKind('a number of bytes or a text as "50G", or "none" for no limit', _most_bytes)
+FAIR = SettingKind('"now", "past", or with a half-life of a minute at least "past:12h"', read_fair)
 RATE = SettingKind(f'a number of starts up to {MAX_STARTS_PER_RATE} within a time, as "10/m" or "3/90s"', read_rate)
 CONDITION = SettingKind('a condition in text, as "load(1) < 4"', _condition)
 NAMES = SettingKind("a list of names", _names)

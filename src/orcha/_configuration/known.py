@@ -29,6 +29,7 @@ KNOWN = (
     KnownSetting("service.plugins", None, "serve PLUGIN"),
     KnownSetting("service.commands", "ORCHA_COMMANDS", None, None, at_run_time=True),
     KnownSetting("service.new_groups", "ORCHA_NEW_GROUPS", "--new-groups", None, at_run_time=True),
+    KnownSetting("service.fair", "ORCHA_FAIR", "--fair", "past_half_life", at_run_time=True),
     KnownSetting("service.detect", "ORCHA_DETECT", "--detect", "detect"),
     KnownSetting("service.store", "ORCHA_STORE", "--no-store"),
     KnownSetting("service.hook_deadline", "ORCHA_HOOK_DEADLINE", None, "hook_deadline", at_run_time=True),

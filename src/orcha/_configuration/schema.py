@@ -39,6 +39,7 @@ class ServiceTable(_Table):
     new_groups: (
         Annotated[int | str, _of(kinds.NEW_GROUPS, "slots of a group that a petition names first")] | UnsetType
     ) = UNSET
+    fair: Annotated[str, _of(kinds.FAIR, "what counts in whose turn it is")] | UnsetType = UNSET
     detect: Annotated[bool, _of(kinds.FLAG, "have what the machine has as resources")] | UnsetType = UNSET
     store: Annotated[Literal["sqlite", "memory"], _of(_STORE, "where the state is kept")] | UnsetType = UNSET
     hook_deadline: Annotated[Duration, _of(kinds.TIME, "longest call of a manager's code")] | UnsetType = UNSET

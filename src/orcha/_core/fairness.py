@@ -2,8 +2,9 @@
 
 What an owner has in use is a share: of the slots of the service, or of a resource, whichever is larger (dominant
 resource fairness: Ghodsi and others, NSDI 2011). Of two owners who have as much in use the one comes first whose last
-start was earlier: where one petition runs at a time, the owners take turns. None of this is done while all petitions
-are of one owner.
+start was earlier: where one petition runs at a time, the owners take turns. Where what was used before counts too
+(`past_use`), its share is added to that. None of this is done while all petitions are of one owner, and the past counts
+nothing.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING
 
-from orcha.interfaces.needs import read
+from orcha._core.past_use import NEGLIGIBLE_SHARE, SLOTS, passed
+from orcha.interfaces.needs import WHOLE, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 
     from orcha._core.converted import Candidate
+    from orcha._core.past_use import PastUse, Seconds
     from orcha._core.record import Key
     from orcha.interfaces.needs import Amount
 
@@ -28,11 +31,14 @@ sequence; lower first."""
 
 
 class _Use:
-    """What the petitions of one owner hold."""
+    """What the petitions of one owner hold, and what they used before."""
 
-    __slots__ = ("held", "petitions", "share", "turn")
+    __slots__ = ("at", "held", "petitions", "share", "turn", "used")
 
-    def __init__(self) -> None:
+    def __init__(self, at: float = 0.0) -> None:
+        self.at = at
+        self.used: Seconds = {}
+        """What the owner had used at the time `at`; empty while that counts nothing."""
         self.turn = 0
         self.petitions = 0
         self.held: dict[str, Amount] = {}
@@ -70,6 +76,7 @@ class Fairness:
         self._uses[None].turn = starts
         self.turn = starts
         """How many petitions have started."""
+        self._past: PastUse | None = None
 
     # --- whose petition is it? ----------------------------------------------------------------------------------
 
@@ -93,7 +100,9 @@ class Fairness:
         lane = None if owner == self._first else owner
         use = self._uses.get(lane)
         if use is None:
-            use = self._uses[lane] = _Use()
+            use = self._uses[lane] = _Use(0.0 if self._past is None else self._past.now())
+        if self._past is not None:
+            self._pass_time(use, self._past)
         use.petitions += sign
         if sign > 0:
             self.turn += 1
@@ -103,14 +112,89 @@ class Fairness:
         use.share = self._reckon(use)
 
     def count_anew(self) -> None:
-        """Reckon all shares again, since there is more or less of something."""
+        """Reckon all shares again, since there is more or less of something, or time has passed."""
         for use in list(self._uses.values()):
+            if self._past is not None:
+                self._pass_time(use, self._past)
             use.share = self._reckon(use)
 
     def _reckon(self, use: _Use) -> float:
+        if self._past is not None and use.used:
+            return self._with_past(use, self._past.window)
         shares = [use.petitions / self._slots]
         shares += [float(amount) / (self._capacity(name) or 1) for name, amount in use.held.items()]
         return max(shares)
+
+    # --- what was used before -----------------------------------------------------------------------------------
+
+    @property
+    def counts_past(self) -> bool:
+        """Whether what was used before counts."""
+        return self._past is not None
+
+    def weigh_past(self, past: PastUse | None) -> None:
+        """Have what was used before count, or with None have it count nothing."""
+        self._past = past
+        for use in self._uses.values():
+            use.used = {}
+            if past is not None:
+                use.at = past.now()
+        for owner, used in ({} if past is None else past.kept).items():
+            assert past is not None
+            use = self._uses.setdefault(None if owner == self._first else owner, _Use())
+            use.used, use.at = dict(used), past.at
+        self.count_anew()
+
+    def add_past(self, owner: str, needs: Mapping[str, int | str] | None, seconds: float) -> None:
+        """Count what a petition used in the last seconds, while nobody counted."""
+        use = self._uses[None if owner == self._first else owner]
+        assert self._past is not None
+        held = [(SLOTS, 1), *((name, read(wanted).amount) for name, wanted in (needs or {}).items())]
+        for name, used in passed({}, held, self._past.half_life, seconds).items():
+            use.used[name] = use.used.get(name, 0.0) + used
+        use.share = self._reckon(use)
+
+    def used_before(self) -> dict[str, Seconds]:
+        """Give what each owner has used until now; nothing of owners for whom that makes no difference."""
+        self.count_anew()
+        found = {self._first if lane is None else lane: use.used for lane, use in self._uses.items()}
+        return {owner: dict(used) for owner, used in found.items() if self._most_used(used)[2] > NEGLIGIBLE_SHARE}
+
+    def most_used(self, lane: Lane) -> tuple[str, float]:
+        """Give the resource of which an owner used the largest share before, and the units times seconds of it."""
+        use = self._uses.get(lane)
+        return (SLOTS, 0.0) if use is None else self._most_used(use.used)[:2]
+
+    def _most_used(self, used: Seconds) -> tuple[str, float, float]:
+        window = 1.0 if self._past is None else self._past.window
+        shares = (
+            (name, seconds, seconds / most / window) for name, seconds in used.items() if (most := self._most(name))
+        )
+        return max(shares, key=lambda each: each[2], default=(SLOTS, 0.0, 0.0))
+
+    def _most(self, name: str) -> int:
+        """Give how much there is of something; 0 of what is there no more."""
+        if name == SLOTS:
+            return self._slots
+        return 1 if name == WHOLE else self._capacity(name) or 0
+
+    def _with_past(self, use: _Use, window: float) -> float:
+        """Give the share of an owner in what is in use, together with the share in what was used before."""
+        held, used = {SLOTS: use.petitions, **use.held}, use.used
+        shares = [0.0]
+        for name in held.keys() | used.keys():
+            most = self._most(name)
+            before = used.get(name, 0.0) / window / most if most else 0.0
+            shares.append(float(held.get(name, 0)) / (most or 1) + before)
+        return max(shares)
+
+    @staticmethod
+    def _pass_time(use: _Use, past: PastUse) -> None:
+        """Count what an owner has used since this was done last."""
+        now = past.now()
+        if now > use.at:
+            held = [(SLOTS, use.petitions), *use.held.items()]
+            use.used, use.at = passed(use.used, held, past.half_life, now - use.at), now
 
     def share(self, lane: Lane) -> float:
         """Give what an owner has in use: 0 for nothing, 1 for all of something."""

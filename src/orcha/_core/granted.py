@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from orcha._core.converted import Candidate
     from orcha._core.devices import Devices
     from orcha._core.fairness import Fairness
+    from orcha._core.past_use import PastUse, Seconds
     from orcha._core.quotas import Quotas
     from orcha._core.record import Record
     from orcha._core.start_log import StartLog
@@ -99,10 +100,23 @@ class GrantedSlots:
             self._fairness = fairness
 
     def count_anew(self) -> None:
-        """Have the shares of the owners reckoned again, since there is more or less of something."""
+        """Have the shares of the owners reckoned again, since there is more or less, or time has passed."""
         if self._fairness is not None:
             with self._lock:
                 self._fairness.count_anew()
+
+    def weigh_past(self, past: PastUse | None) -> None:
+        """Have what each owner used before count, or with None count nothing; what they have in use is counted."""
+        assert self._fairness is not None
+        with self._lock:
+            self._fairness.weigh_past(past)
+
+    def used_before(self) -> dict[str, Seconds]:
+        """Give what each owner has used until now, as far as that counts."""
+        if self._fairness is None or not self._fairness.counts_past:
+            return {}
+        with self._lock:
+            return self._fairness.used_before()
 
     def take(self, candidate: Candidate) -> None:
         """Grant a petition its slot in its group, and what it needs: the devices that it has already, or others."""

@@ -8,6 +8,9 @@ from orcha._core.group_admission import group_name
 from orcha._core.reasons import OwnerFirst
 from orcha._core.resources import Resources
 
+HOUR_SECONDS = 3_600
+MEMORY = "memory"
+
 if TYPE_CHECKING:
     from orcha._core.petitions import Petitions
     from orcha._core.record import Record
@@ -19,12 +22,28 @@ def owner_first(petitions: Petitions, record: Record) -> OwnerFirst | None:
     lot = petitions.waiting.lot_of(place)
     if fairness is None or not (lot is None or lot == group_name(record.group or "") or Resources.is_lot(lot)):
         return None
+    if fairness.counts_past:
+        petitions.granted.count_anew()
     for key in petitions.waiting.heads_of_others(place):
         head = petitions.records.get(key[1])
         said_no = head is not None and head.asked is not None
         if not said_no and key[0] == place[0] and key > place and fairness.is_before(key, place):
-            return OwnerFirst(*(round(fairness.share(fairness.lane(each[1])), 6) for each in (place, key)))
+            lanes = [fairness.lane(each[1]) for each in (place, key)]
+            mine, other = (round(fairness.share(lane), 6) for lane in lanes)
+            used = [_spelled(*fairness.most_used(lane)) for lane in lanes] if fairness.counts_past else []
+            return OwnerFirst(mine, other, *used)
     return None
+
+
+def _spelled(resource: str, seconds: float) -> str:
+    """Say what an owner used before.
+
+    >>> _spelled("", 11_520.0), _spelled("gpu", 360.0), _spelled("memory", 2.0**31 * 3600)
+    ('3.2 slot-hours', '0.1 gpu-hours', '2 GiB-hours of memory')
+    """
+    if resource == MEMORY:
+        return f"{seconds / HOUR_SECONDS / 2**30:.3g} GiB-hours of memory"
+    return f"{seconds / HOUR_SECONDS:.3g} {resource or 'slot'}-hours"
 
 
 __all__ = ["owner_first"]

@@ -3,6 +3,7 @@
 `Petitions` holds data, and the primitives that the functions in `transitions` are made of. A transition changes one
 petition and leaves three things here: `changes`, which one transaction keeps; `effects`, which happen after that
 transaction; and `finals`, the last records of what ended.
+One file, since these primitives change the same data, and an order among them holds in each transition.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from orcha._core.ageing import Ageing
+    from orcha._core.past_use import PastUse
     from orcha._core.quotas import Quotas
 
 
@@ -78,9 +80,11 @@ class Petitions:
         self.owner: str | None = None
         """The owner of the first petition that was entered."""
         self.fairness: Fairness | None = None
-        """What each owner has in use, from when there are petitions of a second owner."""
+        """What each owner has in use, from when there are petitions of a second owner. Where what was used before
+        counts, that is from the first petition on."""
         self.quotas: Quotas | None = None
         """What the petitions of each user may have together; None where no quota is set."""
+        self._past: PastUse | None = None
         self.ageing: Ageing | None = None
         """Which petitions gain priority while they wait; None until a group ages."""
         self.slots = 1
@@ -354,14 +358,27 @@ class Petitions:
         """Note the owner of a petition; from the second owner on, what each owner has in use is counted."""
         if self.owner is None:
             self.owner = owner
-        if self.owner == owner:
+        if self.owner == owner and self._past is None:
             return
-        if self.fairness is None:
-            capacity, slots = self.granted.inventory.capacity, self.slots
-            self.fairness = fairness = Fairness(self.owner, capacity, slots=slots, starts=self.starts)
-            self.granted.count_for(fairness)
-            self.waiting = OwnersQueue(self.waiting, fairness, most_ready=self._most_ready)
-        self.fairness.enter(seq, owner)
+        fairness = self._compare(self.owner) if self.fairness is None else self.fairness
+        fairness.enter(seq, owner)
+
+    def _compare(self, first: str) -> Fairness:
+        """Count from now on what each owner has in use; all petitions were of one owner until now."""
+        capacity, slots = self.granted.inventory.capacity, self.slots
+        self.fairness = fairness = Fairness(first, capacity, slots=slots, starts=self.starts)
+        self.granted.count_for(fairness)
+        self.granted.weigh_past(self._past)
+        self.waiting = OwnersQueue(self.waiting, fairness, most_ready=self._most_ready)
+        return fairness
+
+    def weigh_past(self, past: PastUse | None) -> None:
+        """Have what owners used before count beside what they have in use; None has it count nothing."""
+        self._past = past
+        if self.fairness is not None:
+            self.granted.weigh_past(past)
+        elif past is not None and self.owner is not None:
+            self._compare(self.owner)
 
     def hold(self, record: Record) -> None:
         """Give a petition its slot, and take its id."""

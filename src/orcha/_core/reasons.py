@@ -791,16 +791,26 @@ class OwnerFirst(Reason):
     share: float
     """What the owner of the petition has in use: 1 is all that there is of something."""
     other: float
-    """What the other owner has in use."""
+    """What the other owner has in use. Where what was used before counts, that is part of both shares."""
+    used: str | None = None
+    """What the owner of the petition used before, for people; None where that does not count."""
+    other_used: str | None = None
+    """What the other owner used before."""
 
     def text(self) -> str:
         """Say it to people.
 
         >>> OwnerFirst(0.5, 0.125).text()
         'petitions of another owner come first, who has less in use: 12 %, where the owner of this one has 50 %'
+        >>> OwnerFirst(0.5, 0.125, "3.2 slot-hours", "0.1 gpu-hours").text().partition(": ")[2]
+        '12 % with 0.1 gpu-hours, where the owner of this one has 50 % with 3.2 slot-hours'
         """
-        less, more = (f"{share * 100:.0f} %" for share in (self.other, self.share))
-        first = "petitions of another owner come first, who has less in use"
+        less, more = (
+            f"{share * 100:.0f} %{'' if used is None else f' with {used}'}"
+            for share, used in ((self.other, self.other_used), (self.share, self.used))
+        )
+        late = "" if self.used is None else " and used less of late"
+        first = f"petitions of another owner come first, who has less in use{late}"
         return f"{first}: {less}, where the owner of this one has {more}"
 
 

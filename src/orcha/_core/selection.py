@@ -143,6 +143,8 @@ class Selection:
         `converting` says that new ones come with them.
         """
         petitions = self._petitions
+        if petitions.fairness is not None and petitions.fairness.counts_past:
+            petitions.granted.count_anew()  # time has passed, for new petitions too
         waiting: list[Record] = []
         sample: list[Record] = []
         by_time, always = False, set[int]()

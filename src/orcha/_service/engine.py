@@ -61,6 +61,7 @@ from orcha._service.hooks.exclusive_keys import Once
 from orcha._service.hooks.hook_thread import Hooks, HookThreadState
 from orcha._service.hooks.managers import Managers, Served
 from orcha._service.hooks.outcomes import Adoptions, Outcomes
+from orcha._service.hooks.past_checkpoints import PastCheckpoints
 from orcha._service.hooks.preempting import Preempting
 from orcha._service.hooks.schedules import Schedules
 from orcha._service.hooks.starting import Starter
@@ -274,6 +275,7 @@ class Engine:
             self.mailbox,
             lambda seq: self.arrays.get(seq) is not None,
         )
+        self.past = PastCheckpoints(self.petitions, self.store, self.timers)
         self.admitting.ages_changed = self.ageing_steps.note_ages
         self.user_quotas = UserQuotas(self.admission, self.petitions, self.admitting.go_on)
         see = self.admission.resources.see
@@ -585,6 +587,7 @@ class Engine:
         self.journal.writes = settings.log_runs
         self.standard_input.keep_most = settings.keep_input
         self.deadline.seconds = settings.hook_deadline
+        self.past.weigh(settings.past_half_life)
 
     # --- stop ---------------------------------------------------------------------------------------------------
 
@@ -627,4 +630,5 @@ class Engine:
 
     def halt(self) -> None:
         """End the engine thread after this batch."""
+        self.past.checkpoint()
         self.mailbox.halt()

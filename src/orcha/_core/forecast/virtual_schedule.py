@@ -18,6 +18,7 @@ from orcha._core.dependencies import Dependency
 from orcha._core.effects import Do
 from orcha._core.forecast.workload import Foretold
 from orcha._core.moment import Moment
+from orcha._core.past_use import PastUse
 from orcha._core.petitions import Petitions
 from orcha._core.reasons import EverythingPaused, MachineFull
 from orcha._core.record import Phase, Record
@@ -81,6 +82,10 @@ class VirtualSchedule:
         self._admission.of_groups.load_starts(kept, Moment(last, last))
         if capacity.quotas:
             self._admission.set_quotas(lambda owner: capacity.quotas.get(owner, ()))
+        if capacity.half_life is not None:
+            begin = min((_came(job) for job in self._jobs.values()), default=0.0)
+            past = PastUse(capacity.half_life, lambda: self._now.steady, capacity.used, begin)
+            self._petitions.weigh_past(past)
         self._selection = Selection(self._petitions, self._admission, look_ahead=look_ahead, are_all_own=True)
         self._planned: list[Foretold] = []
         """What was found out in this step."""

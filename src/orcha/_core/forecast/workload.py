@@ -62,6 +62,10 @@ class Capacity(NamedTuple):
     """The last starts of each group that has a rate, the earliest first."""
     quotas: Mapping[str, tuple[Account, ...]] = MappingProxyType({})
     """The accounts of each owner who has a quota."""
+    half_life: float | None = None
+    """Seconds after which what an owner used before counts half; None where that counts nothing."""
+    used: Mapping[str, Mapping[str, float]] = MappingProxyType({})
+    """What each owner had used when the forecast begins (`_core/past_use.py`)."""
 
 
 class Foretold(NamedTuple):

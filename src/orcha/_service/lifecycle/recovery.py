@@ -46,6 +46,7 @@ def recover_all(engine: Engine) -> None:
     engine.arrays.load()
     engine.leases.load()
     engine.preempting.load()
+    engine.past.weigh(engine.settings.past_half_life)
     recovery = _Recovery(engine)
     for name in engine.managers.names:
         recovery.take(engine.store.unfinished(name))
@@ -55,6 +56,7 @@ def recover_all(engine: Engine) -> None:
         if planned.problem is not None:
             engine.report(logging.ERROR, "schedule %s fires nothing: %s", name, planned.problem)
     recovery.turn_away()
+    engine.past.found(petitions.records.values())
     engine.after_batch(engine.shims.recovered)
     engine.commit_recovery()
     engine.dependents.load()  # with what has just ended: petitions that wait for that are not in memory before

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from orcha import properties
 from orcha._configuration.configured import Configured
-from orcha._configuration.kinds import MAX_SLOTS
+from orcha._configuration.kinds import FAIR, MAX_SLOTS, read_fair
 from orcha._configuration.resource_texts import read_resources
 from orcha._core.permissions import Visibility
 from orcha._protocol.socket_ends import name_of
@@ -81,6 +81,8 @@ class Settings:
     """Groups that are not to be there any more."""
     new_group_slots: int | None = None
     """How many petitions may run at once of a group that its first petition makes; None for any number."""
+    past_half_life: float | None = None
+    """Seconds after which what an owner used counts half in whose turn it is; None where that counts nothing."""
     takes_new_groups: bool = True
     """Whether a petition makes the group that it names, where there is none; else it is refused."""
     resources: Mapping[str, Stock] = field(default_factory=dict)
@@ -121,6 +123,7 @@ def from_environment(
     ``ORCHA_SHIM_SILENCE``, ``ORCHA_KEEP_COMMANDS``, and ``ORCHA_LOG_RUNS`` (1 or 0),
     ``ORCHA_KEEP_INPUT`` (bytes), ``ORCHA_KEEP_AGE``, ``ORCHA_KEEP_COUNT``, ``ORCHA_KEEP_BYTES``,
     ``ORCHA_KEEP_LEAST``: seconds, except the count and the bytes.
+    ``ORCHA_FAIR``: ``now``, ``past`` or ``past:HALF-LIFE``.
     ``ORCHA_NEW_GROUPS``: a number, ``none`` or ``refuse``. ``ORCHA_SLOTS``: ``GROUP=N,...``, also ``none`` and
     ``forget`` for N. ``ORCHA_RESOURCES``: ``NAME=N,...``, and for N the names of devices, divided by commas as
     well. ``ORCHA_REACHED_AS``: ``ADDRESS:PORT,...``.
@@ -167,6 +170,7 @@ def from_environment(
         keep_least=_number("ORCHA_KEEP_LEAST", of("retention", "least", HOUR_SECONDS)),
         slots=slots,
         new_group_slots=None if new in (ANY_NUMBER, REFUSE) else int(_number("ORCHA_NEW_GROUPS", new)),
+        past_half_life=_half_life(of("service", "fair", None)),
         takes_new_groups=new != REFUSE,
         forgotten_groups=forgotten,
         resources=own_resources,
@@ -177,6 +181,17 @@ def from_environment(
         configured=configured,
         from_files=frozenset(configured.resources.keys() - stated),
     )
+
+
+def _half_life(default: float | None) -> float | None:
+    text = os.environ.get("ORCHA_FAIR")
+    if text is None:
+        return default
+    try:
+        return read_fair(text)
+    except ValueError:
+        message = f"ORCHA_FAIR is {text!r:.80}: set it to {FAIR.form}"
+        raise ConfigurationError(message) from None
 
 
 def _is_read_later() -> bool:

@@ -55,6 +55,7 @@ def describe(engine: Engine) -> dict[str, Any]:
         "groups": [_group(engine, use) for use in engine.admission.groups_in_use()],
         "resources": [use._asdict() for use in engine.admission.resources.in_use()],
         "quotas": _quotas(engine),
+        "fair": {"half_life": engine.past.half_life, "used": engine.granted.used_before()},
         "paused": engine.paused,
         "drained": None if engine.drains.drained is None else engine.drains.drained._asdict(),
         "configuration": None if engine.reloading is None else engine.reloading.described(),
