@@ -24,6 +24,7 @@ from orcha._service.doctor.checks import CHECKS, disk_figures, examine
 from orcha._service.doctor.last_words import add_last_words
 from orcha._supervisor.cgroups import CgroupPlaces
 from orcha.exceptions import OrchaError
+from support.authorities import Authority
 from support.service import Serve
 from support.waiting import wait_for
 
@@ -270,6 +271,18 @@ def test_a_key_that_is_not_the_services_is_found(own_service):
 
 def test_a_setting_that_cannot_be_is_found(stopped):
     assert "ORCHA_KEEP_AGE is 'never'" in faults(stopped, ORCHA_KEEP_AGE="never")["settings"]
+
+
+@pytest.mark.parametrize(
+    ("days", "said"), [(0.5, "expired on"), (None, "is not that of the certificate"), (5, "expires on"), (30, None)]
+)
+def test_a_certificate_that_no_client_would_take_is_found(stopped, tmp_path, days, said):
+    authority = Authority(tmp_path)
+    certificate, key = authority.pair("127.0.0.1", days=days or 30)
+    if days is None:
+        key = authority.pair("127.0.0.1")[1]
+    told = faults(stopped, ORCHA_TLS_CERT=str(certificate), ORCHA_TLS_KEY=str(key)).get("certificate")
+    assert told is None if said is None else said in told
 
 
 def test_a_wrong_configuration_file_is_found(stopped):

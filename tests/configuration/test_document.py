@@ -43,6 +43,9 @@ LAYERS = {
     "listen.port": ("50001", "50002", "50003", (50001, 50002, 50003)),
     "listen.share": ("false", "true", "0", (False, True, False)),
     "listen.reached_as": ('["192.0.2.7:1"]', '["192.0.2.7:2"]', "192.0.2.7:3", (1, 2, 3)),
+    "tls.certificate": ('"/a"', '"/b"', "/c", ("/a", "/b", "/c")),
+    "tls.key": ('"/a"', '"/b"', "/c", ("/a", "/b", "/c")),
+    "tls.client_ca": ('"/a"', '"/b"', "/c", ("/a", "/b", "/c")),
     "retention.age": ("1", "2", "3", (1.0, 2.0, 3.0)),
     "retention.count": ("1", "2", "3", (1, 2, 3)),
     "retention.bytes": ("1", '"1K"', "3", (1, 1024, 3)),
@@ -71,7 +74,7 @@ def test_the_example_is_read_and_holds_everything_that_may_stand_in_a_file():
 def test_the_table_names_each_setting():
     shown = [(each.key, each.variable or "", each.option or "", "yes" if each.at_run_time else "no") for each in KNOWN]
     assert shown == TABLE
-    tables = ("service", "listen", "retention")
+    tables = ("service", "listen", "tls", "retention")
     assert {each.key for each in KNOWN} == {
         f"{name}.{key}" for name in tables for key in keys_of(keys_of(Configuration)[name])
     }
@@ -129,6 +132,7 @@ def origin(key, path):
 
 def test_options_count_more_than_the_environment(tmp_path, monkeypatch):
     given = argparse.Namespace(plugins=["commands"], new_groups="1", fair="past", detect=True, share=True, log="json")
+    given.tls_cert = given.tls_key = given.tls_client_ca = "/f"
     for name in ("no_store", "named", "allow_weak_key"):
         monkeypatch.setattr(properties, name, True)
     source = configuration_at(str(tmp_path / "orcha.toml"), given, is_system=False)

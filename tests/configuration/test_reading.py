@@ -325,6 +325,7 @@ def test_the_schema_names_all_tables_and_says_what_each_setting_is():
     assert {*tables["Configuration"]["properties"]} == {
         "service",
         "listen",
+        "tls",
         "retention",
         "defaults",
         "resources",

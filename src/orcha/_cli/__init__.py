@@ -35,6 +35,7 @@ VERBS = {
     "priority": "let a waiting petition start sooner or later",
     "set": "change petitions that wait, or the time limit of what runs",
     "rm": "forget ended petitions",
+    "service": "name services of other machines",
     "key": "let programs and other machines in, each by a key of its own",
     "drain": "start nothing more, and let what runs come to its end",
     "undrain": "start petitions again",

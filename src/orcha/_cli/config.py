@@ -66,9 +66,11 @@ def _check(file: str | None, *, as_json: bool) -> int:
 
     from orcha._cli import render
     from orcha._configuration.files import load
+    from orcha._service.lifecycle.certificate import faults_of
 
     path = _path() if file is None else os.path.abspath(file)  # noqa: PTH100 - as paths are everywhere else
     loaded = load(path, is_system=path.startswith("/etc/"))
+    loaded = loaded._replace(faults=loaded.faults or tuple(faults_of(loaded.configured)))
     is_missing = file is not None and not os.path.exists(path)  # noqa: PTH110
     if as_json:
         render.json([each._asdict() for each in loaded.faults])

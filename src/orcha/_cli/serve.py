@@ -78,6 +78,13 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="let other users and machines in by the key; what they ask for runs as you. Needs a --port",
     )
+    parser.add_argument("--tls-cert", metavar="FILE", help="certificate of the port, in PEM (default: one of its own)")
+    parser.add_argument("--tls-key", metavar="FILE", help="private key of that certificate, in PEM")
+    parser.add_argument(
+        "--tls-client-ca",
+        metavar="FILE",
+        help="clients on TCP show a certificate of this authority beside their key",
+    )
     parser.add_argument(
         "--log",
         choices=("text", "json", "journal"),
@@ -116,10 +123,7 @@ def run(namespace: argparse.Namespace) -> int:
     if (wrong := _wrong_options(namespace)) is not None:
         render.note(wrong)
         return 2
-    if namespace.state is not None:
-        os.environ["ORCHA_HOME"] = os.path.abspath(namespace.state)  # noqa: PTH100 - as named_path
-    if namespace.log is not None:
-        os.environ["ORCHA_LOG"] = namespace.log
+    _set_variables(namespace)
     source = configuration(namespace)
     configured = source.loaded.configured
     _set_up_log(configured, in_background=namespace.background)
@@ -138,12 +142,36 @@ def run(namespace: argparse.Namespace) -> int:
             render.note("--share lets others in over TCP: give --port before serve too, 0 for any free one")
             return 2
         os.environ["ORCHA_SHARE"] = "1"
+    if _tls_options(namespace) and not several.endpoint.has_port:
+        render.note("--tls-cert is for a port: give --port before serve too, 0 for any free one")
+        return 2
     _check_share(configured, several)
     if not namespace.background:
         start_service(ServiceWrapper(several))
     from orcha._cli.background import start
 
     return start(several, namespace.pidfile)
+
+
+def _set_variables(namespace: argparse.Namespace) -> None:
+    """Have what options say in the environment, which counts more than the configuration files."""
+    import os
+
+    if namespace.log is not None:
+        os.environ["ORCHA_LOG"] = namespace.log
+    paths = _tls_options(namespace) | ({} if namespace.state is None else {"ORCHA_HOME": namespace.state})
+    for variable, path in paths.items():
+        os.environ[variable] = os.path.abspath(path)  # noqa: PTH100 - as named_path
+
+
+def _tls_options(namespace: argparse.Namespace) -> dict[str, str]:
+    """Give the files that options name, by the variables that name them, too."""
+    given = {
+        "ORCHA_TLS_CERT": namespace.tls_cert,
+        "ORCHA_TLS_KEY": namespace.tls_key,
+        "ORCHA_TLS_CLIENT_CA": namespace.tls_client_ca,
+    }
+    return {variable: path for variable, path in given.items() if path is not None}
 
 
 def _set_up_log(configured: Configured, *, in_background: bool) -> None:
@@ -212,6 +240,9 @@ def configuration_at(path: str, namespace: argparse.Namespace, *, is_system: boo
         "listen.address": ("--listen-address", properties.named),
         "listen.port": ("--port", properties.named),
         "listen.share": ("--share", namespace.share),
+        "tls.certificate": ("--tls-cert", namespace.tls_cert is not None),
+        "tls.key": ("--tls-key", namespace.tls_key is not None),
+        "tls.client_ca": ("--tls-client-ca", namespace.tls_client_ca is not None),
         "listen.allow_weak_key": ("--allow-weak-key", properties.allow_weak_key),
     }
     read = partial(load, path, is_system=is_system)

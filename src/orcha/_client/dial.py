@@ -15,7 +15,7 @@ from orcha._protocol.endpoint import with_short_path
 from orcha._protocol.frames import FrameError
 from orcha._protocol.handshake import NOBODY_UID, TLS, UNIX, ClientHandshake, HandshakeError, check_turned_away
 from orcha._protocol.socket_ends import peer_credentials
-from orcha.exceptions import AuthenticationError, OrchaConnectionError
+from orcha.exceptions import AuthenticationError, ConfigurationError, OrchaConnectionError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def dial(
         connection = dial(Endpoint("127.0.0.1", 50000))
         connection.send(frames.encode(messages.Ping(1)))
     """
-    keys = _Keys(key, prove=prove)
+    keys = _Keys(key, prove=prove, file=None if endpoint.trust is None else endpoint.trust.key)
     if endpoint.ssh is not None:
         from orcha._client.dial_ssh import dial_ssh
 
@@ -71,8 +71,10 @@ def dial(
 class _Keys:
     """The key to prove: the given one, or the user's key file, read when it is needed."""
 
-    def __init__(self, key: str | bytes | Key | None, *, prove: bool) -> None:
+    def __init__(self, key: str | bytes | Key | None, *, prove: bool, file: str | None = None) -> None:
+        """Take the key that was given, and the file of the key that stands with the name of the service."""
         self._given = key
+        self._file = file
         self._prove = prove
         self._key: Key | None = None
 
@@ -81,11 +83,12 @@ class _Keys:
         """Whether the key was named, and so may be another user's; no other user has the user's own key."""
         from orcha._protocol.endpoint import KEY_VARIABLE
 
-        return self._given is not None or bool(os.environ.get(KEY_VARIABLE))
+        return self._given is not None or self._file is not None or bool(os.environ.get(KEY_VARIABLE))
 
     def given(self) -> Key | None:
         """Give the key that has to be proved in any case; None for no such key."""
-        return None if self._given is None or not self._prove else self.load()
+        is_named = self._given is not None or self._file is not None
+        return self.load() if is_named and self._prove else None
 
     def load(self) -> Key:
         """Give the key that was named, else the user's own."""
@@ -94,7 +97,7 @@ class _Keys:
         if self._key is None:
             given = self._given
             if given is None:
-                self._key = keys.users_key()
+                self._key = keys.users_key() if self._file is None else keys.named_file_key(self._file)
             else:
                 self._key = keys.parse_key(given) if isinstance(given, (str, bytes)) else given
         return self._key
@@ -180,17 +183,22 @@ def _dial_tcp(endpoint: Endpoint, keys: _Keys, timeout: float, *, allow_weak: bo
         _prepare(sock)
         key = keys.load()
         check_strength(key, loopback=endpoint.is_loopback, allow_weak=allow_weak)
-        session = _start_tls(sock, deadline)
+        session = _start_tls(sock, deadline, endpoint)
         _check_owner(sock, endpoint, keys)
+        pin = _unknown_pin(session, endpoint)
         connection = ServiceConnection(sock, TLS, replace(endpoint, elsewhere=()), session)
         certificate_hash = session.peer_certificate_hash()
         connection.handshake(
             ClientHandshake(TLS, name_of(sock.getpeername()), key, certificate_hash=certificate_hash), deadline
         )
+        if pin is not None:
+            _keep(endpoint, pin)
     except BaseException as error:
         sock.close()
         if isinstance(error, OrchaConnectionError) or not isinstance(error, (OSError, FrameError, HandshakeError)):
             raise
+        if (about := _about_certificates(endpoint, error)) is not None:
+            raise AuthenticationError(about) from None
         raise _no_service(endpoint, error) from None
     return connection
 
@@ -200,10 +208,54 @@ def _prepare(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
-def _start_tls(sock: socket.socket, deadline: float) -> TlsSession:
+def _unknown_pin(session: TlsSession, endpoint: Endpoint) -> str | None:
+    """Give the fingerprint of a named service that is seen for the first time; None for all others.
+
+    Raises PinMismatchError where the service is not the same as before; it is told nothing of the key then.
+    """
+    if endpoint.trust is None or endpoint.trust.ca is not None:
+        return None
+    from orcha._protocol.certificates import fingerprint_of
+    from orcha._protocol.pins import check_pin
+
+    fingerprint = fingerprint_of(session.peer_certificate())
+    return fingerprint if check_pin(endpoint.trust.name, endpoint.name, fingerprint) else None
+
+
+def _keep(endpoint: Endpoint, fingerprint: str) -> None:
+    """Keep the fingerprint of a service that has proved to know the key."""
+    from orcha._protocol.pins import keep_pin, pins_path
+
+    try:
+        keep_pin(endpoint.name, fingerprint)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{pins_path()} cannot be written: {error.strerror}: see whose it is, since services are recognised by it"
+        ) from None
+
+
+def _about_certificates(endpoint: Endpoint, error: BaseException) -> str | None:
+    """Say which certificate the other end, or this one, does not accept; None for another error."""
+    reason = str(getattr(error, "reason", None) or "")
+    ca = None if endpoint.trust is None else endpoint.trust.ca
+    if reason == "CERTIFICATE_VERIFY_FAILED":
+        return (
+            f"{ca} does not vouch for the certificate of {endpoint.name} ({getattr(error, 'verify_message', reason)}):"
+            " nothing was sent; give the --ca of that service, and its name as its certificate has it"
+        )
+    if "ALERT" in reason and ("CERTIFICATE" in reason or "UNKNOWN_CA" in reason):
+        return (
+            f"the service at {endpoint.name} wants a certificate of the client, of its own authority ({reason}): orcha"
+            " service add NAME tls://host:port --cert FILE --cert-key FILE"
+        )
+    return None
+
+
+def _start_tls(sock: socket.socket, deadline: float, endpoint: Endpoint) -> TlsSession:
     from orcha._protocol.tls import TlsSession, client_context
 
-    session = TlsSession(client_context(), server=False)
+    is_checked = endpoint.trust is not None and endpoint.trust.ca is not None
+    session = TlsSession(client_context(endpoint.trust), server=False, name=endpoint.address if is_checked else None)
     data = b""
     while not session.established:
         try:

@@ -168,6 +168,12 @@ def _address(value: str) -> str:
     return value
 
 
+def _path(value: str) -> str:
+    if not value.startswith("/") or not value.isprintable():
+        raise ValueError
+    return value
+
+
 def _ends(value: list[str]) -> tuple[str, ...]:
     for each in value:
         host, _, port = each.rpartition(":")
@@ -237,6 +243,7 @@ NAMES = SettingKind("a list of names", _names)
 ACCOUNTS = SettingKind('a list of users and groups, as ["alice", 1001, "@lab"]', _accounts)
 ADDRESS = SettingKind('an address to listen on, as "127.0.0.1"', _address)
 PORT = whole(0, MAX_PORT_NUMBER)
+PATH = SettingKind('the path of a file from the root on, as "/etc/orcha/tls.pem"', _path)
 ENDS = SettingKind('a list of IP addresses with ports, as ["192.0.2.7:50000", "[2001:db8::7]:50000"]', _ends)
 FLAG = SettingKind("true or false", _as_it_is)
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class KnownSetting(NamedTuple):
-    """A setting of the tables `service`, `listen` and `retention`."""
+    """A setting of the tables `service`, `listen`, `tls` and `retention`."""
 
     key: str
     variable: str | None = None
@@ -45,6 +45,9 @@ KNOWN = (
     KnownSetting("listen.share", "ORCHA_SHARE", "--share", "share"),
     KnownSetting("listen.reached_as", "ORCHA_REACHED_AS", None, "reached_as"),
     KnownSetting("listen.allow_weak_key", None, "--allow-weak-key", "allow_weak_key"),
+    KnownSetting("tls.certificate", "ORCHA_TLS_CERT", "--tls-cert", "tls_certificate", at_run_time=True),
+    KnownSetting("tls.key", "ORCHA_TLS_KEY", "--tls-key", "tls_key", at_run_time=True),
+    KnownSetting("tls.client_ca", "ORCHA_TLS_CLIENT_CA", "--tls-client-ca", "tls_client_ca", at_run_time=True),
     KnownSetting("retention.age", "ORCHA_KEEP_AGE", None, "keep_age", at_run_time=True),
     KnownSetting("retention.count", "ORCHA_KEEP_COUNT", None, "keep_count", at_run_time=True),
     KnownSetting("retention.bytes", "ORCHA_KEEP_BYTES", None, "keep_bytes", at_run_time=True),

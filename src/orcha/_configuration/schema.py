@@ -66,6 +66,19 @@ class ListenTable(_Table):
     allow_weak_key: Annotated[bool, _of(kinds.FLAG, "a short key may be used with other machines")] | UnsetType = UNSET
 
 
+class TlsTable(_Table):
+    """The certificate of the service's port, where it is not to be one that the service makes for itself."""
+
+    certificate: (
+        Annotated[str, _of(kinds.PATH, "certificate, and those that lead to its authority, in PEM")] | UnsetType
+    ) = UNSET
+    key: Annotated[str, _of(kinds.PATH, "private key of the certificate, in PEM")] | UnsetType = UNSET
+    client_ca: (
+        Annotated[str, _of(kinds.PATH, "authority whose certificates clients show beside their key, in PEM")]
+        | UnsetType
+    ) = UNSET
+
+
 class RetentionTable(_Table):
     """When ended petitions and their output are forgotten."""
 
@@ -164,6 +177,7 @@ class Configuration(_Table):
 
     service: ServiceTable | UnsetType = UNSET
     listen: ListenTable | UnsetType = UNSET
+    tls: TlsTable | UnsetType = UNSET
     retention: RetentionTable | UnsetType = UNSET
     defaults: DefaultsTable | UnsetType = UNSET
     resources: (

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orcha._protocol.ssh_place import SshPlace
+    from orcha._protocol.trust import ServiceTrust
 
 SYSTEM_FOLDER = "/var/lib/orcha"
 """Where a service without a home keeps its folders."""
@@ -55,6 +56,8 @@ class Endpoint:
     """Absolute path of the Unix socket; empty for `orcha.sock` in the folder."""
     ssh: SshPlace | None = None
     """The login through which the service is reached; it has no folder here then."""
+    trust: ServiceTrust | None = None
+    """What stands with the name by which the user named the service; None where no name was given."""
 
     def __post_init__(self) -> None:
         local = not self.address and (self.folder or self.ssh) and not self.port

@@ -253,6 +253,17 @@ def users_key() -> Key:
         ) from None
 
 
+def named_file_key(path: str) -> Key:
+    """Give the key in a file that the user has named for one service.
+
+    Raises ConfigurationError as `load_key` does, and where there is no such file.
+    """
+    try:
+        return load_key(path)
+    except FileNotFoundError:
+        raise ConfigurationError(f"the key file {path} is not there: orcha key add --out makes one") from None
+
+
 def _make_file(path: str) -> Key:
     key = make_key()
     new = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"

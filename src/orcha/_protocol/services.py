@@ -8,19 +8,29 @@ the key file of the user::
     box = "tls://box.example:50000"
     cluster = "ssh://anna@cluster.example"
     old = { at = "ssh://old.example/system", program = "/opt/orcha/bin/orcha" }
+    ci = { at = "tls://box.example:50000", key = "/home/me/ci.key" }
 """
 
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 from orcha._protocol.endpoint import Endpoint, client_place, config_home, default_folder, system_place
+from orcha._protocol.trust import SYSTEM_AUTHORITIES, ServiceTrust
 from orcha.exceptions import ConfigurationError
 from orcha.utils.place import place_of, service_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
 
 USER, SYSTEM = "user", "system"
 """Names that every client knows."""
 NAMES_FILE = "services.toml"
+TRUST_FIELDS = ("key", "ca", "certificate", "certificate_key")
+"""What may stand in the file with the place of a service: fields of `ServiceTrust`."""
 
 
 def place() -> Endpoint:
@@ -110,17 +120,44 @@ def read_names() -> dict[str, Endpoint]:
     return {name: _named(path, name, where) for name, where in names.items()}
 
 
+def is_name(name: str) -> bool:
+    """Tell whether a service can have this name.
+
+    >>> is_name("box"), is_name("user"), is_name("tls://box:1")
+    (True, False, False)
+    """
+    return name not in {USER, SYSTEM} and bool(name) and name.isprintable() and not {"/", ":", " "} & {*name}
+
+
 def _named(path: str, name: str, where: object) -> Endpoint:
     """Give the endpoint of an entry of the file."""
-    if name in {USER, SYSTEM} or not name or "/" in name or ":" in name:
+    if not is_name(name):
         raise ConfigurationError(f"{path}: {name!a:.80} cannot be the name of a service: choose another")
-    at, program = (where.get("at"), where.get("program", "")) if isinstance(where, dict) else (where, "")
-    if not isinstance(at, str) or not isinstance(program, str):
+    fields: dict[str, Any] = dict(where) if isinstance(where, dict) else {"at": where}
+    at = fields.pop("at", None)
+    if not isinstance(at, str):
         raise ConfigurationError(
             f'{path}: {name} is a text: write {name} = "unix:/path/orcha.sock", "tls://host:port" or "ssh://host";'
-            f' or {name} = {{ at = "ssh://host", program = "/path/orcha" }}'
+            f' or {name} = {{ at = "tls://host:port", key = "/path/of/its.key" }}'
         )
-    return _at(at, program)
+    program = fields.pop("program", "")
+    if not isinstance(program, str):
+        raise ConfigurationError(f'{path}: program of {name} is a text: write program = "/path/orcha"')
+    for field, value in fields.items():
+        if field not in TRUST_FIELDS:
+            known = ", ".join(("at", "program", *TRUST_FIELDS))
+            raise ConfigurationError(f"{path}: there is no {field!a:.80} of {name}: there are {known}")
+        if not isinstance(value, str) or not (value.startswith("/") or (field, value) == ("ca", SYSTEM_AUTHORITIES)):
+            raise ConfigurationError(f"{path}: {field} of {name} is the path of a file: write it from / on")
+    return place_at(name, at, fields, program)
+
+
+def place_at(name: str, at: str, fields: Mapping[str, str], program: str = "") -> Endpoint:
+    """Give the endpoint of a service by its path or URL, with what stands with its name: TRUST_FIELDS, and a program.
+
+    Raises ConfigurationError for what is no place.
+    """
+    return replace(_at(at, program), trust=ServiceTrust(name, **fields))
 
 
 def _at(where: str, program: str = "") -> Endpoint:
@@ -158,11 +195,14 @@ def _on_tcp(where: str, rest: str) -> Endpoint:
 __all__ = [
     "NAMES_FILE",
     "SYSTEM",
+    "TRUST_FIELDS",
     "USER",
+    "is_name",
     "local_place",
     "named_place",
     "names_path",
     "place",
+    "place_at",
     "place_of_client",
     "read_names",
 ]

@@ -1,17 +1,28 @@
-"""TLS 1.3 without I/O and without a certificate authority.
+"""TLS 1.3 without I/O, and the certificate that a service makes for itself.
 
-A service makes a key and a self-signed certificate at each start, and keeps both in memory only. No client checks the
-signature: both ends bind the SHA-256 of the certificate into their proof of the key (`handshake.py`), so that a third
-party in between, with another certificate, fails.
+A service that keeps its state makes a key and a self-signed certificate once, and keeps both in its folder, so that
+clients recognise it (`certificates.py`). Else it makes them at each start. No client checks the signature: both ends
+bind the SHA-256 of the certificate into their proof of the key (`handshake.py`), so that a third party in between, with
+another certificate, fails.
 """
 
 from __future__ import annotations
 
+import os
 import ssl
 from typing import NamedTuple
 
+from orcha._protocol.trust import SYSTEM_AUTHORITIES
+from orcha.exceptions import ConfigurationError
+from orcha.utils.private import open_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from orcha._protocol.trust import ServiceTrust
+
 _READ_BYTES = 256 * 1024
 _VALID_DAYS = 3650
+_MAX_KEPT_BYTES = 65_536
 
 
 class ServerTls(NamedTuple):
@@ -20,15 +31,18 @@ class ServerTls(NamedTuple):
     context: ssl.SSLContext
     certificate_hash: bytes
     """SHA-256 of the certificate as DER."""
+    fingerprint: str = ""
+    """What people recognise the service by: `certificates.fingerprint_of`."""
 
 
 class TlsSession:
     """One end of a TLS connection. Not thread-safe; send the bytes of `outgoing` in the order of the calls."""
 
-    def __init__(self, context: ssl.SSLContext, *, server: bool) -> None:
+    def __init__(self, context: ssl.SSLContext, *, server: bool, name: str | None = None) -> None:
+        """Begin; `name` is the name or address of the service that a client has dialled, where that is checked."""
         self._in = ssl.MemoryBIO()
         self._out = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._in, self._out, server_side=server)
+        self._tls = context.wrap_bio(self._in, self._out, server_side=server, server_hostname=name)
         self.established = False
         self.ended = False
         """The other end sends no more."""
@@ -60,31 +74,111 @@ class TlsSession:
         """Give the SHA-256 of the other end's certificate as DER."""
         from hashlib import sha256
 
+        return sha256(self.peer_certificate()).digest()
+
+    def peer_certificate(self) -> bytes:
+        """Give the other end's certificate as DER; the other end has proved that it has the key (RFC 8446, 4.4.3)."""
         certificate = self._tls.getpeercert(binary_form=True)
         if certificate is None:
             raise ssl.SSLError("the service has no certificate")
-        return sha256(certificate).digest()
+        return certificate
 
 
-def client_context() -> ssl.SSLContext:
-    """Make a client's context: TLS 1.3, and no check of the certificate by itself."""
+def client_context(trust: ServiceTrust | None = None) -> ssl.SSLContext:
+    """Make a client's context: TLS 1.3, and no check of the certificate by itself, unless an authority is named.
+
+    Raises ConfigurationError for files that cannot be used.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # the proof of the key covers the certificate's hash
+    if trust is None or trust.ca is None:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE  # the proof of the key covers the certificate's hash
+    if trust is None:
+        return context
+    path = trust.ca or ""
+    try:
+        if trust.ca == SYSTEM_AUTHORITIES:
+            context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+        elif trust.ca is not None:
+            context.load_verify_locations(trust.ca)
+        if trust.certificate is not None:
+            path = trust.certificate
+            context.load_cert_chain(trust.certificate, trust.certificate_key, _no_password)
+    except ssl.SSLError as error:
+        raise ConfigurationError(f"{path} cannot be used ({error.reason or error}): give files in PEM") from None
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{path} cannot be read ({error}): see what lies there") from None
     return context
 
 
-def server_tls() -> ServerTls:
-    """Make a key, a certificate and a context of them; costs about 0.1 s at its first call."""
+def _no_password() -> str:
+    raise ValueError("its key is protected by a password: openssl pkey takes it off")
+
+
+def server_tls(path: str | None = None) -> ServerTls:
+    """Give a key, a certificate and a context of them: those in a file, which is made where there is none.
+
+    Without a path they are made anew; that costs about 0.1 s at its first call.
+
+    Raises OSError where the file cannot be read or made.
+    """
     from hashlib import sha256
 
-    private, certificate = _self_signed()
+    from orcha._protocol.certificates import fingerprint_of
+
+    kept = None if path is None else _kept(path)
+    if kept is None:
+        private, certificate = _self_signed()
+        pem = private + ssl.DER_cert_to_PEM_cert(certificate).encode()
+        context = context_of(pem)
+        if path is not None:
+            _keep(path, pem)
+    else:
+        context, certificate = kept
+    return ServerTls(context, sha256(certificate).digest(), fingerprint_of(certificate))
+
+
+def context_of(pem: bytes) -> ssl.SSLContext:
+    """Make a service's context of a private key and the certificates behind it, both in PEM.
+
+    Raises ssl.SSLError for anything else.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.num_tickets = 0
-    _load(context, private + ssl.DER_cert_to_PEM_cert(certificate).encode())
-    return ServerTls(context, sha256(certificate).digest())
+    _load(context, pem)
+    return context
+
+
+def _kept(path: str) -> tuple[ssl.SSLContext, bytes] | None:
+    """Give what a file keeps; None where there is none, or where it is no key with a certificate."""
+    try:
+        descriptor = open_file(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        pem = os.read(descriptor, _MAX_KEPT_BYTES)
+    finally:
+        os.close(descriptor)
+    try:
+        text = pem.decode("ascii")
+        certificate = ssl.PEM_cert_to_DER_cert(text[text.index("-----BEGIN CERTIFICATE-----") :])
+        return context_of(pem), certificate
+    except (ssl.SSLError, ValueError):  # a disk that was full, or people: clients are told of the new one
+        return None
+
+
+def _keep(path: str, pem: bytes) -> None:
+    """Have a file with a key and a certificate, 0600, in the place of another one."""
+    new = f"{path}.new"
+    descriptor = open_file(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    try:
+        os.write(descriptor, pem)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.replace(new, path)  # noqa: PTH105 - pathlib costs a client 5 ms
 
 
 def _self_signed() -> tuple[bytes, bytes]:
@@ -116,7 +210,6 @@ def _self_signed() -> tuple[bytes, bytes]:
 
 def _load(context: ssl.SSLContext, pem: bytes) -> None:
     """Load a key and a certificate. The ssl module reads them from files only, so they go into a file in memory."""
-    import os
     import tempfile
 
     if hasattr(os, "memfd_create"):

@@ -59,7 +59,10 @@ class ClientConnection(asyncio.Protocol):
         self._reached_as = reached_as
         self._uid = uid
         self._reader = FrameReader(MAX_FRAME_BYTES_BEFORE_AUTHENTICATION)
-        self._tls = self._session()
+        assert transport_kind != TLS or table.tls is not None
+        self._server_tls = table.tls if transport_kind == TLS else None
+        """The certificate that this client is shown: another one may take its place while the handshake goes on."""
+        self._tls = None if self._server_tls is None else TlsSession(self._server_tls.context, server=True)
         self._handshake: ServerHandshake | None = None
         self._transport: asyncio.Transport | None = None
         self._closed = False
@@ -72,12 +75,6 @@ class ClientConnection(asyncio.Protocol):
         """The client has let much lie: it is read no more until it takes that."""
         self._backlog = 0
         self._deadline = table.loop.call_later(table.limits.handshake_deadline, self.abort)
-
-    def _session(self) -> TlsSession | None:
-        if self._kind != TLS:
-            return None
-        assert self._table.tls is not None
-        return TlsSession(self._table.tls.context, server=True)
 
     # --- what the loop calls ----------------------------------------------------------------------------------------
 
@@ -205,7 +202,7 @@ class ClientConnection(asyncio.Protocol):
                 table.door,
                 self._kind,
                 credentials=self.credentials,
-                certificate_hash=table.tls.certificate_hash if table.tls is not None and self._kind == TLS else b"",
+                certificate_hash=b"" if self._server_tls is None else self._server_tls.certificate_hash,
                 reached_as=self._reached_as,
                 uid=self._uid,
             )

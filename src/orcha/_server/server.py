@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from orcha._protocol.keys import KeyRecord
     from orcha._protocol.messages import ClientMessage
+    from orcha._protocol.tls import ServerTls
     from orcha.interfaces.roles import RoleBook
     from orcha.utils.threads import OnDeath
 
@@ -87,6 +88,8 @@ class ServerSettings:
     allow_weak_key: bool = False
     passed: Sequence[socket.socket] = ()
     """Listening Unix sockets that systemd has handed over; they are closed with the server."""
+    tls: ServerTls | None = None
+    """What it speaks TLS with on TCP; None for a certificate of this start alone."""
     limits: ConnectionLimits = field(default_factory=ConnectionLimits)
     uvloop: bool | None = None
     """Whether to use uvloop; None for wherever it can be imported."""
@@ -200,6 +203,10 @@ class Server:
         self._table.use_roles(roles)
         then()
 
+    def use_tls(self, tls: ServerTls) -> None:
+        """Show another certificate to the clients that come from now on; those that are in stay. From any thread."""
+        self._table.tls = tls  # each connection looks once
+
     def pause_accepting(self) -> None:
         """Tell clients that come from now on that the service is stopping; connected clients stay."""
         self._table.admits = False
@@ -258,7 +265,7 @@ class Server:
         return ConnectionTable(
             loop=loop,
             door=door,
-            tls=server_tls() if settings.endpoint.has_port else None,
+            tls=(settings.tls or server_tls()) if settings.endpoint.has_port else None,
             limits=settings.limits,
             on_message=self._on_message,
             on_close=self._on_close,

@@ -31,6 +31,7 @@ GROUPS = (
             *(
                 "where",
                 "who",
+                "service",
                 "doctor",
                 "config",
                 "reload",

@@ -29,7 +29,7 @@ _NAMES = {
 }
 _KINDS = {"output": FOLDER, "shims": FOLDER, "orcha.sock": SOCKET}
 """What is no file in the folder of an endpoint."""
-_KNOWN = ("lock", "ballast", "service.pid", "service.log", *_KINDS)
+_KNOWN = ("lock", "ballast", "tls.pem", "tls.pem.new", "service.pid", "service.log", *_KINDS)
 _DATABASE = "orcha.db"
 """All names that begin with it are files."""
 _PLACE = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

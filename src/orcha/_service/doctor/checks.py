@@ -272,6 +272,7 @@ CHECKS = (
     Check("key mismatch", _refused("key mismatch")),
     Check("settings", _refused("settings")),
     Check("configuration", _configuration),
+    Check("certificate", _refused("certificate")),
     Check("limits", _refused("limits")),
     Check("taken port", _refused("taken port")),
     Check("dead service", _dead_service),

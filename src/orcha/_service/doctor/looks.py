@@ -25,11 +25,12 @@ from orcha._store.last_start import refuse_moved
 from orcha._store.opening import refuse_network
 from orcha._supervisor.cgroups import CgroupPlaces
 from orcha._supervisor.supervisor_process import PROGRAM
-from orcha.exceptions import OrchaError
+from orcha.exceptions import ConfigurationError, OrchaError
 from orcha.exceptions.store import StoreDamaged, StoreNewer
 from orcha.utils.lock_holders import described, lasting_holder
 from orcha.utils.packages import own_version
 from orcha.utils.private import check_folder, open_file
+from orcha.utils.system_paths import system_configuration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -147,6 +148,7 @@ def _refusals(
     looks: dict[str, Callable[[], object]] = {
         "settings": partial(from_environment, endpoint, key=None, look_ahead=None, on_hook_timeout="replace"),
         "configuration": lambda: load(configuration_path()).sound(),
+        "certificate": partial(_look_at_certificate, endpoint),
         "limits": check_limits,
     }
     if found is not None and found.st_uid == os.geteuid():
@@ -197,6 +199,21 @@ def _look_at_key(endpoint: Endpoint, *, is_used: bool) -> None:
                 f"the key file {path} is missing, though a service has used it: put it back, or start the service"
                 " again, which makes a new one"
             ) from None
+
+
+def _look_at_certificate(endpoint: Endpoint) -> None:
+    """Raise ConfigurationError where the certificate of people's own cannot be used, or its time is over, or soon."""
+    from orcha._service.lifecycle.certificate import problem_of_settings
+
+    configured = load(_configuration_of(endpoint)).configured
+    settings = from_environment(endpoint, key=None, look_ahead=None, on_hook_timeout="replace", configured=configured)
+    problem = problem_of_settings(settings)
+    if problem is not None:
+        raise ConfigurationError(problem)
+
+
+def _configuration_of(endpoint: Endpoint) -> str:
+    return system_configuration() if endpoint.is_system else configuration_path()
 
 
 # --- the folder and the disk -----------------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ from orcha._service.execution.attempt_port import STOPPED_OUTSIDE
 from orcha._service.execution.outside_stop import OutsideStop
 from orcha._service.hooks.managers import Managers, alone
 from orcha._service.hooks.starting import is_marked
+from orcha._service.lifecycle.certificate import service_tls
 from orcha._service.lifecycle.host_shutdown import host_stops
 from orcha._service.lifecycle.main_thread import MainThread
 from orcha._service.lifecycle.preloading import preload
@@ -317,6 +318,7 @@ class _Parts:
         settings = service.settings
         folder = Path(settings.endpoint.folder)
         self._lock = lock
+        self._tls = service_tls(settings, lambda line: sys.stderr.write(f"orcha: {line}\n"))
         self._nonce = nonce = new_nonce()
         tag_self(tag_of(nonce, 0))
         ensure_helpers((*PRELOADED, *(name.partition(":")[0] for name in managers.names)))
@@ -353,6 +355,7 @@ class _Parts:
                 key=settings.key,
                 allow_weak_key=settings.allow_weak_key,
                 reached_as=settings.reached_as,
+                tls=self._tls,
                 share=settings.share,
                 passed=service.passed,
                 roles=settings.roles,
@@ -371,6 +374,8 @@ class _Parts:
         self.engine.reloading.use_roles = lambda roles: self.server.use_roles(
             roles, lambda: self.engine.post(recheck, self.engine)
         )
+        self.engine.reloading.shows = self._tls
+        self.engine.reloading.use_tls = self.server.use_tls
         attempt_tracking.install(
             attempt_tracking.ServiceState(
                 self.engine.ending.population,

@@ -17,15 +17,17 @@ from orcha._configuration.files import NOTHING, BadConfigurationError, Loaded
 from orcha._configuration.known import KNOWN
 from orcha._configuration.reading import Fault, dotted
 from orcha._core.conditions.errors import ConditionTextError
+from orcha._service.lifecycle.certificate import service_tls
 from orcha.exceptions import OrchaError
 from orcha.interfaces.built_in import COMMAND_MANAGER
 from orcha.utils.amounts import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from orcha._configuration.configured import Configured
     from orcha._configuration.reading import Given
+    from orcha._protocol.tls import ServerTls
     from orcha._service.engine import Engine
     from orcha._service.lifecycle.settings import Settings
     from orcha.interfaces.roles import RoleBook
@@ -89,6 +91,10 @@ class Reloading:
         self.restart: tuple[str, ...] = ()
         self.use_roles: Callable[[RoleBook], None] = lambda _: None
         """Has other roles hold, also for clients that are connected."""
+        self.shows: ServerTls | None = None
+        """The certificate of the port; None where there is no port."""
+        self.use_tls: Callable[[ServerTls], None] = _show_nobody
+        """Shows another certificate to the clients that come from now on."""
 
     def check(self, loaded: Loaded) -> None:
         """Raise BadConfigurationError where a condition names what neither the service nor a plugin knows."""
@@ -110,9 +116,13 @@ class Reloading:
         else:
             self._engine.searches.begin(partial(self._read, self._source), partial(self._take, then))
 
-    def _read(self, source: ConfigurationSource) -> tuple[Loaded, Settings]:
+    def _read(self, source: ConfigurationSource) -> tuple[Loaded, Settings, ServerTls | None]:
         loaded = source.load().sound()
-        return loaded, self._resolve(loaded.configured)
+        settings = self._resolve(loaded.configured)
+        return loaded, settings, service_tls(settings, self._warn)
+
+    def _warn(self, line: str) -> None:
+        self._engine.report(logging.WARNING, "%s", line)
 
     def _take(self, then: Callable[[ReloadReport], None], found: Any) -> None:
         if not isinstance(found, Exception):
@@ -128,7 +138,7 @@ class Reloading:
         self._engine.report(logging.ERROR, "the configuration stays as it was: %s", self.fault)
         return ReloadReport((), self.fault)
 
-    def _change(self, loaded: Loaded, found: Settings) -> ReloadReport:
+    def _change(self, loaded: Loaded, found: Settings, tls: ServerTls | None) -> ReloadReport:
         """Have the files hold, as far as that can be while the service runs."""
         engine, before = self._engine, self.loaded
         self.loaded, self.fault, self.read_at = loaded, None, time.time()
@@ -144,10 +154,23 @@ class Reloading:
             for keys in differs
             if dotted(keys) not in at_start
         )
+        changed = (*changed, *self._show(settings, tls))
         stands = [f"{key} ({why})" for key, why in overridden.items() if loaded.configured.origin(*key.split("."))]
         for line in changed:
             engine.report(logging.INFO, "the configuration changed: %s", line)
         return ReloadReport(loaded.files, None, changed, self.restart, (*stands, *set_otherwise))
+
+    def _show(self, settings: Settings, tls: ServerTls | None) -> Iterator[str]:
+        """Show another certificate where there is one, and say so; connections stay as they are."""
+        before = self.shows
+        if tls is None or before is None:
+            return
+        self.shows = tls
+        self.use_tls(tls)
+        if tls.certificate_hash != before.certificate_hash:
+            path = settings.tls_certificate
+            which = "a certificate of its own" if path is None else f"the certificate {path}"
+            yield f"{which} ({tls.fingerprint})"
 
     def _counts_more(self, key: str, variable: str | None) -> str | None:
         """Give the option or the variable that counts more than the files."""
@@ -193,6 +216,10 @@ class Reloading:
             if self.fault is None
             else f"the configuration is as it was before, since a file is wrong: {self.fault}"
         )
+
+
+def _show_nobody(_: ServerTls) -> None:
+    """Do nothing: there is no server yet."""
 
 
 def _differing(before: Loaded, now: Loaded) -> list[tuple[str, ...]]:

@@ -34,6 +34,8 @@ ANY_NUMBER, FORGET = "none", "forget"
 """Words in place of a number of slots."""
 REFUSE = "refuse"
 """Words in place of a number of slots of new groups."""
+_TLS = {"certificate": "ORCHA_TLS_CERT", "key": "ORCHA_TLS_KEY", "client_ca": "ORCHA_TLS_CLIENT_CA"}
+"""The variables that name the files of the certificate, by the keys of the table `tls`."""
 _SLOTS = ("ORCHA_SLOTS", f"slots of a group are GROUP=N, GROUP={ANY_NUMBER} or GROUP={FORGET}", "--slots")
 
 
@@ -91,6 +93,11 @@ class Settings:
     """Whether the machine's own resources are among these, and the users of its graphics processors are watched."""
     reached_as: frozenset[str] = frozenset()
     """Addresses and ports, beside its own, at which a tunnel takes connections and passes them on to this service."""
+    tls_certificate: str | None = None
+    """The file with the certificate of its port; None for a certificate that it makes for itself."""
+    tls_key: str | None = None
+    tls_client_ca: str | None = None
+    """The file with the authority whose certificates clients on TCP show; None where they need none."""
     keep_least: float = HOUR_SECONDS
     """Age below which nothing is forgotten."""
     configured: Configured = field(default_factory=Configured)
@@ -146,6 +153,7 @@ def from_environment(
     new = os.environ.get("ORCHA_NEW_GROUPS", of("service", "new_groups", ANY_NUMBER))
     detect = bool(_number("ORCHA_DETECT", of("service", "detect", 0)))
     kept = of("retention", "bytes", 0 if _is_set("ORCHA_KEEP_BYTES") else None)
+    tls = _tls(configured)
     own_resources, stated = _resources(detect=detect, configured=configured)
     return Settings(
         endpoint,
@@ -178,6 +186,9 @@ def from_environment(
         reached_as=_ends("ORCHA_REACHED_AS", of("listen", "reached_as", ())),
         visibility=Visibility(configured.roles.get("visibility", Visibility.METADATA)),
         roles=role_book(configured, is_system=endpoint.is_system),
+        tls_certificate=tls["certificate"],
+        tls_key=tls["key"],
+        tls_client_ca=tls["client_ca"],
         configured=configured,
         from_files=frozenset(configured.resources.keys() - stated),
     )
@@ -192,6 +203,18 @@ def _half_life(default: float | None) -> float | None:
     except ValueError:
         message = f"ORCHA_FAIR is {text!r:.80}: set it to {FAIR.form}"
         raise ConfigurationError(message) from None
+
+
+def _tls(configured: Configured) -> dict[str, str | None]:
+    """Give the files of the certificate: of the variables, else of the files, else credentials of systemd."""
+    found: dict[str, str | None] = {
+        field: os.environ.get(variable) or configured.value("tls", field, None) for field, variable in _TLS.items()
+    }
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if folder and not any(found.values()):
+        paths = {field: f"{folder}/orcha.tls.{field}" for field in _TLS}
+        found = {field: path if os.path.lexists(path) else None for field, path in paths.items()}
+    return found
 
 
 def _is_read_later() -> bool:
