@@ -64,7 +64,9 @@ def test_a_command_runs_as_if_it_were_asked_for_at_the_login(run, far):
     told = run("run", "-e", "ONE", "-e", "TWO=2", "--", "sh", "-c", script, environment=ours)
     assert (told.returncode, told.stdout) == (3, f"{far.here}\n0022\n{far.home}   1 2 far\n")
     assert told.stderr == ""
+    (far.folder / "turned_away").touch()
     where = json.loads(run("where", "--json").stdout)
+    assert len(far.logins()) == 3
     assert (where["place"], where["transport"], where["kind"]) == (far.url, "ssh", "ssh")
     assert where["there"]["user"] == "root" or os.getuid()
     assert far.asked()[0].endswith(f" orcha --service {far.url.removeprefix('ssh://box')} relay --folder {far.here}")
@@ -93,6 +95,33 @@ def test_the_folder_and_the_variables_of_the_login(tmp_path, monkeypatch):
     assert told == []
     assert [folder(chosen, "/home/u") for chosen in ("/a", None)] == ["/a", "/home/u"]
     assert told == [f"there is no folder {tmp_path} on box that u can enter: running in /home/u"]
+
+
+def test_this_folder_goes_along(run, far, service, tmp_path):
+    ours = tmp_path / "our work"
+    (ours / "deep" / "deeper").mkdir(parents=True)
+    (ours / "deep" / "script").write_text("#!/bin/sh\npwd\ncat ../data link deeper/* | wc -c\nfind .. | wc -l\n")
+    (ours / "deep" / "script").chmod(0o755)
+    (ours / "data").write_bytes(b"x" * 100_000)
+    (ours / "deep" / "link").symlink_to("../data")
+    (ours / "deep" / "deeper" / "a.o").touch()
+    (ours / "deep" / "deeper" / os.fsdecode(b"\xff")).write_bytes(b"y")
+    os.mkfifo(ours / "pipe")
+    told = run("run", "--upload", "--exclude", "*.o", "-C", "deep", "--", "./script", cwd=ours)
+    assert (told.returncode, told.stderr) == (0, "")
+    where, size, names = told.stdout.split()
+    assert (Path(where).parents[1].name, size, names) == ("uploads", "200001", "7")
+    assert Path(where).parent.name.startswith("ourwork-")
+    uploads = service.home / "uploads"
+    assert uploads.stat().st_mode & 0o777 == 0o700
+    (ours / "data").chmod(0)
+    (ours / "loop").symlink_to("/nonexistent")
+    os.utime(next(uploads.iterdir()), (0, 0))
+    assert run("run", "--upload", "--exclude", "data", "--", "true", cwd=ours).returncode == 0
+    assert len(list(uploads.iterdir())) == 1
+    refused = run("run", "--upload", "true", cwd=ours, environment={"ORCHA_SERVICE": far.url.removeprefix("ssh://box")})
+    assert (refused.returncode, "give --service ssh://HOST" in refused.stderr) == (2, True)
+    assert run("run", "--exclude", "x", "true").returncode == 2
 
 
 # --- every verb --------------------------------------------------------------------------------------------------

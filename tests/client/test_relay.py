@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from orcha._client.dial_ssh import failure
-from orcha._client.reader import login_delay
+from orcha._client.login_delay import login_delay
 from orcha._client.relay import join
 from orcha._client.ssh_process import SshProcess, ssh_command
 from orcha._protocol.ssh_place import SshPlace

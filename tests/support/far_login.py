@@ -28,6 +28,11 @@ while :; do
 done
 shift
 [ -e {folder}/refusal ] && {{ cat {folder}/refusal >&2; exit 255; }}
+if [ -e {folder}/turned_away ]; then
+  rm {folder}/turned_away
+  echo "kex_exchange_identification: read: Connection reset by peer" >&2
+  exit 255
+fi
 cd {home}
 [ -e {folder}/noise ] && cat {folder}/noise
 exec env -i HOME={home} USER=far PATH={folder}/bin:/usr/bin:/bin ORCHA_HOME={orcha_home} FAR=yes /bin/sh -c "exec $*"
@@ -42,7 +47,8 @@ class FarLogin:
     """A login on which a service is found as ``ssh://box``, through a program that stands in for ssh.
 
     Attributes: `home` (the login's), `environment` (of clients here, who have an ORCHA_HOME of their own), `folder`
-    (where `noise` holds what the startup files write, and `refusal` what ssh says in place of a login).
+    (where `noise` holds what the startup files write, `refusal` what ssh says in place of a login, and where a file
+    `turned_away` has the next login turned away, as a host does that has too many).
     """
 
     def __init__(self, folder: Path, service: RunningService) -> None:

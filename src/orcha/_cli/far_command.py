@@ -25,13 +25,12 @@ def adapt(message: dict[str, Any], namespace: argparse.Namespace, far: FarSide, 
     login's; of those here it gets what -e and ORCHA_ENV_ALLOW name, and with --tty what the terminal is.
     """
     here = os.getcwd()  # noqa: PTH109 - pathlib costs a client 5 ms
-    chosen = namespace.cwd
+    chosen, uploaded = namespace.cwd, getattr(namespace, "uploaded", None)
     if chosen is None or not chosen.startswith("/"):
-        if far.folder != here:
+        folder = uploaded or far.folder
+        if uploaded is None and folder != here:
             tell(f"there is no folder {here} on {far.host} that {far.user} can enter: running in {far.folder}")
-        message["cwd"] = options.sent(os.path.join(far.folder, chosen or ""))  # noqa: PTH118
-        if not chosen:
-            message["cwd"] = options.sent(far.folder)
+        message["cwd"] = options.sent(f"{folder}/{chosen}" if chosen else folder)
     message["env"] = variables(
         far.environment,
         options.inherited(),

@@ -30,6 +30,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--wait", metavar="T", type=duration, default=0.0, help="wait so long for a service that is away")
     add("--folder", metavar="D", help="tell the folder in which a command of that folder runs here, and the variables")
+    add("--unpack", metavar="NAME", help="unpack a folder from standard input, in place of joining anything")
     add("--until-stopped", action="store_true", help="tell when the service has stopped, in place of joining anything")
 
 
@@ -47,6 +48,9 @@ def run(namespace: argparse.Namespace) -> int:
         return 2
     try:
         endpoint = local_place("relay")
+        if namespace.unpack:
+            _say(greeting(_unpacked(namespace.unpack)))
+            return 0
         if namespace.until_stopped:
             _say(greeting(FarSide(error=_until_stopped(endpoint))))
             return 0
@@ -68,6 +72,20 @@ def _until_stopped(endpoint: Endpoint) -> str:
     if endpoint.socket_path == system_place().socket_path:
         endpoint = system_place()
     return "" if wait_until_gone(endpoint.lock_path, f"{endpoint.folder}/{PIDFILE}") else still_runs_text()
+
+
+def _unpacked(name: str) -> FarSide:
+    """Unpack what comes on standard input; say where it lies, or why it does not."""
+    import sys
+
+    from orcha._cli.upload import unpack
+    from orcha._protocol.relay_greeting import FarSide
+
+    try:
+        return FarSide(folder=unpack(name, os.path.expanduser("~"), sys.stdin.buffer))  # noqa: PTH111
+    except (OSError, ValueError) as error:
+        text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
+        return FarSide(error=f"the folder cannot be unpacked: {' '.join(text.split())}", code=1)
 
 
 def _about(path: str, uid: int, folder: str | None) -> FarSide:

@@ -57,6 +57,9 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
         metavar="ID",
         help="its id; only one petition of an id may wait or run at a time (default: made up)",
     )
+    add("--upload", action="store_true", help="over ssh://: copy this folder there, and run the command in the copy")
+    pattern = "upload nothing of this name or path, as '*.o'; may be given repeatedly"
+    add("--exclude", metavar="PATTERN", action="append", default=[], type=options.written, help=pattern)
     run_options.add_place(parser)
     _add_array(parser)
     run_options.add_after(parser)
@@ -159,10 +162,24 @@ def _run(namespace: argparse.Namespace, message: dict[str, Any]) -> int:
 def settle(
     namespace: argparse.Namespace, message: dict[str, Any], service: Session, tell: Callable[[str], None]
 ) -> None:
-    """Have a command for a login elsewhere run as there; say where the program of any other one looks wrong."""
+    """Have a command for a login elsewhere run as there; say where the program of any other one looks wrong.
+
+    Raises:
+        WrongOptionError: options do not go together.
+
+    """
+    if namespace.exclude and not namespace.upload:
+        raise options.WrongOptionError("--exclude says what --upload leaves out: give that too")
+    if namespace.upload and service.far is None:
+        raise options.WrongOptionError("--upload brings this folder to another machine: give --service ssh://HOST")
     if service.far is not None:
         from orcha._cli.far_command import adapt
 
+        if namespace.upload:
+            from orcha._cli.upload import upload
+
+            assert service.endpoint.ssh is not None
+            namespace.uploaded = upload(service.endpoint.ssh, os.getcwd(), namespace.exclude)  # noqa: PTH109
         adapt(message, namespace, service.far, tell)
     elif (line := misquoted(message)) is not None:
         tell(line)

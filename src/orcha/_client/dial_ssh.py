@@ -14,6 +14,7 @@ import time
 from dataclasses import replace
 
 from orcha._client.connection import RECEIVE_BYTES, ServiceConnection, time_left
+from orcha._client.login_delay import login_delay
 from orcha._client.ssh_process import SshProcess, ssh_command
 from orcha._protocol.frames import FrameError
 from orcha._protocol.handshake import UNIX, ClientHandshake, HandshakeError
@@ -23,6 +24,7 @@ from orcha.exceptions import AuthenticationError, ConfigurationError, OrchaConne
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import BinaryIO
 
     from orcha._protocol.endpoint import Endpoint
     from orcha._protocol.keys import Key
@@ -36,6 +38,8 @@ _DIALOGUE_SECONDS = 3600.0
 _HANDSHAKE_SECONDS = 10.0
 WAIT_SECONDS = 2.0
 """How long a relay waits for a service that is away: a login for each attempt would cost the host more."""
+_UNPACK_SECONDS = 600.0
+"""What a login may take to unpack what was sent, once all was sent."""
 _STOP_SECONDS = 130.0
 """What a service there may take to stop: a little longer than orcha stop waits."""
 _CLOSE_SECONDS = 0.5
@@ -52,6 +56,9 @@ _REFUSED = (
     "no matching host key",
 )
 """What ssh says where trying again is of no use, and may have the host shut out this one."""
+_TURNED_AWAY = "kex_exchange_identification"
+"""What ssh says where the host has too many logins under way at this moment (MaxStartups of sshd_config(5))."""
+_MAX_LOGINS = 5
 _UNKNOWN_HOST = ("Could not resolve hostname", "Name or service not known", "No address associated with hostname")
 
 
@@ -66,15 +73,11 @@ class RelayedConnection(ServiceConnection):
 
     def close(self) -> None:
         """Close the connection once what was sent is on its way, and end ssh."""
-        until = time.monotonic() + _CLOSE_SECONDS
-        with contextlib.suppress(OSError, ValueError):  # it is closed already
+        with contextlib.suppress(OSError):  # it is closed already
             self.sock.shutdown(socket.SHUT_WR)
-            while self._ssh.wait(0) is None and (left := until - time.monotonic()) > 0:
-                self.sock.settimeout(left)
-                if not self.sock.recv(RECEIVE_BYTES):
-                    break
+            self._ssh.wait(_CLOSE_SECONDS)
         super().close()
-        self._ssh.end(max(0.0, until - time.monotonic()))
+        self._ssh.end()
 
 
 def dial_ssh(
@@ -86,14 +89,7 @@ def dial_ssh(
     """
     place = endpoint.ssh
     assert place is not None
-    asks = not place.is_known and _has_terminal()
-    ssh = SshProcess(ssh_command(place, _remote_command(place), asks=asks), asks=asks)
-    try:
-        far = greet(ssh, place, time.monotonic() + (_DIALOGUE_SECONDS if asks else _LOGIN_SECONDS))
-    except BaseException:
-        ssh.socket.close()
-        ssh.end()
-        raise
+    ssh, far = _log_in(place)
     try:
         ssh.be_quiet()
         connection = RelayedConnection(ssh, replace(endpoint, ssh=_found(place, far)), far)
@@ -113,11 +109,45 @@ def dial_ssh(
     return connection
 
 
+def _log_in(place: SshPlace) -> tuple[SshProcess, FarSide]:
+    """Start ssh and hear the relay; once more where the host turned ssh away before it looked at who comes."""
+    asks = not place.is_known and _has_terminal()
+    words = ssh_command(place, _remote_command(place), asks=asks)
+    for attempt in range(_MAX_LOGINS):
+        ssh = SshProcess(words, asks=asks)
+        try:
+            return ssh, greet(ssh, place, time.monotonic() + (_DIALOGUE_SECONDS if asks else _LOGIN_SECONDS))
+        except BaseException as error:
+            ssh.socket.close()
+            ssh.end()
+            is_last = place.is_known or attempt == _MAX_LOGINS - 1
+            if is_last or not isinstance(error, OrchaConnectionError) or _TURNED_AWAY not in ssh.said():
+                raise
+        time.sleep(login_delay(attempt + 1))
+    raise AssertionError
+
+
 def wait_until_stopped(place: SshPlace) -> None:
     """Wait until the service there, which was asked to stop, has stopped; raises OrchaConnectionError else."""
     ssh = SshProcess(ssh_command(place, f"{_relay(place)} --until-stopped", asks=False), asks=False)
     try:
         greet(ssh, place, time.monotonic() + _LOGIN_SECONDS + _STOP_SECONDS)
+    finally:
+        ssh.socket.close()
+        ssh.end()
+
+
+def send(place: SshPlace, what: str, write: Callable[[BinaryIO], None]) -> FarSide:
+    """Have a relay at the login do `what` with what `write` writes; give what the relay says of that.
+
+    Raises OrchaConnectionError where the relay could not, and what `write` raises.
+    """
+    ssh = SshProcess(ssh_command(place, f"{_relay(place)} {what}", asks=False), asks=False)
+    try:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError), ssh.socket.makefile("wb") as stream:
+            write(stream)
+        ssh.socket.shutdown(socket.SHUT_WR)
+        return greet(ssh, place, time.monotonic() + _UNPACK_SECONDS)
     finally:
         ssh.socket.close()
         ssh.end()

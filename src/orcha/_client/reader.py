@@ -10,6 +10,7 @@ import time
 from functools import partial
 
 from orcha._client.channel import UNREACHABLE_CODE
+from orcha._client.login_delay import login_delay
 from orcha._client.read_turn import ReadTurn
 from orcha._protocol.frames import FrameError
 from orcha.exceptions import AuthenticationError, ConfigurationError, OrchaConnectionError
@@ -42,15 +43,6 @@ def delay(attempt: int) -> float:
     if attempt < 3:
         return 0.01 + 0.04 * chance
     return _DELAYS_SECONDS[min(attempt, len(_DELAYS_SECONDS) - 1)] * (0.5 + chance)
-
-
-def login_delay(attempt: int) -> float:
-    """Give the seconds before this attempt (from 0) to connect again by a login: less than 0.1 s, then up to 2 s.
-
-    A host counts logins, and shuts out who makes many (MaxStartups, PerSourcePenalties of sshd_config(5)).
-    """
-    chance = os.urandom(1)[0] / 255
-    return 0.1 * chance if attempt == 0 else min(2.0, 0.25 * 2**attempt) * (0.5 + 0.5 * chance)
 
 
 class ClientReader:
