@@ -5,14 +5,13 @@ One :class:`Changes` is one transaction. All of it is kept, or none.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orcha._core.state import Missed, OnInterrupt, Outcome, Overlap, State
 from orcha._core.tuples import new_tuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 
 ELEMENTS_PER_PART = 256
@@ -203,104 +202,116 @@ class Append(NamedTuple):
     data: bytes
 
 
-@dataclass(slots=True)
-class Changes:
-    """One transaction's worth of changes; at most one transition a petition."""
+class _Made:
+    """A field that is made when it is first asked for; from then on the object has it in its `__dict__`."""
 
-    petitions: list[NewPetition] = field(default_factory=list)
-    transitions: dict[int, Transition] = field(default_factory=dict)
-    channels: list[NewChannel] = field(default_factory=list)
-    appends: list[Append] = field(default_factory=list)
-    attempts: dict[int, AttemptStep] = field(default_factory=dict)
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+
+    def __set_name__(self, _: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: object, _: type | None = None) -> Any:
+        value = instance.__dict__[self._name] = self._make()
+        return value
+
+
+def _made(make: Callable[[], Any]) -> Any:
+    return _Made(make)
+
+
+class Changes:
+    """One transaction's worth of changes; at most one transition a petition.
+
+    What few transactions have is made when it is first asked for, since a new one is made for each transaction.
+    """
+
+    __slots__ = (
+        *("petitions", "transitions", "channels", "appends", "attempts", "flags", "tombstones", "deleted", "slots"),
+        "__dict__",
+    )
+
+    petitions: list[NewPetition]
+    transitions: dict[int, Transition]
+    channels: list[NewChannel]
+    appends: list[Append]
+    attempts: dict[int, AttemptStep]
     """By seq; kept after the transitions, and fenced: the petition must be in this attempt then."""
-    flags: dict[int, tuple[bool, bool]] = field(default_factory=dict)
+    flags: dict[int, tuple[bool, bool]]
     """seq of an ended petition -> (hook_pending, slot_held)"""
-    tombstones: list[tuple[bytes, float]] = field(default_factory=list)
+    tombstones: list[tuple[bytes, float]]
     """(token, wall-clock time until which it is kept): a submit of that token is cancelled on arrival."""
-    deleted: list[int] = field(default_factory=list)
+    deleted: list[int]
     """seqs of ended petitions to forget; channels no row names any more go with them."""
-    groups: dict[int, str] = field(default_factory=dict)
+    groups: dict[int, str] = _made(dict)
     """The group of each new petition that is in one, by seq."""
-    needs: dict[int, Mapping[str, int | str]] = field(default_factory=dict)
+    needs: dict[int, Mapping[str, int | str]] = _made(dict)
     """The needs of each new petition that has any (an amount of each resource), by seq."""
-    devices: dict[tuple[int, int], Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    devices: dict[tuple[int, int], Mapping[str, tuple[str, ...]]] = _made(dict)
     """The devices that attempts have got, by resource; by seq and attempt."""
-    once: dict[int, str] = field(default_factory=dict)
+    once: dict[int, str] = _made(dict)
     """The key of each new petition that has one (only one petition of a key waits or runs at a time), by seq."""
-    expected: dict[int, float] = field(default_factory=dict)
+    expected: dict[int, float] = _made(dict)
     """Seconds that an attempt of each new petition will probably take, where that was said, by seq."""
-    dependencies: dict[int, list[NewDependency]] = field(default_factory=dict)
+    dependencies: dict[int, list[NewDependency]] = _made(dict)
     """What each new petition waits for that names others, by seq."""
-    arrays: dict[int, NewArray] = field(default_factory=dict)
+    arrays: dict[int, NewArray] = _made(dict)
     """What each new petition that is an array consists of, by seq."""
-    elements: dict[int, tuple[int, int]] = field(default_factory=dict)
+    elements: dict[int, tuple[int, int]] = _made(dict)
     """The array (its seq) and the position in it of each new petition that is an element of one, by seq."""
-    array_ends: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    array_ends: dict[tuple[int, int], bytes] = _made(dict)
     """How elements of arrays have ended, by (seq of the array, number of the part): they replace what is kept."""
-    array_stops: dict[int, ArrayStop] = field(default_factory=dict)
+    array_stops: dict[int, ArrayStop] = _made(dict)
     """Arrays that start no more elements, by seq."""
-    held_for: list[int] = field(default_factory=list)
+    held_for: list[int] = _made(list)
     """seqs of petitions that are paused since a dependency failed: from then on no failure counts."""
-    priorities: dict[int, int | float] = field(default_factory=dict)
+    priorities: dict[int, int | float] = _made(dict)
     """New priorities of waiting petitions, by seq; a petition that does not wait keeps its priority."""
-    altered: dict[int, Altered] = field(default_factory=dict)
+    altered: dict[int, Altered] = _made(dict)
     """What people changed of petitions that have not ended, by seq."""
-    alterations: list[NewAlteration] = field(default_factory=list)
+    alterations: list[NewAlteration] = _made(list)
     """Who changed that, and what it was before."""
-    pauses: dict[str, bool] = field(default_factory=dict)
+    pauses: dict[str, bool] = _made(dict)
     """What is paused (True) or goes on (False): `all`, `group:<name>` or `petition:<seq>`."""
-    schedules: dict[str, Schedule | None] = field(default_factory=dict)
+    schedules: dict[str, Schedule | None] = _made(dict)
     """Schedules that are new or changed, by name; None for a schedule that is forgotten, with its firings."""
-    firings: list[NewFiring] = field(default_factory=list)
+    firings: list[NewFiring] = _made(list)
     """Results of schedules' instants, kept after the schedules. A result of an unknown schedule is not kept."""
-    decided: dict[tuple[str, str], str | None] = field(default_factory=dict)
+    decided: dict[tuple[str, str], str | None] = _made(dict)
     """Decisions of people while the service ran, as text, by kind and name; None takes a decision back."""
-    slots: Mapping[str, int | None] | None = None
+    slots: Mapping[str, int | None] | None
     """All groups that there are now, and how many of each may run at once (None: any number); None for as before."""
 
+    def __init__(self, **given: Any) -> None:
+        """Begin with what is given, by the names of the fields."""
+        self.petitions = []
+        self.transitions = {}
+        self.channels = []
+        self.appends = []
+        self.attempts = {}
+        self.flags = {}
+        self.tombstones = []
+        self.deleted = []
+        self.slots = None
+        for name, value in given.items():
+            setattr(self, name, value)
+
     def __bool__(self) -> bool:
-        """Tell whether there is anything to keep. What petitions declare comes with them, and need not be asked."""
+        """Tell whether there is anything to keep."""
         return bool(
             self.petitions
             or self.transitions
-            or self.channels
             or self.appends
             or self.attempts
             or self.flags
+            or self.channels
             or self.tombstones
             or self.deleted
-            or self.held_for
-            or self.priorities
-            or self.altered
-            or self.pauses
-            or self.schedules
-            or self.firings
-            or self.array_ends
-            or self.array_stops
-            or self.decided
             or self.slots is not None
+            or any(self.__dict__.values())
         )
 
     @property
     def declares(self) -> bool:
-        """Whether there is anything that petitions declare, or that people decide."""
-        return bool(
-            self.groups
-            or self.needs
-            or self.devices
-            or self.once
-            or self.expected
-            or self.dependencies
-            or self.held_for
-            or self.priorities
-            or self.altered
-            or self.pauses
-            or self.schedules
-            or self.firings
-            or self.arrays
-            or self.elements
-            or self.array_ends
-            or self.array_stops
-            or self.decided
-            or self.slots is not None
-        )
+        """Whether there is anything that petitions declare, that people decide, or of arrays and schedules."""
+        return any(self.__dict__.values()) or self.slots is not None

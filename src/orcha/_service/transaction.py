@@ -192,6 +192,4 @@ def _only_running(changes: Changes) -> bool:
     for step in changes.transitions.values():
         if step.state is not _RUNNING:
             return False
-    decided = changes.priorities or changes.altered or changes.pauses or changes.decided or changes.slots is not None
-    planned = changes.schedules or changes.firings or changes.array_ends or changes.array_stops
-    return not (decided or planned)
+    return not changes.declares
