@@ -94,15 +94,15 @@ class CommandsUnderTest(EngineUnderTest):
         self.engine.reporter.stop(5.0)
         super().stop()
 
-    def run(self, name: str = "a", **fields: Any) -> Asked:
-        """Ask for a command with these fields; the petition's policy is `policy`."""
+    def run(self, name: str = "a", sent_secrets: dict[str, bytes] | None = None, **fields: Any) -> Asked:
+        """Ask for a command with these fields; the petition's policy is `policy`, `sent_secrets` come beside it."""
         asked = Asked(next(self._seqs).to_bytes(6, "big") + bytes(10), name)
         policy = fields.pop("policy", {})
         number = next(self._numbers)
         self._submits[number] = [asked.token]
         extras = values.encode({"fields": fields, "policy": policy, "queue": Channel(asked.token)})
         item = Item(asked.token, asked.id, extras, asked.token)
-        self.engine.receive(self.peer, Submit(number, None, 1 << 20, [item]))
+        self.engine.receive(self.peer, Submit(number, None, 1 << 20, [item], sent_secrets))
         return asked
 
     def _take(self, message: Any) -> None:

@@ -92,6 +92,9 @@ FROM_CLIENT: dict[type, st.SearchStrategy[Any]] = {
         TEXT,
     ),
     messages.ListKeys: st.builds(messages.ListKeys, COUNT, st.none() | TEXT),
+    messages.GiveSecrets: st.builds(
+        messages.GiveSecrets, COUNT, *WHICH, st.dictionaries(TEXT, st.binary(max_size=20), max_size=3), st.none() | ID16
+    ),
     messages.Unset: st.builds(messages.Unset, COUNT, st.sampled_from(["group", "resource"]), st.text()),
     messages.DrainService: st.builds(
         messages.DrainService, COUNT, st.booleans(), st.text(), st.none() | st.floats(0, allow_nan=False)

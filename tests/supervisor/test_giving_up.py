@@ -17,6 +17,7 @@ from orcha._supervisor.contract import CommandSpec
 from orcha._supervisor.escalation import GIVE_UP_SECONDS
 from orcha._supervisor.process_tree import Child
 from orcha._supervisor.shim_attempt import SURVIVOR_LOOK_SECONDS, ShimAttempt
+from orcha._supervisor.shim_secrets import ShimSecrets
 
 LEADER, FROZEN = 1_000_001, 1_000_002
 """Pids that no system hands out by default."""
@@ -66,8 +67,9 @@ class Scene:
         self.phases: list[int] = []
         spec = CommandSpec(1, 1, bytes(16), ("true",), "/", {}, grace=4.0)
         tree: Any = self.tree
+        secrets = ShimSecrets(str(folder), "none")
         self.attempt = ShimAttempt(
-            spec, str(folder / "output"), tree, Watched(), lambda one: self.phases.append(one.phase)
+            spec, str(folder / "output"), tree, Watched(), lambda one: self.phases.append(one.phase), secrets
         )
 
     def go_on(self, until: float) -> None:

@@ -69,6 +69,12 @@ def test_each_command_runs_as_the_user_who_asked_and_has_nothing_of_roots(machin
     assert terminal.stdout.split() == [str(ALICE), str(ALICE), "again"]
     typed = machine.run(BOB, "run", "-i", "--", "cat", "/dev/stdin", input="typed\n")
     assert typed.stdout == "typed\n"
+    key = machine.home(ALICE) / "key"
+    key.write_text("hers")
+    os.chown(key, ALICE, ALICE)
+    look = 'stat -c "%u %g %a" "$ORCHA_SECRETS" "$ORCHA_SECRET_KEY"; cat "$ORCHA_SECRET_KEY"'
+    given = machine.run(ALICE, "run", "--secret", f"KEY=file:{key}", "--", "sh", "-c", look)
+    assert given.stdout.splitlines() == [f"{ALICE} {ALICE} 700", f"{ALICE} {ALICE} 400", "hers"]
 
 
 def test_folder_and_program_are_looked_up_as_that_user(machine):

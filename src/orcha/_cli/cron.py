@@ -148,6 +148,9 @@ def _add(namespace: argparse.Namespace) -> int:
     from orcha._protocol import values
 
     usage = "orcha cron add NAME EXPRESSION -- COMMAND"
+    if namespace.secret:
+        render.note("--secret: a schedule would have to store it: have the command read a file that only you can read")
+        return USAGE_ERROR_CODE
     try:
         _in_words(namespace.expression)
         command = run_options.command_of(namespace, usage, run_options.create_repeated_parser)

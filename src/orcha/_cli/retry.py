@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from orcha._cli import selecting
+from functools import partial
+
+from orcha._cli import options, selecting
 from orcha._cli.exit_codes import USAGE_ERROR_CODE
+from orcha._cli.run_options import add_secret, secrets_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +19,7 @@ examples:
   orcha retry make-k3x9qz --attach
   orcha retry --failed --group nightly
   orcha retry --failed train
+  orcha retry deploy --secret TOKEN=env:API_TOKEN
 """
 
 
@@ -26,6 +30,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     selecting.add_ids(parser)
     parser.add_argument("-a", "--attach", action="store_true", help="follow it, and end with its exit code")
     parser.add_argument("-i", "--stdin", action="store_true", help="follow it, and pass standard input")
+    add_secret(parser, "give it a secret again, which no service keeps: TOKEN=file:PATH, TOKEN=env:VARIABLE")
     selecting.add_options(parser)
 
 
@@ -43,9 +48,15 @@ def run(namespace: argparse.Namespace) -> int:
     if follows and (selector is not None or len(namespace.ids) > 1):
         render.note("--attach and --stdin follow one petition: give its id alone")
         return USAGE_ERROR_CODE
+    try:
+        secrets = secrets_of(namespace, are_named=selector is None)
+    except options.WrongOptionError as error:
+        render.note(str(error))
+        return USAGE_ERROR_CODE
     if selector is not None:
         return selecting.apply(namespace, "retry", selector, {})
-    code = per_petition.do_for_each(namespace.ids, _again if follows else _again_alone)
+    again = partial(_again if follows else _again_alone, secrets=secrets)
+    code = per_petition.do_for_each(namespace.ids, again)
     return attach.attach(namespace.ids[0], stdin=namespace.stdin) if follows and not code else code
 
 
@@ -67,15 +78,15 @@ def _failed_again(service: Session, identity: str) -> None:
     service.done(service.retry(identity, failed=True), identity)
 
 
-def _again(service: Session, identity: str) -> None:
-    service.done(service.retry(identity), identity)
+def _again(service: Session, identity: str, secrets: dict[str, bytes] | None) -> None:
+    service.done(service.retry(identity, secrets=secrets), identity)
 
 
-def _again_alone(service: Session, identity: str) -> None:
+def _again_alone(service: Session, identity: str, secrets: dict[str, bytes] | None) -> None:
     """Submit a petition again; say where it waits for standard input, since the first input is not kept."""
     from orcha._cli import render
 
-    _again(service, identity)
+    _again(service, identity, secrets)
     if (service.details(identity)["command"] or {}).get("stdin"):
         name = render.plain(identity)
         render.note(f"it waits for standard input, which is not kept: bring it with orcha attach --stdin {name}")

@@ -28,6 +28,7 @@ examples:
   orcha run --array 1-100%4 --name train -- ./train.sh --fold {}
   orcha run --sweep lr=0.1,0.01 --sweep seed=1-5 -- ./train.sh {lr} {seed}
   orcha run --when 'load(1) < 4 and memory.available > 8G' -- ./train.sh
+  orcha run --secret TOKEN=env:API_TOKEN -- ./deploy.sh
   orcha run - < job.sh
 
 Ctrl+C cancels, a second one kills at once; Ctrl+] d leaves it running. The exit code is the command's, 128 + n after
@@ -113,11 +114,12 @@ def run(namespace: argparse.Namespace) -> int:
     try:
         command = run_options.command_of(namespace, "orcha run -- COMMAND", create_parser)
         message = run_options.extras(namespace, command)
+        secrets = run_options.secrets_of(namespace)
         if _asks_for_many(namespace):
             from orcha._cli import arrays
 
             message["array"] = arrays.of(namespace, command)
-        return _run(namespace, message)
+        return _run(namespace, message, secrets)
     except options.WrongOptionError as error:
         run_options.say_pointed(render.note, str(error))
         return USAGE_ERROR_CODE
@@ -128,7 +130,7 @@ def run(namespace: argparse.Namespace) -> int:
         return OWN_FAILURE_CODE
 
 
-def _run(namespace: argparse.Namespace, message: dict[str, Any]) -> int:
+def _run(namespace: argparse.Namespace, message: dict[str, Any], secrets: dict[str, bytes] | None) -> int:
     """Send the request, and follow the petition unless it is to run detached."""
     from orcha._cli.connection import connected
     from orcha._cli.streams import Streams, are_one, fill_standard_descriptors, input_waits
@@ -144,6 +146,8 @@ def _run(namespace: argparse.Namespace, message: dict[str, Any]) -> int:
         streams.tell("standard input is not passed on: orcha run --stdin passes it")
     with connected(streams.tell, runs=True) as service:
         settle(namespace, message, service, streams.tell)
+        if secrets is not None:
+            service.keep_secrets(token, secrets, streams.tell)
         if namespace.detach:
             return _detached(service, name, token, message)
         from orcha._cli.attached import Attached, Left

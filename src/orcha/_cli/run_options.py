@@ -36,7 +36,7 @@ def create_repeated_parser(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of a command that is run again and again: all but the arguments about a single petition."""
     parser.allow_abbrev = False
     add_place(parser)
-    add_execution(parser)
+    add_execution(parser, may_have_secrets=False)
     left_out: dict[str, Any] = {"at": None, "delay": None, "stdin": False, "tty": False}
     parser.set_defaults(after=[], after_ok=[], if_dependency_fails=None, **left_out)
 
@@ -75,12 +75,14 @@ def add_place(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_execution(parser: argparse.ArgumentParser) -> None:
+def add_execution(parser: argparse.ArgumentParser, *, may_have_secrets: bool = True) -> None:
     """Add the arguments about how a command is executed, and the command."""
     add = parser.add_argument
     add("-C", "--cwd", metavar="D", type=options.folder, help="folder to run in (default: this one)")
     variables = "set a variable; K alone: as it is here, which no other user of the machine can read, as they can K=V"
     add("-e", "--env", metavar="K=V", type=options.variable, help=variables, **_REPEATABLE)
+    how = "give it a secret in the file $ORCHA_SECRET_TOKEN: TOKEN=file:PATH, TOKEN=env:VARIABLE; it is never stored"
+    add_secret(parser, how if may_have_secrets else "")
     add("--all-env", action="store_true", help="pass all variables, not only the variables that are allowed")
     add(
         "--streams",
@@ -103,6 +105,33 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
         metavar="COMMAND",
         help="the command and its arguments; - for a script on standard input",
     )
+
+
+def add_secret(parser: Any, what: str = "") -> None:
+    """Add the option that gives a command secrets, to a parser or a group of its arguments."""
+    parser.add_argument("--secret", metavar="NAME=SOURCE", type=_secret, help=what or argparse.SUPPRESS, **_REPEATABLE)
+
+
+def secrets_of(namespace: argparse.Namespace, *, are_named: bool = True) -> dict[str, bytes] | None:
+    """Give the secrets that are sent beside a message; None for none.
+
+    Raises:
+        WrongOptionError: one cannot be read, there can be none like it, or no petitions are named to give it to.
+
+    """
+    if not namespace.secret:
+        return None
+    if not are_named:
+        raise options.WrongOptionError("--secret is about petitions that are named: give their ids alone")
+    from orcha._cli import secrets
+
+    return secrets.read(namespace.secret)
+
+
+def _secret(text: str) -> tuple[str, str, str]:
+    from orcha._cli import secrets  # which few clients need
+
+    return secrets.source(text)
 
 
 class _When(argparse.Action):
@@ -233,10 +262,16 @@ def extras(namespace: argparse.Namespace, command: list[str]) -> dict[str, Any]:
         ValueError: the working folder is gone.
 
     """
+    inherited = options.inherited()
+    if namespace.secret:
+        from orcha._cli import secrets
+
+        for variable in secrets.variables(namespace.secret):
+            inherited.pop(variable, None)
     made: dict[str, Any] = {
         "argv": [options.sent(word) for word in command],
         "cwd": options.sent(folder(namespace.cwd)),
-        "env": options.environment(options.inherited(), namespace.env, everything=namespace.all_env),
+        "env": options.environment(inherited, namespace.env, everything=namespace.all_env),
         "umask": own_umask(),
         "priority": namespace.priority,
         "retry": _retry(namespace),
@@ -250,6 +285,8 @@ def extras(namespace: argparse.Namespace, command: list[str]) -> dict[str, Any]:
     made["needs"] = _needs(namespace.need or ())
     if namespace.pin:
         made["pin"] = True
+    if namespace.secret:
+        made["secrets"] = [name for name, *_ in namespace.secret]
     made |= _others_first(namespace)
     if namespace.once is not None:
         made["if_exists"] = namespace.if_exists or "reject"

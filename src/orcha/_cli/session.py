@@ -16,6 +16,7 @@ from orcha._protocol.messages import (
     DrainResource,
     DrainService,
     FireSchedule,
+    GiveSecrets,
     Item,
     ListKeys,
     ListResources,
@@ -170,9 +171,27 @@ class Session(Client):
         rows = self.page(LIVE_STATES, 1, id=identity).rows
         return rows[0] if rows else None
 
+    secrets: dict[str, bytes] | None = None
+    """Of the command that this client asks for; None for none."""
+
     def one(self, item: Item) -> Result:
         """Submit one command."""
-        return self.submit([item], MANAGER)[0]
+        return self.submit([item], MANAGER, self.secrets)[0]
+
+    def keep_secrets(self, token: bytes, secrets: dict[str, bytes], tell: Callable[[str], None]) -> None:
+        """Send secrets with the command of a token, and again to each service that is started while the client is here.
+
+        Such a service has forgotten them. `tell` gets the reason where the service does not take them.
+        """
+        from orcha.utils import core_files
+
+        core_files.write_none()
+        self.secrets = secrets
+
+        def give_again() -> None:
+            self.post(_UnawaitedRequest(lambda number: GiveSecrets(number, None, None, secrets, token), tell))
+
+        self.on_return(give_again)
 
     def output(self, details: Row, *, index: int = 0) -> ClientChannel:
         """Give the channel of a petition, to be read from `index` on."""

@@ -6,11 +6,13 @@ import argparse
 
 from orcha._cli import options, selecting
 from orcha._cli.exit_codes import USAGE_ERROR_CODE
-from orcha._cli.run_options import LEFTOVERS, LIMIT_OPTIONS, OUTPUT_POLICIES, PREEMPTIBLE
+from orcha._cli.run_options import LEFTOVERS, LIMIT_OPTIONS, OUTPUT_POLICIES, PREEMPTIBLE, add_secret, secrets_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from orcha._cli.session import Session
 
 _LIMITS = tuple(each for each in LIMIT_OPTIONS if each[0] not in {"timeout", "expect"})
 _CHOICES = (
@@ -27,6 +29,7 @@ _EPILOG = """\
 examples:
   orcha set train --timeout +2h
   orcha set nightly --group gpu --need gpu=2 --at 22:00
+  orcha set train --secret TOKEN=env:API_TOKEN
   orcha set --in-group gpu --state queued --priority 5
 """
 
@@ -41,7 +44,9 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     parser.allow_abbrev = False
     selecting.add_ids(parser)
-    add_changes(parser.add_argument_group("what is changed").add_argument)
+    group = parser.add_argument_group("what is changed")
+    add_changes(group.add_argument)
+    add_secret(group, "give it a secret again, or another one: TOKEN=file:PATH, TOKEN=env:VARIABLE")
     selecting.add_options(parser, prefixed=True)
 
 
@@ -95,14 +100,24 @@ def run(namespace: argparse.Namespace) -> int:
     if selecting.names_none(namespace, selector, prefixed=True):
         return USAGE_ERROR_CODE
     changes = changes_of(namespace)
-    if not changes:
+    try:
+        secrets = secrets_of(namespace, are_named=selector is None)
+    except options.WrongOptionError as error:
+        render.note(str(error))
+        return USAGE_ERROR_CODE
+    if not changes and secrets is None:
         render.note("what is to be changed? give --priority, --timeout, --need or another option: orcha set --help")
         return USAGE_ERROR_CODE
     if selector is not None:
         return selecting.apply(namespace, "set", selector, changes)
-    return per_petition.do_for_each(
-        namespace.ids, lambda service, identity: service.done(service.set(identity, **changes), identity)
-    )
+
+    def change(service: Session, identity: str) -> None:
+        if changes:
+            service.done(service.set(identity, **changes), identity)
+        if secrets is not None:
+            service.done(service.give_secrets(secrets, identity), identity)
+
+    return per_petition.do_for_each(namespace.ids, change)
 
 
 def changes_of(namespace: argparse.Namespace) -> dict[str, Any]:

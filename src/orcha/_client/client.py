@@ -2,6 +2,7 @@
 
 How it works, by file: `dial.py` connects, `sender.py` sends a request, `reader.py` and `read_turn.py` read,
 `incoming.py` handles each message, `pending.py` wakes the thread that asked, `channel.py` hands out records.
+One file, since it is the list of all that a client may be asked.
 """
 
 from __future__ import annotations
@@ -137,6 +138,10 @@ class Client:
         """Whether the service can be reached at this moment."""
         return self._reader.connection is not None
 
+    def on_return(self, call: Callable[[], None]) -> None:
+        """Have a call made, which asks for something without waiting, each time that a service is reached again."""
+        self._reader.on_return = call
+
     def close(self) -> None:
         """Send everything that was asked for, then close; waiting threads are told. Does nothing on a closed client."""
         if self._closed:
@@ -215,11 +220,14 @@ class Client:
 
     # --- submits -------------------------------------------------------------------------------------------------
 
-    def submit(self, items: Sequence[Item], manager: str | None = None) -> list[Result]:
+    def submit(
+        self, items: Sequence[Item], manager: str | None = None, secrets: dict[str, bytes] | None = None
+    ) -> list[Result]:
         """Ask for petitions; give what became of each, in their order, when all are answered.
 
         The channels of this client that the items name are followed. Interrupted (Ctrl+C), the client cancels these
-        petitions, waits a moment for the answer and lets the interruption go on.
+        petitions, waits a moment for the answer and lets the interruption go on. An item that comes alone may have
+        `secrets`, which its extras name.
 
         Raises:
             OrchaConnectionError: not connected, or the service stayed away; some may have been accepted.
@@ -237,7 +245,7 @@ class Client:
         self._must_be_connected()
         if self._reader.connection is not self._owner_known_of:
             self._tell_owner()
-        submission = PendingSubmit(items, manager)
+        submission = PendingSubmit(items, manager, secrets)
         try:
             self._sender.ask(submission)
             self._wait(submission)
@@ -389,16 +397,23 @@ class Client:
         seq: int | None = None,
         token: bytes | None = None,
         failed: bool = False,
+        secrets: dict[str, bytes] | None = None,
     ) -> Reply:
         """Ask for an ended petition once more, as a new one; `client.decode(reply.value)` has its seq, id and channel.
 
         The same token is the same new petition; None for a new token. With `failed` only the elements of an array are
-        run again that ended without success.
+        run again that ended without success. `secrets` are the secrets that the petition names.
         """
         from orcha._protocol.messages import Retry
 
         chosen = token or new_identity()
-        return self._ask(partial(Retry, token=chosen, id=id, seq=seq, failed=failed))
+        return self._ask(partial(Retry, token=chosen, id=id, seq=seq, failed=failed, secrets=secrets))
+
+    def give_secrets(self, secrets: dict[str, bytes], id: str | None = None, *, seq: int | None = None) -> Reply:  # noqa: A002
+        """Give a petition that has not ended its secrets again; REFUSED where it names no such secret."""
+        from orcha._protocol.messages import GiveSecrets
+
+        return self._ask(partial(GiveSecrets, id=id, seq=seq, secrets=secrets))
 
     def send_signal(self, signal: int, id: str | None = None, *, seq: int | None = None) -> Reply:  # noqa: A002
         """Send a signal to the processes of a running command; REFUSED for any other petition."""

@@ -81,10 +81,12 @@ class WithdrawOne(Request):
 class PendingSubmit(Ticket):
     """Petitions asked for together: finished when each has its answer."""
 
-    def __init__(self, items: Sequence[Item], manager: str | None) -> None:
+    def __init__(self, items: Sequence[Item], manager: str | None, secrets: dict[str, bytes] | None = None) -> None:
         super().__init__()
         self.items = items
         self.manager = manager
+        self.secrets = secrets
+        """Of the one item."""
         self.results: list[Result | None] = [None] * len(items)
         self.left = len(items)
         self.taken = False

@@ -87,6 +87,8 @@ class ClientReader:
         """People were told that the service is away."""
         self._cause = ""
         """Why the service is away."""
+        self.on_return: Callable[[], None] = _do_nothing
+        """Called on the reading thread when a service is reached again."""
         self.turn = ReadTurn(incoming.take_plain)
         self.connection: ServiceConnection | None = None
         self.sender: ClientSender
@@ -239,6 +241,7 @@ class ClientReader:
         if self._told:
             self._told = False
             self._notify("orcha: the service is back")
+        self.on_return()
         self.sender.post(partial(self.sender.resume, connection, proven=False))
 
     def _give_up(self) -> None:
@@ -254,6 +257,10 @@ class ClientReader:
         if not self._told:
             self._told = True
             self._notify(f"orcha: {what}")
+
+
+def _do_nothing() -> None:
+    """Ask for nothing more."""
 
 
 def reconnect_seconds(reconnect: float | None) -> float:

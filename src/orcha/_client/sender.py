@@ -198,7 +198,8 @@ class ClientSender:
                 if (channel := self._channel_of(item)) is not None:
                     channel.followed_on = self._connections
             number = self.pending.add(SubmitFrame(submission, part, follows=followed))
-            self._send(Submit(number, submission.manager, WINDOW_BYTES if followed else 0, items))
+            credit = WINDOW_BYTES if followed else 0
+            self._send(Submit(number, submission.manager, credit, items, submission.secrets))
 
     def _split(
         self, items: Sequence[Item], positions: Sequence[int], *, fresh: bool

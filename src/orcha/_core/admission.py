@@ -36,6 +36,7 @@ from orcha._core.reasons import (
 from orcha._core.record import Phase, Record
 from orcha._core.resources import Resources
 from orcha._core.room import EVERYTHING, Room, takes
+from orcha._core.secrets import Secrets
 from orcha._core.state import State
 from orcha._core.transitions import hold
 from orcha._core.waiting_queue import MAX_READY_PETITIONS
@@ -81,6 +82,11 @@ def petition_name(seq: int) -> str:
 def _replacing_name(seq: int) -> str:
     """Give the lot of a petition that waits until what it replaces has gone."""
     return f"replaces:{seq}"
+
+
+def _secrets_name(seq: int) -> str:
+    """Give the lot of a petition that waits until it is given secrets again."""
+    return f"secrets:{seq}"
 
 
 def _after_name(seq: int) -> str:
@@ -130,6 +136,7 @@ class Admission:
         """What is paused: `all`, `group:<name>`, `petition:<seq>`."""
         self.keys = OnceKeys(petitions.granted)
         self.dependencies = Dependencies()
+        self.secrets = Secrets()
         self.resources = Resources(petitions, resources or {}, self._is_paused, lock, now)
         self.conditions = ConditionBook(self._service_values(), vocabulary)
         self.of_groups = GroupAdmission(petitions, lambda name: name in self.paused, self.conditions, now)
@@ -143,6 +150,7 @@ class Admission:
         self._seen_version = -1
         self._terms: tuple[Callable[[Candidate | Known], Reason | None], ...] = (
             self._replaces,
+            self._lacks_secrets,
             self._petition_paused,
             self._group_paused,
             _starts_later,
@@ -204,6 +212,7 @@ class Admission:
             record.group is record.once is None
             and not record.needs
             and not self.paused
+            and not self.secrets.are_lacked
             and record.after is None
             and record.at is record.delay is None
             and record.when is None
@@ -225,6 +234,7 @@ class Admission:
         terms = self._terms
         if (
             not self.paused
+            and not self.secrets.are_lacked
             and record.once is None
             and record.when is None
             and record.after is None
@@ -265,6 +275,9 @@ class Admission:
     def _replaces(self, petition: Candidate | Known) -> Reason | None:
         is_blocked = petition.once is not None and self.keys.replaces(petition.seq)
         return ReplacesAnother() if is_blocked else None
+
+    def _lacks_secrets(self, petition: Candidate | Known) -> Reason | None:
+        return self.secrets.lacks(petition.seq) if self.secrets.are_lacked else None
 
     def _petition_paused(self, petition: Candidate | Known) -> Reason | None:
         if not self.paused or petition_name(petition.seq) not in self.paused:
@@ -364,6 +377,8 @@ class Admission:
         if record.once is not None and self.keys.replaces(seq):
             self._replacing.add(seq)
             name = _replacing_name(seq)
+        elif self.secrets.lacks(seq) is not None:
+            name = _secrets_name(seq)
         elif petition_name(seq) in self.paused:
             name = petition_name(seq)
         elif (other := self.dependencies.first(seq)) is not None:
@@ -460,6 +475,12 @@ class Admission:
         """Have a petition that failed by another one's end wait for what people decide; it is to be paused, too."""
         self.dependencies.hold(failed.petition, failed.on.id)
         self._opening.add(_after_name(failed.on.seq))
+
+    def note_secrets(self, seq: int, token: bytes) -> None:
+        """Note that a petition was given secrets; `unpark_resumed` lets it wait with the others where it lacks none."""
+        if self.secrets.are_found(seq, token):
+            self._opening.add(_secrets_name(seq))
+            self._petitions.note_change()
 
     # --- decisions of people ------------------------------------------------------------------------------------
 
@@ -558,7 +579,7 @@ class Admission:
         """Give how many wait for the same as a petition and come before it; None where nobody has to go first."""
         waiting = self._petitions.waiting
         lot = waiting.lot_of(record.place)
-        if petition_name(record.seq) in self.paused or lot == _replacing_name(record.seq):
+        if petition_name(record.seq) in self.paused or lot in {_replacing_name(record.seq), _secrets_name(record.seq)}:
             return None
         if self.dependencies.first(record.seq) is not None or self.text_of(record.seq) is not None:
             return None
@@ -571,12 +592,14 @@ class Admission:
         return waiting.place(record.place) + sum(1 for each in others if each is not None and each.group == group)
 
     def is_paused(self, seq: int, group: str | None, state: State) -> bool:
-        """Tell whether a petition is paused, or what it waits with is: its group, or everything.
+        """Tell whether a petition is paused, or lacks a secret, or its group is paused, or everything.
 
         A pause of more than one petition starts nothing more, and what runs goes on.
         """
         if state in (State.CANCELLING, State.ENDED):
             return False
+        if state is State.QUEUED and self.secrets.lacks(seq) is not None:
+            return True
         names = {petition_name(seq)}
         if state in (State.QUEUED, State.HELD):
             names |= {ALL} if group is None else {ALL, group_name(group)}

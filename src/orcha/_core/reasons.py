@@ -82,6 +82,24 @@ class EverythingPaused(Reason):
 
 
 @dataclass(frozen=True, slots=True)
+class SecretsLost(Reason):
+    """The service does not have secrets that the petition names: it has ended since they were given."""
+
+    remedy: ClassVar[str] = "somebody gives them again: orcha set {id} --secret NAME=env:VARIABLE"
+
+    names: tuple[str, ...]
+
+    def text(self) -> str:
+        """Say it to people.
+
+        >>> SecretsLost(("TOKEN", "KEY")).text()
+        'its secrets TOKEN and KEY are lost: a service forgets secrets when it ends'
+        """
+        many = f"s {' and '.join(self.names)} are" if len(self.names) > 1 else f" {self.names[0]} is"
+        return f"its secret{many} lost: a service forgets secrets when it ends"
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceDrained(Reason):
     """People let what runs come to its end, and have nothing more started."""
 
@@ -902,6 +920,7 @@ __all__ = [
     "Reason",
     "ReplacesAnother",
     "RestingUntil",
+    "SecretsLost",
     "ServiceDrained",
     "ServiceStops",
     "ShareShort",

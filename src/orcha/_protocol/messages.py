@@ -38,6 +38,13 @@ class _Message(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Base of all messages."""
 
 
+SecretValues = Annotated[
+    dict[Annotated[str, msgspec.Meta(max_length=256)], Annotated[bytes, msgspec.Meta(max_length=1 << 20)]],
+    msgspec.Meta(max_length=256),
+]
+"""Values of secrets by name; what a service takes of them is less."""
+
+
 class Item(NamedTuple):
     """One petition asked for in a Submit."""
 
@@ -65,6 +72,11 @@ class Submit(_Message, tag=1, frozen=True):
     credit: Count
     """Bytes of values that the client takes on each new channel at once; 0 to not follow the channels."""
     items: list[Item]
+    secrets: SecretValues | None = None
+    """Of the command that is asked for, by name: then there is one item, whose extras name the same secrets.
+
+    The service keeps them in memory alone, until the petition has ended.
+    """
 
 
 class Cancel(_Message, tag=2, frozen=True):
@@ -222,6 +234,8 @@ class Retry(_Message, tag=17, frozen=True):
     seq: Count | None = None
     failed: bool = False
     """Of an array only the elements that ended without success, also while the array has not ended."""
+    secrets: SecretValues | None = None
+    """As in a Submit."""
 
 
 class Stats(_Message, tag=18, frozen=True):
@@ -569,10 +583,24 @@ class Unset(_Message, tag=53, frozen=True):
     name: str
 
 
+class GiveSecrets(_Message, tag=54, frozen=True):
+    """Give a petition that has not ended its secrets again, or others in their place; answered by a Reply.
+
+    The attempts that begin from then on have them. The service keeps them in memory alone.
+    """
+
+    request: Count
+    id: str | None
+    seq: Count | None
+    secrets: SecretValues
+    token: Token | None = None
+    """Names the petition in the place of `id` and `seq`."""
+
+
 _First = Submit | Cancel | Follow | Unfollow | Credit | Put | Finish | List | Call | Ping | CloseChannel
 _Plans = Select | AddSchedule | ListSchedules | ChangeSchedule | FireSchedule
 _Verbs = Show | Set | Priority | Pause | Resume | Remove | Retry | Stats | Stdin | Resize | Stop | Signal
 _Resources = ListResources | SetResource | DrainResource | SetGroup | ChangeLease
-_Service = DrainService | Reload | Unset | SetKey | ListKeys | Who
+_Service = DrainService | Reload | Unset | SetKey | ListKeys | Who | GiveSecrets
 ClientMessage = _First | _Verbs | _Plans | _Resources | _Service
 ServiceMessage = Submitted | Reply | Data | Gap | Reset | Gone | Rows | Stopping | Error

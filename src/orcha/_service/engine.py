@@ -321,7 +321,16 @@ class Engine:
         self.leases = Leases(
             petitions, self.store, self.timers, self.mailbox, output.say, self.channels.is_followed, self.report
         )
-        self.commands = CommandRunner(shims, petitions, running, reports, self.mailbox, self.settings, self.report)
+        self.commands = CommandRunner(
+            shims,
+            petitions,
+            running,
+            reports,
+            self.mailbox,
+            self.settings,
+            self.report,
+            self.admission.secrets.of,
+        )
 
     def _make_visits(self) -> None:
         """Make what has to do with the manager's code."""
@@ -538,6 +547,7 @@ class Engine:
             ahead.about_to_keep()
 
     def _refused(self, record: Record, verdict: int, reason: str) -> None:
+        self.admission.secrets.drop(record.token, record.seq)
         self.dependents.refused(record)
         self.submissions.refused(record, verdict, reason)
 
@@ -559,6 +569,9 @@ class Engine:
         if self.journal.writes:
             self.journal.ended(finals, wall)
         self.dependents.ended(finals)
+        if self.admission.secrets:
+            for final in finals:
+                self.admission.secrets.drop(final.record.token, final.record.seq)
 
     def _say_failed(self, error: BaseException) -> None:
         self.report(logging.CRITICAL, "the engine stops: what was accepted is kept", error=error)

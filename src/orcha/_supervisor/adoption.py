@@ -13,6 +13,7 @@ from orcha._supervisor import black_box as boxes
 from orcha._supervisor.contract import ENDED, FOREIGN, RUNNING, WAITING, FoundAttempt
 from orcha._supervisor.dead_shims import DeadShim, clean_up, end
 from orcha._supervisor.protocol import ProtocolError
+from orcha._supervisor.secret_files import NOTE_SUFFIX
 from orcha._supervisor.shim_connection import ShimConnection, connect
 
 TYPE_CHECKING = False
@@ -51,7 +52,9 @@ class AdoptedShims(NamedTuple):
 def adopt(folder: Path, shims: int, epoch: int, report: Callable[[int, str], None]) -> AdoptedShims:
     """Take over what is there; `shims` is a descriptor of the shims' folder."""
     adopted = AdoptedShims([], [], {}, [], [])
-    names = {name.rpartition(".")[0] for name in os.listdir(shims) if name.endswith((".box", ".sock"))}
+    names = {
+        name.rpartition(".")[0] for name in os.listdir(shims) if name.endswith((".box", ".sock", f".{NOTE_SUFFIX}"))
+    }
     for name in sorted(names):
         try:
             adopted.living.append(ShimConnection(name, connect(shims, name), epoch))

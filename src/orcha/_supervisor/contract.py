@@ -79,6 +79,11 @@ class CommandSpec(NamedTuple):
 
     Builds without this field find no program in such a specification, and so execute nothing.
     """
+    secrets: Mapping[str, bytes] | None = None
+    """What the command finds in files of its own, by name; the values travel behind the specification, and never in it.
+
+    Builds without this field find no program in such a specification, and so execute nothing.
+    """
 
 
 class AttemptLimitValues(NamedTuple):

@@ -14,7 +14,7 @@ from orcha._processes.identity import Identity, boot_id, open_pidfd, read_stat
 from orcha._processes.sweep import outlast, sweep
 from orcha._processes.tag import exactly, ordinal_of, read_tag, tag_of
 from orcha._supervisor import black_box as boxes
-from orcha._supervisor import shim_failures
+from orcha._supervisor import secret_files, shim_failures
 from orcha._supervisor.cgroups import CgroupPlaces
 from orcha._supervisor.contract import LOST, CommandEnded, FoundAttempt, ResourceUsage
 from orcha.utils.private import unlink
@@ -60,6 +60,7 @@ def clean_up(folder: Path, shim: str, report: Callable[[int, str], None], level:
     word = boxes.BlackBox() if boxes.is_blank(path) else boxes.read(path)
     with contextlib.suppress(OSError):
         unlink(f"{folder}/shims/{shim}.sock")
+    secret_files.remove(str(folder), shim)
     failure = shim_failures.take(str(folder), shim)
     if failure:
         report(logging.ERROR, f"shim {shim} failed, its traceback is in {folder}/shims/errors: {failure}")

@@ -34,6 +34,7 @@ def main(folder: str) -> None:
     # No module is imported later: another build, or another Python, may lie here by then.
     import fcntl  # noqa: F401
     import pwd  # noqa: F401
+    import resource  # noqa: F401
     import termios  # noqa: F401
 
     from orcha._processes.tag import new_nonce, tag_of, tag_self
@@ -68,6 +69,8 @@ class Supervisor:
         self._connection: socket.socket | None = connection
         self._shims: dict[int, int] = {}
         """Ordinals of the living shims, by pid."""
+        self._names: dict[int, str] = {}
+        """Their names."""
         self._boot_id = boot_id()
         self._prctl = ctypes.CDLL(None, use_errno=True).prctl
         self._prctl(_SUBREAPER, 0, 0, 0, 0)
@@ -134,6 +137,7 @@ class Supervisor:
         if pid == 0:
             self._become(name, listener, box)
         self._shims[pid] = self._ordinal
+        self._names[pid] = name
         listener.close()
         os.close(box)
         return name
@@ -180,6 +184,7 @@ class Supervisor:
         """Reap ended shims; kill the processes of a shim that did not end by itself."""
         from orcha._processes.sweep import sweep
         from orcha._processes.tag import exactly, tag_of
+        from orcha._supervisor import secret_files
 
         with contextlib.suppress(BlockingIOError):
             os.read(self._wake, 512)
@@ -190,8 +195,9 @@ class Supervisor:
                 return
             if pid == 0:
                 return
-            ordinal = self._shims.pop(pid, None)
+            ordinal, name = self._shims.pop(pid, None), self._names.pop(pid, "")
             if status and ordinal is not None:
+                secret_files.remove(self._folder, name)
                 sweep(exactly(tag_of(self._nonce, ordinal)), deadline=1.0, since=pid)
 
 

@@ -173,19 +173,32 @@ def pack_spec(spec: CommandSpec) -> Head:
     found["cwd"] = to_text(spec.cwd)
     if spec.uid is not None:  # a build that does not know the user would run it as its own: it gets no program
         found["argv"], found["argv_as_user"] = [], found["argv"]
+    if spec.secrets is not None:  # nor may a build run it that does not know secrets, whatever it knows of users
+        found["secrets"] = {name: len(value) for name, value in spec.secrets.items()}
+        found["argv"], found["argv_with_secrets"] = [], [to_text(one) for one in spec.argv]
+        found.pop("argv_as_user", None)
     return found
+
+
+def pack_secrets(spec: CommandSpec) -> bytes:
+    """Return the bytes that travel behind a specification: the values of its secrets, in the order of their names."""
+    return b"" if spec.secrets is None else b"".join(spec.secrets.values())
 
 
 def fits(spec: CommandSpec) -> bool:
     """Return whether a specification fits into a frame; Linux would not execute a larger one either (execve(2))."""
     size = sum(map(len, spec.argv)) + sum(map(len, spec.env)) + sum(map(len, spec.env.values()))
-    if size * _MAX_ESCAPE_BYTES + _FIELDS_BYTES < MAX_FRAME_BYTES:
+    behind = _FIELDS_BYTES + len(pack_secrets(spec))
+    if size * _MAX_ESCAPE_BYTES + behind < MAX_FRAME_BYTES:
         return True
-    return len(STANDARD_CODEC.encode(pack_spec(spec))) + _FIELDS_BYTES < MAX_FRAME_BYTES
+    return len(STANDARD_CODEC.encode(pack_spec(spec))) + behind < MAX_FRAME_BYTES
 
 
-def unpack_spec(found: Head) -> CommandSpec:
-    """Return the specification of such an object, without fields of newer builds. Raises ValueError."""
+def unpack_spec(found: Head, raw: bytes = b"") -> CommandSpec:
+    """Return the specification of such an object, without fields of newer builds. Raises ValueError.
+
+    `raw` is what travels behind it.
+    """
     from orcha._supervisor.contract import CommandSpec
 
     for name, most in _NUMBERS.items():
@@ -194,7 +207,9 @@ def unpack_spec(found: Head) -> CommandSpec:
             raise ValueError(f"{name} is {value!r}")
     known = {name: found[name] for name in CommandSpec._fields if name in found}
     if known.get("uid") is not None:
-        known["uid"], known["argv"] = int(known["uid"]), found["argv_as_user"]
+        known["uid"], known["argv"] = int(known["uid"]), found.get("argv_as_user", ())
+    if known.get("secrets") is not None:
+        known["secrets"], known["argv"] = _unpack_secrets(found["secrets"], raw), found["argv_with_secrets"]
     known["channel"] = bytes.fromhex(known["channel"])
     known["argv"] = tuple(known["argv"])
     if known.get("processors") is not None:
@@ -202,3 +217,13 @@ def unpack_spec(found: Head) -> CommandSpec:
     known["tty"] = tuple(known["tty"]) if known.get("tty") else None
     known = {name: value for name, value in known.items() if value is not None or name not in _NEVER_NONE}
     return CommandSpec(**known)
+
+
+def _unpack_secrets(sizes: Head, raw: bytes) -> dict[str, bytes]:
+    found, begin = {}, 0
+    for name, size in sizes.items():
+        found[name] = raw[begin : begin + int(size)]
+        begin += int(size)
+    if begin != len(raw):
+        raise ValueError("its secrets are not whole")
+    return found

@@ -21,6 +21,7 @@ from orcha._supervisor.link import ShimLink, peer_may
 from orcha._supervisor.process_tree import ProcessTree
 from orcha._supervisor.protocol import ProtocolError, common_version, unpack_spec
 from orcha._supervisor.shim_attempt import ShimAttempt
+from orcha._supervisor.shim_secrets import ShimSecrets
 from orcha.utils.private import unlink
 
 TYPE_CHECKING = False
@@ -257,7 +258,7 @@ class Shim:
                 raise ProtocolError("no hello")
             self._welcome(link, head)
         elif kind == "start":
-            self._start(head)
+            self._start(head, frame.raw)
         elif kind == "ping":
             link.send({"t": "pong"})
         elif kind == "leave":
@@ -289,16 +290,17 @@ class Shim:
             }
         link.send(state)
 
-    def _start(self, head: Head) -> None:
+    def _start(self, head: Head, raw: bytes) -> None:
         if self._attempt is not None:
             raise ProtocolError("it has an attempt already")
         found, refusal = head["spec"], None
         try:
-            spec = unpack_spec(found)
+            spec = unpack_spec(found, raw)
         except (ValueError, TypeError) as error:
             spec, refusal = CommandSpec(found["seq"], found["attempt"], b"", (), "/", {}), f"it makes no sense: {error}"
         stem = f"{self._folder}/output/{spec.channel.hex()}.{spec.seq}.{spec.attempt}"
-        attempt = self._attempt = ShimAttempt(spec, stem, self._tree, self._poll, self._note_attempt)
+        secrets = ShimSecrets(self._folder, self.name)
+        attempt = self._attempt = ShimAttempt(spec, stem, self._tree, self._poll, self._note_attempt, secrets)
         self._flowing, self._reported = True, False
         if refusal is not None:
             attempt.refuse(125, f"cannot start a command: {refusal}")
@@ -352,8 +354,8 @@ class Shim:
             return
         if attempt.escalation.survivors:  # it watches them, and tells when they are gone
             return
-        if attempt.leftovers.kept:  # nobody else gets a shim with another's processes
-            self._wanted = False
+        if attempt.leftovers.kept or attempt.secrets.were_there:  # nobody else gets a shim with another's processes
+            self._wanted = False  # or with its secrets, which may be in the shim's memory still
         attempt.output.close()
         self._attempt = None
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from orcha._supervisor.pipes import Watch
     from orcha._supervisor.process_tree import ProcessTree
     from orcha._supervisor.protocol import Head
+    from orcha._supervisor.shim_secrets import ShimSecrets
 
 SURVIVOR_LOOK_SECONDS = 1.0
 """Time between two looks at processes that cannot be killed."""
@@ -44,10 +45,17 @@ class ShimAttempt:
     """
 
     def __init__(
-        self, spec: CommandSpec, stem: str, tree: ProcessTree, watch: Watch, write: Callable[[ShimAttempt], None]
+        self,
+        spec: CommandSpec,
+        stem: str,
+        tree: ProcessTree,
+        watch: Watch,
+        write: Callable[[ShimAttempt], None],
+        secrets: ShimSecrets,
     ) -> None:
         """Prepare an attempt that is started later; `write` puts its state into the black box."""
         self.spec = spec
+        self.secrets = secrets
         self.tree = tree
         self.phase = boxes.TAKEN
         self.leader = 0
@@ -94,11 +102,14 @@ class ShimAttempt:
             self.refuse(125, BESIDE_HAS_ENDED)
             return
         try:
+            if self.spec.secrets is not None:
+                self.spec = self.secrets.put(self.spec)
             descriptors = self.pipes.open(self.spec)
             try:
                 self.leader = spawn(self.spec, descriptors, group.procs if group else self._host.groups)
             finally:
                 self.pipes.close_theirs(descriptors)
+                self.secrets.guard()
         except NotExecutedError as error:
             self.refuse(error.code, error.reason)
             return
@@ -117,6 +128,7 @@ class ShimAttempt:
         self.started = self.ended = since_boot()
         self.pipes.close()
         self._host.close()
+        self.secrets.remove()
         self._remove_group()
         self._write(self)
 
@@ -232,7 +244,8 @@ class ShimAttempt:
         """Return the message that reports the attempt's end."""
         seq, attempt = self.key
         if self.phase == boxes.NOT_STARTED:
-            return {"t": "not-started", "s": seq, "a": attempt, "code": self.status, "reason": self.reason}
+            reason = {"code": self.status, "reason": self.reason, "spent": self.secrets.were_there}
+            return {"t": "not-started", "s": seq, "a": attempt, **reason}
         signalled = os.WIFSIGNALED(self.status)
         return {
             "t": "ended",
@@ -250,6 +263,7 @@ class ShimAttempt:
             "leftovers": self.leftovers.named,
             "left": self.leftovers.count,
             "kept": self.leftovers.kept,
+            "spent": self.secrets.were_there,
         }
 
     def _leader_ended(self, status: int) -> None:
@@ -288,6 +302,7 @@ class ShimAttempt:
         self.pipes.drain()
         self.pipes.close()
         self._host.close()
+        self.secrets.remove()
         self.output.finish()
         self._remove_group()
         self.escalation.rest()

@@ -50,7 +50,7 @@ class ShimConnection:
         self.survivors = False
         """Whether processes of that attempt that cannot be killed live on after its end."""
         self.is_spent = False
-        """Whether the shim takes no other attempt, since processes of its last attempt outlived that attempt's end."""
+        """Whether the shim takes no other attempt, since of its last attempt processes or secrets outlived its end."""
         self.discarded = False
         """Whether events of that attempt are not delivered."""
         self.refused = False

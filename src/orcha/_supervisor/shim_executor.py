@@ -20,7 +20,7 @@ from orcha._supervisor.contract import LOST, CommandEnded, CommandLost, CommandN
 from orcha._supervisor.dead_shims import DeadShim, DeadShimCleaner, forget
 from orcha._supervisor.foreign_shims import ForeignShims
 from orcha._supervisor.handover_log import HandoverLog, HandoverNotes
-from orcha._supervisor.protocol import ProtocolError, fits, pack_spec, readable
+from orcha._supervisor.protocol import ProtocolError, fits, pack_secrets, pack_spec, readable
 from orcha._supervisor.shim_connection import ShimConnection, connect, event_of, exited
 from orcha._supervisor.shim_heartbeats import KILLED, NO_END, SILENCE_SECONDS, ShimHeartbeats
 from orcha._supervisor.shim_registry import IDLE_SHIMS, SPARE_SHIMS, ShimRegistry
@@ -293,7 +293,7 @@ class ShimExecutor:
             self._begin_notes()
         self._run()
         self._rouse_reader()
-        shim.link.send({"t": "start", "spec": pack_spec(spec)})
+        shim.link.send({"t": "start", "spec": pack_spec(spec)}, pack_secrets(spec))
 
     def _rouse_reader(self) -> None:
         """Wake the reader thread where it waits without an end: it would take no look at shims and supervisor."""
@@ -504,7 +504,8 @@ class ShimExecutor:
         if isinstance(event, CommandEnded | CommandNotStarted):
             shim.is_over = True
             shim.survivors = isinstance(event, CommandEnded) and bool(event.survivors)
-            shim.is_spent = isinstance(event, CommandEnded) and (event.kept or shim.survivors)
+            has_left = isinstance(event, CommandEnded) and (event.kept or shim.survivors)
+            shim.is_spent = has_left or bool(frame.head.get("spent"))
             if shim.discarded and not shim.survivors:
                 self._free(shim)
                 self._registry.settle()

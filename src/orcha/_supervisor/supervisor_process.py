@@ -14,6 +14,7 @@ from orcha._processes.at_fork import SPAWNING
 from orcha._processes.attempt_tracking import apart
 from orcha._processes.identity import identify, open_pidfd, signal_exactly
 from orcha._supervisor.link import ShimLink
+from orcha.utils import core_files
 from orcha.utils.private import open_file
 
 TYPE_CHECKING = False
@@ -26,7 +27,7 @@ PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "main.py")
 """Path of the supervisor's program."""
 ENDS_WITHIN_SECONDS = 10.0
 """A supervisor whose shims have ended is killed when it has not ended after so long."""
-_PASSED_ON = ("PATH", "LANG", "TMPDIR")
+_PASSED_ON = ("PATH", "LANG", "TMPDIR", "XDG_RUNTIME_DIR")
 
 
 class SupervisorProcess:
@@ -118,6 +119,9 @@ def _spawn(folder: Path, descriptor: int) -> int:
     ]
     try:
         with apart():
-            return os.posix_spawn(sys.executable, command, environment, file_actions=actions, setsigmask=())
+            pid = os.posix_spawn(sys.executable, command, environment, file_actions=actions, setsigmask=())
+        with contextlib.suppress(OSError):  # it has ended
+            core_files.restore(pid)
+        return pid
     finally:
         os.close(log)

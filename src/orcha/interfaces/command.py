@@ -172,6 +172,11 @@ class CommandPetition(Petition):
     are let go, and are out of Orcha's hands from then on. After a cancel or a limit they are ended in any case."""
     ok_codes: Collection[int] = field(default=(0,), kw_only=True, compare=False)
     """Exit codes that count as success; the final value stays the code that it ended with."""
+    secrets: Mapping[str, str | bytes | None] | None = field(default=None, kw_only=True, compare=False, repr=False)
+    """Secrets by name, at most 16 of 64 KiB each. None as a value stands for what the client sent under that name in
+    `Manager.send`. The command finds each value in a file of its own: ``ORCHA_SECRET_<NAME>`` is its path,
+    ``ORCHA_SECRETS`` that of its folder. The file is in memory alone, is readable for the command's user alone, and is
+    removed when the attempt is over."""
     retry: Retry | None = field(default=None, kw_only=True, compare=False)
     """When it is run again after it failed; None for never, or as its policy says."""
 
@@ -210,6 +215,8 @@ class CommandPetition(Petition):
         self._check_limits()
 
     def _check_limits(self) -> None:
+        if self.secrets is not None:
+            _check_secrets(self.secrets)
         for name in ("idle_timeout", "cpu_timeout"):
             if getattr(self, name) is not None:
                 _number(name, getattr(self, name), least=0.001)
@@ -260,6 +267,20 @@ def _check_env(env: object) -> None:
         raw = _bytes("env", name)
         if not raw or b"=" in raw or b"\0" in raw or b"\0" in _bytes("env", value):
             raise ValueError(f"env: {name!r} cannot be in an environment (environ(7))")
+
+
+def _check_secrets(secrets: object) -> None:
+    from orcha.utils.secret_values import check
+
+    if not isinstance(secrets, Mapping):
+        raise TypeError(f"secrets is a dict of str or bytes by name, not {type(secrets).__name__}")
+    check({name: b"-" if value is None else _secret(name, value) for name, value in secrets.items()})
+
+
+def _secret(name: object, value: object) -> bytes:
+    if not isinstance(value, (str, bytes)):
+        raise TypeError(f"secrets holds str, bytes or None, and {name!r:.80} is {type(value).__name__}")
+    return value if isinstance(value, bytes) else value.encode("utf-8", "surrogateescape")
 
 
 def _bytes(name: str, word: str | bytes) -> bytes:

@@ -38,7 +38,7 @@ _POLICY_FIELDS = frozenset(
     )
 )
 """Keys that are fields of its policy."""
-_OTHER_FIELDS = frozenset(("priority", "retry", "queue", "label", "beside"))
+_OTHER_FIELDS = frozenset(("priority", "retry", "queue", "label", "beside", "secrets"))
 _FIELDS_WITH_DEFAULTS = frozenset(
     (
         *("cwd", "stdin", "merge", "stop_signal", "grace", "drain", "leftovers", "output_limit", "output_policy"),
@@ -53,7 +53,8 @@ class CommandManager(Manager):
 
     A message's extras are the fields of a :class:`~orcha.interfaces.CommandPetition` by their names, those of its
     :class:`~orcha.interfaces.Policy`, `retry` as a dict of the fields of a :class:`~orcha.interfaces.Retry`,
-    `priority`, and `queue`. Only `argv` has to be there. What is wrong is named in the refusal.
+    `priority`, `queue`, and `secrets`: a list of the names of what `send` has as `secrets`. Only `argv` has to be
+    there. What is wrong is named in the refusal.
 
     Args:
         most: how many may run at once; default ``ORCHA_COMMANDS``, else the number of processors.
@@ -127,6 +128,8 @@ def petition_of(m: Message, condition: Any, defaults: Mapping[str, Any] | None =
     petition = CommandPetition(
         m.id, extras.get("queue"), condition=condition, policy=policy, retry=_retry(extras.get("retry")), **fields
     )
+    if "secrets" in extras:
+        petition.secrets = _secrets(extras["secrets"])
     petition.priority = extras.get("priority") or 0
     _check_label(extras.get("label"))
     petition.check()
@@ -158,6 +161,19 @@ def _given(extras: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
         for name, value in extras.items()
         if name in names and not (value is None and name in _FIELDS_WITH_DEFAULTS)
     }
+
+
+def _secrets(given: object) -> dict[str, None] | None:
+    """Give the secrets that a message names; it never holds their values, since it is stored."""
+    if given is None:
+        return None
+    if not isinstance(given, list | tuple):
+        raise TypeError(
+            f"secrets is a list of names, whose values come beside the message, not a {type(given).__name__}"
+        )
+    from orcha.utils.secret_values import check_name
+
+    return dict.fromkeys(map(check_name, given))
 
 
 def _retry(given: object) -> Retry | None:

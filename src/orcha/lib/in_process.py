@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from orcha._service.lifecycle.compose import Service
@@ -21,8 +21,10 @@ class InProcessClient:
         self._service = service
         self._remote = remote
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message, secrets: Mapping[str, bytes] | None = None) -> None:
         """Submit one message."""
+        if secrets:
+            raise ValueError("the service's own code has secrets from no client: give the CommandPetition their values")
         self.send_many([message])
 
     def send_many(self, messages: Sequence[Message]) -> None:

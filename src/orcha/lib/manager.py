@@ -7,7 +7,7 @@ import warnings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from typing import Any, Literal, TypeVar
 
     from orcha._core.conditions.terms import Term
@@ -211,11 +211,16 @@ class Manager(abc.ABC):
 
         return register(kind)
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message, *, secrets: Mapping[str, bytes] | None = None) -> None:
         """Submit a message, and return when it is accepted: from then on no crash loses it.
 
         A refusal goes, as a line and a code, to the channel the message holds. In a hook of the service itself it
         returns at once, since nothing is converted before the hook has returned; a refusal is then logged.
+
+        Args:
+            message: what is asked for.
+            secrets: secrets by name, for the command that the message asks for, which names the same secrets
+                (`CommandPetition.secrets`). They are never stored; a service that has ended has forgotten them.
 
         Raises:
             RejectedError: it was refused, and holds no channel.
@@ -223,11 +228,11 @@ class Manager(abc.ABC):
             OrchaConnectionError, AuthenticationError: there is no service, or it does not take the key.
             TypeError: the id is neither an int nor a str, or the extras hold something that cannot be sent; the error
                 names where.
-            ValueError: the id is too long, no valid text, or reserved.
+            ValueError: the id is too long, no valid text, or reserved; or there can be no such secrets.
 
         """
         self._check_ids([message])
-        self._way().send(message)
+        self._way().send(message, secrets)
 
     def send_many(self, messages: Iterable[Message]) -> None:
         """Submit messages over one connection, in order, without waiting for each; return when all are answered.

@@ -8,7 +8,7 @@ from orcha.lib.tokens import Tokens
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from orcha._client.channel import ClientChannel
@@ -80,11 +80,20 @@ class Remote:
         if self._client is not None:
             self._client.close()
 
-    def send(self, message: Message) -> None:
-        """Submit one message."""
-        self.send_many([message])
+    def send(self, message: Message, secrets: Mapping[str, bytes] | None = None) -> None:
+        """Submit one message, with its secrets."""
+        if secrets:
+            from orcha.utils.secret_values import check
+
+            self._send([message], dict(check(secrets)))
+        else:
+            self._send([message])
 
     def send_many(self, messages: Sequence[Message]) -> None:
+        """Submit messages."""
+        self._send(messages)
+
+    def _send(self, messages: Sequence[Message], secrets: dict[str, bytes] | None = None) -> None:
         """Submit messages, and bring each refusal to where it belongs."""
         from orcha._client.channel import ClientChannel
 
@@ -93,7 +102,7 @@ class Remote:
         client = self._usable()
         self._tokens.ask((str(item.id), item.token) for item in items)
         try:
-            results = client.submit(items, self._plugin)
+            results = client.submit(items, self._plugin, secrets)
         except ValueError:  # one is too large, and nothing was sent
             self._tokens.refuse((str(item.id), item.token) for item in items)
             raise

@@ -35,6 +35,7 @@ _FIELD = values.encode("array")
 _NOT_OF_ARRAYS = {
     "once": "an array has no key of its own: leave out --once",
     "stdin": "the elements of an array have no standard input: leave out --stdin",
+    "secrets": "the elements of an array have no secrets: run each as a command of its own, or leave out --secret",
     "tty": "the elements of an array have no terminal: leave out --tty",
 }
 

@@ -154,6 +154,23 @@ def _as_text(environment: Mapping[str, str | bytes] | Mapping[str | bytes, str |
     return {to_text(name): to_text(value) for name, value in environment.items()}
 
 
+def secrets_of(record: Record, sent: Mapping[str, bytes]) -> dict[str, bytes] | None:
+    """Give what a petition's command finds in files of its own; None for nothing.
+
+    `sent` is what its client sent. Raises LookupError where a secret is not there.
+    """
+    petition: CommandPetition = record.petition  # type: ignore[assignment]
+    if not petition.secrets:
+        return None
+    found: dict[str, bytes] = {}
+    for name, value in petition.secrets.items():
+        if value is None and name not in sent:
+            raise LookupError(f"its secret {name} is not there")
+        given = sent[name] if value is None else value
+        found[name] = given if isinstance(given, bytes) else given.encode("utf-8", "surrogateescape")
+    return found
+
+
 def spec_of(record: Record, *, outlives: bool = True) -> CommandSpec:
     """Give the specification of a petition's current attempt; `outlives` tells whether it outlives the service."""
     petition: CommandPetition = record.petition  # type: ignore[assignment]

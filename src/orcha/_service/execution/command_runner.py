@@ -12,9 +12,10 @@ from orcha._service.execution import command_attempt as attempts
 from orcha._service.reports.explanations import explain, outlived
 from orcha._supervisor.contract import CommandNotStarted
 from orcha.interfaces.built_in import LEASE_MANAGER
+from orcha.utils.core_files import write_none
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from orcha._core.petitions import Petitions
     from orcha._core.record import Record
@@ -42,6 +43,7 @@ class CommandRunner:
         mailbox: Mailbox,
         settings: Settings,
         report: Callable[..., None],
+        sent_secrets: Callable[[bytes], Mapping[str, bytes]],
     ) -> None:
         """Start nothing before the first command.
 
@@ -53,8 +55,10 @@ class CommandRunner:
             mailbox: takes what is found out on the hook thread.
             settings: whether commands outlive the service, and go on when it stops.
             report: writes to the log.
+            sent_secrets: gives the secrets that came with a petition, by its token.
 
         """
+        self._sent_secrets = sent_secrets
         self._shims = shims
         self._petitions = petitions
         self._running = running
@@ -68,7 +72,11 @@ class CommandRunner:
     def go(self, record: Record) -> None:
         """Have a command executed, whose start is durable and whose on_start agreed; on the hook thread."""
         try:
-            self._shims.reach().start(attempts.spec_of(record, outlives=self._outlives))
+            spec = attempts.spec_of(record, outlives=self._outlives)
+            if record.petition.secrets:  # type: ignore[union-attr]  # a command's petition is a CommandPetition
+                write_none()
+                spec = spec._replace(secrets=attempts.secrets_of(record, self._sent_secrets(record.token)))
+            self._shims.reach().start(spec)
         except Exception as error:  # noqa: BLE001 - whatever it is: the petition ends with it, and nobody waits for ever
             why = f"its start failed: {explain(error)}"
             self._mailbox.post(

@@ -79,6 +79,7 @@ def convert(record: Record, manager: Any, port: AttemptPort, admission: Admissio
                 _check_files(record, when)
         if policy is not None and policy.run_as != _SERVICE:
             _check_user(record, petition)
+        _find_secrets(record, petition, admission, is_new=is_new)
         retry = retry_of(petition, policy) if is_command or policy is not None else None
     except StaleCall:
         raise
@@ -189,6 +190,28 @@ def _check_user(record: Record, petition: Petition) -> None:
         raise _NotConverted("run_as='submitter' is for a CommandPetition: an action runs as the user of the service")
     if os.geteuid() and uid_of(record.owner) != os.geteuid():
         raise _NotConverted("run_as='submitter': only a service of root can run a command as another user")
+
+
+def _find_secrets(record: Record, petition: Petition, admission: Admission, *, is_new: bool) -> None:
+    """Find the secrets that a petition names; a new one whose client sent others, or not all, is refused.
+
+    A conversion without a sequence number only tells what a petition would be.
+    """
+    if not isinstance(petition, CommandPetition) or not petition.secrets or not record.seq:
+        return
+    wanted = [name for name, value in petition.secrets.items() if value is None]
+    if not is_new:
+        admission.secrets.find(record.seq, record.token, wanted)
+        return
+    came = admission.secrets.of(record.token)
+    if more := sorted(came.keys() - set(wanted)):
+        raise _NotConverted(f"the secret {more[0]} came with it, and its command names no such secret: leave it out")
+    if missing := [name for name in wanted if name not in came]:
+        message = (
+            f"it names the secret {missing[0]}, which did not come with it, and no service keeps a secret for later:"
+            f" give --secret {missing[0]}=file:PATH, or --secret {missing[0]}=env:VARIABLE"
+        )
+        raise _NotConverted(message)
 
 
 def _check_files(record: Record, when: Condition) -> None:

@@ -11,6 +11,7 @@ from orcha._service.verbs.cancel import cancel
 from orcha._service.verbs.drain import drain
 from orcha._service.verbs.finish import finish
 from orcha._service.verbs.follow import close_channel, credit, follow, unfollow
+from orcha._service.verbs.give_secrets import give_secrets
 from orcha._service.verbs.groups import set_group
 from orcha._service.verbs.keys import list_keys, set_key
 from orcha._service.verbs.leases import change_lease
@@ -78,4 +79,5 @@ HANDLERS: dict[type, Callable[[Any, Any, Any], None]] = {
     messages.SetKey: set_key,
     messages.ListKeys: list_keys,
     messages.Who: who,
+    messages.GiveSecrets: give_secrets,
 }

@@ -36,6 +36,11 @@ MAX_MESSAGE_BYTES = 256 * 1024
 _OF_ONE_PETITION = ("at", "delay", "after", "after_ok", "queue", "stdin", "tty")
 """Fields of a command that a schedule cannot have: they are about one petition, or about a client that waits."""
 
+SECRETS_ARE_NOT_KEPT = (
+    "a schedule's command has no secrets: they would have to be stored; have the command itself read a file that only"
+    " its user can read"
+)
+
 
 class CannotBeError(Exception):
     """There can be no such schedule; the text says why."""
@@ -136,6 +141,8 @@ def check_command(engine: Engine, name: str, extras: object) -> None:
     """Raise where the command would be refused each time, as far as that is known now."""
     if not isinstance(extras, dict):
         _refuse(f"a command is a map of its fields, not {type(extras).__name__}")
+    if extras.get("secrets"):
+        _refuse(SECRETS_ARE_NOT_KEPT)
     given = [field for field in _OF_ONE_PETITION if extras.get(field)]
     if given:
         _refuse(f"a schedule's command has no {given[0]}: that is about one petition, or about a client that waits")

@@ -59,6 +59,7 @@ MARKS: dict[type, DeedMark] = {
     messages.Resume: DeedMark(_pauses),
     messages.Remove: DeedMark(Deed.CHANGE),
     messages.Retry: DeedMark(Deed.CHANGE),
+    messages.GiveSecrets: DeedMark(Deed.CHANGE),
     messages.Signal: DeedMark(Deed.CHANGE),
     messages.Select: DeedMark(_selects),
     messages.ChangeLease: DeedMark(Deed.CHANGE),

@@ -13,6 +13,7 @@ from orcha._protocol.messages import Item, Reply, Retry, Verdict
 from orcha._protocol.wire_types import Code
 from orcha._service.reports.state_names import word
 from orcha._service.submissions import SOMEBODY_ELSES, Asked
+from orcha._service.verbs.give_secrets import settle, take
 from orcha._service.verbs.petition_lookup import find, refuse
 from orcha._service.verbs.submit import enter, of_somebodys_firing, taken_by
 from orcha.interfaces.built_in import ARRAY_MANAGER, COMMAND_MANAGER, LEASE_MANAGER
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from orcha._server.server import Peer
     from orcha._service.arrays.array_book import LiveArray
     from orcha._service.engine import Engine
+    from orcha._service.verbs.petition_lookup import Found
     from orcha._store.contract import Row
 
 _NONE_FAILED = "no element of {!r} ended without success"
@@ -74,6 +76,18 @@ def retry(engine: Engine, peer: Peer, message: Retry) -> None:
         return
     row = found.row
     again = Again(engine, peer, message.request, message.token, row)
+    if message.secrets is not None:
+        wrong = take(engine, peer, message.token, message.secrets)
+        if wrong is not None:
+            refuse(engine, peer, message.request, Verdict.REFUSED, wrong)
+            return
+    _ask(engine, peer, message, again, found)
+    if message.secrets is not None:
+        settle(engine, message.token)
+
+
+def _ask(engine: Engine, peer: Peer, message: Retry, again: Again, found: Found) -> None:
+    row = found.row
     known = engine.store.tokens([message.token]).get(message.token)
     if known is not None or message.token in engine.submissions.undecided:
         _again(engine, again, message, row, known)

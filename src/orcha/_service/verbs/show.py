@@ -39,9 +39,9 @@ _COMMAND_FIELDS = (
     *("argv", "cwd", "umask", "stdin", "tty", "merge", "stop_signal", "grace", "idle_timeout", "warn"),
     *("pin", "preemptible"),
     *("cpu_timeout", "memory", "pids", "cpu_share", "output_limit", "output_policy", "drain", "leftovers"),
-    *("ok_codes", "retry", "label", "once"),
+    *("ok_codes", "retry", "label", "once", "secrets"),
 )
-"""Fields of a command that are shown; of its environment only the names."""
+"""Fields of a command that are shown; of its environment and its secrets only the names."""
 
 
 def show(engine: Engine, peer: Peer, message: Show) -> None:
@@ -177,6 +177,7 @@ def _shown(fields: dict[str, Any]) -> dict[str, Any]:
     if retry is not None and not isinstance(retry, dict):
         shown["retry"] = _fields(retry)
     shown["argv"] = [_sendable(word) for word in shown["argv"] or ()]
+    shown["secrets"] = [str(name) for name in fields.get("secrets") or ()] or None  # of a plugin's petition no values
     shown["cwd"] = None if shown["cwd"] is None else _sendable(shown["cwd"])
     return shown | {"env": sorted(_name(name) for name in fields.get("env") or ())}
 

@@ -15,6 +15,7 @@ from orcha._service.reports.explanations import outlived
 from orcha._service.reports.state_names import state_of
 from orcha._service.submissions import Asked, Submission
 from orcha._service.verbs.cancel import BEFORE_IT_CAME
+from orcha._service.verbs.give_secrets import settle, take
 from orcha._service.verbs.sights import Sights
 from orcha.interfaces.built_in import COMMAND_MANAGER
 
@@ -42,7 +43,25 @@ def submit(engine: Engine, peer: Peer, message: Submit) -> None:
     if not message.items:
         engine.reply(peer, Submitted(message.request, []))
         return
+    if message.secrets is not None:
+        _take_with_secrets(engine, peer, message, message.secrets)
+        return
     take_all(engine, Submission(peer, message, engine.outbox), message.items, message.manager)
+
+
+def _take_with_secrets(engine: Engine, peer: Peer, message: Submit, secrets: Mapping[str, bytes]) -> None:
+    submission = Submission(peer, message, engine.outbox)
+    item = message.items[0]
+    if len(message.items) > 1:
+        wrong: str | None = "a message with secrets comes alone: send the others apart"
+    else:
+        wrong = take(engine, peer, item.token, secrets)
+    if wrong is not None:
+        for position in range(len(message.items)):
+            submission.answer(position, _REFUSED, None, wrong)
+        return
+    take_all(engine, submission, message.items, message.manager)
+    settle(engine, item.token)
 
 
 def take_all(engine: Engine, asker: Asker, items: Sequence[Item], plugin: str | None) -> None:
