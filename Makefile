@@ -3,6 +3,7 @@
 VENV ?= .venv
 PYTHON ?=
 QUEUED ?= 100000
+SECONDS ?= 60
 JOBS ?= 4
 RUN := $(VENV)/bin/python
 EXAMPLE := $(shell find examples/orcha_hello -type f -not -path '*/__pycache__/*' -not -path '*/build/*')
@@ -11,7 +12,7 @@ EXAMPLE := $(shell find examples/orcha_hello -type f -not -path '*/__pycache__/*
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick test-long test-compile lint types imports core-coverage check format bench clean
+.PHONY: help demo test test-quick test-long test-compile lint types imports core-coverage fuzz check format bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 16
@@ -58,6 +59,9 @@ core-coverage: $(VENV)/.ready-test  ## the pure core's own tests cover all of it
 	$(RUN) -m coverage run --data-file=.coverage-core --source=orcha._core,orcha._configuration -m pytest -q tests/core tests/configuration
 	$(RUN) -m coverage report --data-file=.coverage-core --include='*/orcha/_core/*,*/orcha/_configuration/*' --fail-under=100
 
+fuzz: $(VENV)/.ready-dev  ## let atheris look for inputs that readers cannot stand (SECONDS=60 a target, T='conditions' for some)
+	$(RUN) scripts/fuzz --seconds $(SECONDS) $(T)
+
 check: lint types imports  ## the checks that run no code of ours
 
 format: $(VENV)/.ready-dev  ## let ruff format and fix what it can
@@ -68,4 +72,4 @@ bench: $(VENV)/.ready-dev  ## measure, into docs/benchmarks.md (QUEUED=1000000 f
 	$(RUN) bench/report.py --queued $(QUEUED) $(B)
 
 clean:  ## remove the environments and what tools left
-	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* build dist
+	rm -rf .venv .venv-* .fuzz .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* build dist

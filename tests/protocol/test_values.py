@@ -32,7 +32,7 @@ SCALARS = st.one_of(
     st.binary(max_size=8),
     st.datetimes(),
     st.datetimes(timezones=st.timezones().map(lambda zone: zone) | st.just(dt.UTC)).map(
-        lambda moment: moment.astimezone(dt.timezone(moment.utcoffset()))
+        lambda moment: moment.replace(tzinfo=dt.timezone(moment.utcoffset()))
     ),
     st.uuids(),
     st.builds(Path, TEXT.map(lambda text: text.replace("\0", ""))),

@@ -135,6 +135,7 @@ class _Scanner:
 
     def _number(self, match: re.Match[str]) -> None:
         digits, end = match["number"], match.end()
+        self._check_apart(match.start(), end)
         if len(digits) > _MAX_DIGITS:
             raise self._wrong(match.start(), end, f"a number has at most {_MAX_DIGITS} digits")
         number = self._value(match, digits)
@@ -152,6 +153,14 @@ class _Scanner:
         self._add(repr(value))
         self._found.columns.append(self._length)
         self._found.distances.append(end - self._length)
+
+    def _check_apart(self, start: int, end: int) -> None:
+        """Refuse a number beside what would be a part of it once it is written out: ..2K, hour.5e1, 2K.5."""
+        before = self._text[start - 1] if start else " "
+        if before.isalnum() or before in "_.":
+            raise self._wrong(start, end, "a number stands by itself: write a blank before it, or leave out the dot")
+        if self._text[end : end + 1] == ".":
+            raise self._wrong(end, end + 1, "a number stands by itself: leave out the dot behind it")
 
     def _value(self, match: re.Match[str], digits: str) -> int | float:
         try:
