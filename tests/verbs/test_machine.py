@@ -18,6 +18,7 @@ import pytest
 from orcha._supervisor.cgroups import CgroupPlaces
 from support import as_user, warm
 from support.machine import ACCOUNTS, ALICE, BOB, CAROL, GONE, LAB, Machine, can_have_a_machine
+from support.terminals import OnTerminal
 from support.waiting import DEADLINE, wait_for
 
 pytestmark = [
@@ -113,6 +114,14 @@ def test_other_users_see_and_change_nothing(machine):
     ):
         assert machine.run(BOB, *words).returncode != 0, words
     assert machine.rows(BOB)["hers"]["command"] is None
+    clears = machine.run(ALICE, "run", "--name", "clears", "--", "printf", r"\033[2J\tgone\n")
+    assert clears.stdout == "\x1b[2J\tgone\n"
+    for uid, more, seen in ((0, [], rb"\x1b[2J"), (0, ["--raw"], b"\x1b[2J"), (ALICE, [], b"\x1b[2J")):
+        for verb in ("logs", "attach"):
+            with OnTerminal(machine.words(uid, verb, *more, "clears"), machine.environment, cwd="/") as person:
+                assert person.end() == 0
+                assert person.seen.partition(b"\t")[0].endswith(seen)
+    assert machine.run(0, "logs", "clears").stdout == clears.stdout, "what is no terminal gets what was written"
     beside = machine.run(0, "exec", "hers", "--", "id", "-u")
     assert beside.stdout == f"{ALICE}\n"
     assert machine.rows(0)["hers"]["state"] == "running"

@@ -25,8 +25,12 @@ _MAX_WAITING_PIECES = 256
 class ArrayChannel:
     """The channel of an array: `get` shows what the elements write, and gives the values of the array itself."""
 
-    def __init__(self, service: Session, channel: ClientChannel, widest: str) -> None:
-        """Follow a channel of an array; `widest` is the longest id of an element."""
+    def __init__(self, service: Session, channel: ClientChannel, widest: str, *, is_careful: bool = False) -> None:
+        """Follow a channel of an array; `widest` is the longest id of an element.
+
+        Where `is_careful`, the array is another user's: a terminal gets escapes in the place of control characters.
+        """
+        self._is_careful = is_careful
         self.__orcha_channel__ = channel.__orcha_channel__
         self._service = service
         self._channel = channel
@@ -60,6 +64,8 @@ class ArrayChannel:
             if piece is None:
                 self._shown.end(identity)
             else:
+                if self._is_careful:
+                    self._shown.be_careful(identity)
                 self._shown.show(identity, piece)
 
     # --- on other threads ---------------------------------------------------------------------------------------

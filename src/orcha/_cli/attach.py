@@ -27,14 +27,15 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("id", type=options.written, metavar="ID", help="its id")
     parser.add_argument("-i", "--stdin", action="store_true", help="pass standard input, where it takes any")
     options.add_on_disconnect(parser)
+    options.add_raw(parser)
 
 
 def run(namespace: argparse.Namespace) -> int:
     """Follow the petition; give the exit code."""
-    return attach(namespace.id, stdin=namespace.stdin, on_disconnect=namespace.on_disconnect)
+    return attach(namespace.id, stdin=namespace.stdin, on_disconnect=namespace.on_disconnect, raw=namespace.raw)
 
 
-def attach(name: str, *, stdin: bool = False, on_disconnect: str | None = None) -> int:
+def attach(name: str, *, stdin: bool = False, on_disconnect: str | None = None, raw: bool = False) -> int:
     """Follow the petition of this id to its end; give its exit code, 125 where it cannot be followed."""
     from orcha._cli import render
     from orcha._cli.connection import connected
@@ -48,6 +49,8 @@ def attach(name: str, *, stdin: bool = False, on_disconnect: str | None = None) 
         streams.tell("standard input is not passed on: orcha attach --stdin passes it, where the command takes any")
     try:
         with connected(streams.tell) as service:
+            if streams.has_terminal and not raw and service.is_anothers(service.details(name)):
+                streams.be_careful()
             return follow(service, streams, name, stdin=stdin, on_disconnect=on_disconnect)
     except (OrchaError, OSError, ValueError) as error:
         render.note(" ".join(str(error).split()))
@@ -84,7 +87,8 @@ def follow(
                 return attached.follow(channel, typing)
             from orcha._cli.array_output import ArrayChannel
 
-            return attached.follow(ArrayChannel(service, channel, f"{name}.{last}"))
+            shown = ArrayChannel(service, channel, f"{name}.{last}", is_careful=streams.is_careful)
+            return attached.follow(shown)
     except Left as left:
         if left.line:
             streams.tell(left.line)

@@ -38,6 +38,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
         "--json", action="store_true", help="print a JSON object a piece: id, stream, and text, or bytes as base64"
     )
 
+    options.add_raw(parser)
     selecting.add_options(parser, changes=False)
 
 
@@ -58,7 +59,7 @@ def run(namespace: argparse.Namespace) -> int:
     ids = list(_with_elements(namespace.ids))
     if not ids:
         return 0
-    shown = printer(ids, namespace.stream, as_json=namespace.json)
+    shown = printer(ids, namespace.stream, as_json=namespace.json, raw=namespace.raw)
     try:
         if namespace.follow and len(ids) > 1:
             return _together(ids, shown, tail=namespace.tail)
@@ -92,17 +93,18 @@ def _in_turn(namespace: argparse.Namespace, ids: Sequence[str], shown: Printer) 
     code = 0
     for identity in ids:
         with per_petition.errors_said() as failed:
-            for piece in _pieces(identity, shown.stream, tail=namespace.tail, follow=namespace.follow):
+            for piece in _pieces(identity, shown, tail=namespace.tail, follow=namespace.follow):
                 shown.show(identity, piece)
         shown.end(identity)
         code = code or int(bool(failed))
     return code
 
 
-def _pieces(identity: str, stream: int | None, *, tail: int | None, follow: bool) -> Iterator[ShownOutput]:
+def _pieces(identity: str, shown: Printer, *, tail: int | None, follow: bool) -> Iterator[ShownOutput]:
     from orcha._cli.output import pieces
 
-    return pieces(identity, stream, tail=tail, follow=follow)
+    on_anothers = shown.be_careful if shown.may_be_careful else None
+    return pieces(identity, shown.stream, tail=tail, follow=follow, on_anothers=on_anothers)
 
 
 def _together(identities: Sequence[str], shown: Printer, *, tail: int | None) -> int:
@@ -122,7 +124,7 @@ def _together(identities: Sequence[str], shown: Printer, *, tail: int | None) ->
 
     def follow(identity: str) -> None:
         try:
-            for piece in _pieces(identity, shown.stream, tail=tail, follow=True):
+            for piece in _pieces(identity, shown, tail=tail, follow=True):
                 arrived.put((identity, piece))
         except BaseException as error:  # noqa: BLE001 - the main thread raises it
             arrived.put((identity, error))

@@ -137,6 +137,12 @@ def signal_number(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{quoted(text)} is no signal: write it as INT, TERM or 15") from None
 
 
+def add_raw(parser: argparse.ArgumentParser) -> None:
+    """Add the option that leaves another user's output as it is."""
+    what = "leave control characters in the output of other users, which a terminal obeys"
+    parser.add_argument("--raw", action="store_true", help=what)
+
+
 def warning(text: str) -> tuple[int, float]:
     """Read a signal, and how long before a limit it is sent.
 

@@ -9,7 +9,7 @@ from orcha.exceptions import OrchaConnectionError, OrchaError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from orcha._cli.session import Session
@@ -27,7 +27,14 @@ class ShownOutput(NamedTuple):
     data: bytes
 
 
-def pieces(identity: str, stream: int | None, *, tail: int | None, follow: bool) -> Iterator[ShownOutput]:
+def pieces(
+    identity: str,
+    stream: int | None,
+    *,
+    tail: int | None,
+    follow: bool,
+    on_anothers: Callable[[str], None] | None = None,
+) -> Iterator[ShownOutput]:
     """Give the output of a petition, in its order.
 
     Args:
@@ -35,6 +42,7 @@ def pieces(identity: str, stream: int | None, *, tail: int | None, follow: bool)
         stream: 1 or 2 for one stream alone, None for both and the service's lines.
         tail: how many lines to begin with, None for all.
         follow: go on until the petition's end; else end with the output that there is now.
+        on_anothers: called with the id first where the petition is another user's; None where nobody wants to know.
 
     Raises:
         OrchaError: there is no such petition, or no service.
@@ -44,6 +52,8 @@ def pieces(identity: str, stream: int | None, *, tail: int | None, follow: bool)
     with connected() as service:
         channel, details = service.from_its_end(identity)
         end, is_command = channel.position + 1, bool(details.get("command"))
+        if on_anothers is not None and service.is_anothers(details):
+            on_anothers(identity)
     while True:
         with connected() as service:  # one for each look: none gets what another asked for
             start = 0 if tail is None else max(0, end - back)

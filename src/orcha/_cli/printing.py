@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from orcha._cli.harmless import Harmless
     from orcha._cli.output import ShownOutput
 
 _MAX_CUT_CHARACTER_BYTES = 3
@@ -21,10 +22,17 @@ _COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
 class Printer:
     """Shows bytes as they are, each on the stream it was written to."""
 
-    def __init__(self, stream: int | None) -> None:
-        """Show one stream, on standard output, or both."""
+    def __init__(self, stream: int | None, *, raw: bool = True) -> None:
+        """Show one stream, on standard output, or both; `raw` what a terminal obeys as well, whosever it is."""
         self.stream = stream
         self._streams = streams.Streams()
+        self.may_be_careful = not raw and self._streams.has_terminal
+        """Whether it matters that a petition is another user's."""
+
+    def be_careful(self, identity: str) -> None:
+        """Show escapes on a terminal in the place of control characters: the petition is another user's."""
+        del identity
+        self._streams.be_careful()
 
     def show(self, identity: str, piece: ShownOutput) -> None:
         """Show what one wrote."""
@@ -41,15 +49,23 @@ class Printer:
 class Prefixing(Printer):
     """Shows whole lines on standard output, each after the id of the petition that wrote it."""
 
-    def __init__(self, stream: int | None, identities: Sequence[str]) -> None:
+    def __init__(self, stream: int | None, identities: Sequence[str], *, raw: bool = True) -> None:
         """Give each id its colour, on a terminal."""
-        super().__init__(stream)
+        super().__init__(stream, raw=raw)
+        self.may_be_careful = self.may_be_careful and render.is_terminal()
+        self._careful: dict[str, Harmless] = {}
         width = max(len(render.plain(identity)) for identity in identities)
         colourful = render.is_terminal() and render.takes_escapes() and not os.environ.get("NO_COLOR")
         self._begun: dict[tuple[str, int], bytes] = {}
         self._width, self._colourful = width, colourful
         self._prefixes: dict[str, bytes] = {}
         self._known = 0
+
+    def be_careful(self, identity: str) -> None:
+        """Note that a petition is another user's."""
+        from orcha._cli.harmless import Harmless
+
+        self._careful.setdefault(identity, Harmless())
 
     def _prefix(self, identity: str) -> bytes:
         """Give what stands before the lines of a petition, in a colour of its own."""
@@ -68,7 +84,9 @@ class Prefixing(Printer):
             streams.write_all(1, self._prefix(identity) + line.encode("utf-8", "backslashreplace"))
             return
         key = identity, piece.stream
-        *whole, rest = (self._begun.pop(key, b"") + piece.data).split(b"\n")
+        careful = self._careful.get(identity)
+        data = piece.data if careful is None else careful.text(piece.stream, piece.data)
+        *whole, rest = (self._begun.pop(key, b"") + data).split(b"\n")
         if rest:
             self._begun[key] = rest
         if whole:
@@ -160,9 +178,9 @@ def _print(identity: str, stream: int, part: str | bytes) -> None:
     streams.write_all(1, dumps(made).encode() + b"\n")
 
 
-def printer(identities: Sequence[str], stream: str | None, *, as_json: bool) -> Printer:
+def printer(identities: Sequence[str], stream: str | None, *, as_json: bool, raw: bool) -> Printer:
     """Give the printer for this way to show output."""
     number = {"out": 1, "err": 2, None: None}[stream]
     if as_json:
         return ForPrograms(number)
-    return Prefixing(number, identities) if len(identities) > 1 else Printer(number)
+    return Prefixing(number, identities, raw=raw) if len(identities) > 1 else Printer(number, raw=raw)

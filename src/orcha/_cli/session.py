@@ -166,6 +166,12 @@ class Session(Client):
         assert isinstance(found, dict)
         return found
 
+    def is_anothers(self, details: Row) -> bool:
+        """Tell whether a petition belongs to another user than this client is to the service; so it does if unsure."""
+        known = self.done(self.ping())
+        mine = known.get("you") if isinstance(known, dict) else None
+        return mine is None or details.get("owner") != mine
+
     def look(self, identity: str) -> Row | None:
         """Give the row of the petition of this id that has not ended, None where there is none."""
         rows = self.page(LIVE_STATES, 1, id=identity).rows

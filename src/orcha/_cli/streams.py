@@ -11,6 +11,7 @@ from orcha._cli import render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from orcha._cli.harmless import Harmless
     from orcha._cli.modes import Modes
 
 _NEWLINE = 10
@@ -149,11 +150,31 @@ class Streams:
         screens = [descriptor for descriptor in (1, 2) if _is_terminal(descriptor) and render.takes_escapes()]
         self._screen = screens[0] if screens else None
         self._screens = frozenset(screens)
+        self._terminals = frozenset(descriptor for descriptor in (1, 2) if _is_terminal(descriptor))
+        self._harmless: Harmless | None = None
         self._modes: Modes | None = None
         self._has_left = False
 
+    @property
+    def has_terminal(self) -> bool:
+        """Whether output goes to a terminal."""
+        return bool(self._terminals)
+
+    @property
+    def is_careful(self) -> bool:
+        """Whether standard output is a terminal, and the output is another user's."""
+        return self._harmless is not None and 1 in self._terminals
+
+    def be_careful(self) -> None:
+        """Write escapes to a terminal in the place of control characters: the output is another user's."""
+        from orcha._cli.harmless import Harmless
+
+        self._harmless = Harmless()
+
     def write(self, stream: int, data: bytes) -> None:
         """Write bytes of the command to its stream, 1 or 2."""
+        if self._harmless is not None and (2 if stream == 2 else 1) in self._terminals:
+            data = self._harmless.text(stream, data)
         if not data:
             return
         self.erase()

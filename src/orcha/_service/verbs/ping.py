@@ -15,5 +15,6 @@ if TYPE_CHECKING:
 
 
 def ping(engine: Engine, peer: Peer, message: Ping) -> None:
-    """Answer, and say whose user the service runs as."""
-    engine.reply(peer, Reply(message.request, Verdict.OK, values.encode({"user": described(os.geteuid())})))
+    """Answer, and say whose user the service runs as, and who the client is to it."""
+    known = {"user": described(os.geteuid()), "you": peer.identity}
+    engine.reply(peer, Reply(message.request, Verdict.OK, values.encode(known)))
