@@ -72,6 +72,7 @@ def test_a_client_imports_nothing_heavy(hello, free_port):
     assert {name for name in found if name.startswith("orcha.interfaces.")} == {
         "orcha.interfaces.message",
         "orcha.interfaces.petition",
+        "orcha.interfaces.roles",
         "orcha.interfaces.service",
         "orcha.interfaces.state",
     }

@@ -218,7 +218,7 @@ def test_a_system_service_is_found_where_ones_own_home_has_none(answering, links
     folder = tmp_path / f"127.0.0.1-{running.server.port}"
     folder.symlink_to(running.endpoint.folder)
     monkeypatch.setattr("orcha._protocol.endpoint.SYSTEM_FOLDER", str(tmp_path))
-    monkeypatch.setattr(dial_module, "_is_ours", lambda folder, _: folder.startswith(str(tmp_path)))
+    monkeypatch.setattr(dial_module, "_is_made_by", lambda _, folder, __: folder.startswith(str(tmp_path)))
     assert links(Endpoint("127.0.0.1", running.server.port)).transport == "unix"
 
 

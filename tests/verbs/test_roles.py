@@ -224,22 +224,21 @@ def test_an_id_that_somebody_else_has_taken_says_nothing_of_that_petition(asked,
         assert ("queued" in refused.reason) is (visibility is Visibility.OPEN), refused
 
 
-@pytest.mark.may_leave("threads")
-def test_who_may_not_read_any_more_does_not_go_on_following(asked, seen_as):
-    seen_as(Visibility.OPEN)
-    name, reader, their_own = next(_names), Person("submitter", MINE), Person("submitter", OTHERS)
-    channel = asked.submit(their_own, name, waits=True).channel
-    for person in (reader, their_own):
-        asked.engine.receive(person, messages.Follow(channel, 0, 1 << 20))
-        asked.ask(person, messages.Ping)
-    seen_as(Visibility.METADATA)
-    asked.engine.post(recheck, asked.engine)
-    asked.allow(name)
-    asked.wait_for(name, "succeeded")
-    for person in (reader, their_own):
-        asked.ask(person, messages.Ping)
-    gone = [[said for said in person.heard if isinstance(said, messages.Gone)] for person in (reader, their_own)]
-    assert [len(each) for each in gone] == [1, 0]
-    assert "only an operator may read the output of petitions of others" in gone[0][0].reason
-    assert asked.records(reader, channel) == []
-    assert asked.records(their_own, channel)
+def test_who_may_not_read_any_more_does_not_go_on_following():
+    with asking(visibility=Visibility.OPEN) as asked:
+        reader, their_own = Person("submitter", MINE), Person("submitter", OTHERS)
+        channel = asked.submit(their_own, "it", waits=True).channel
+        for person in (reader, their_own):
+            asked.engine.receive(person, messages.Follow(channel, 0, 1 << 20))
+            asked.ask(person, messages.Ping)
+        asked.engine.settings = replace(asked.engine.settings, visibility=Visibility.METADATA)
+        asked.engine.post(recheck, asked.engine)
+        asked.allow("it")
+        asked.wait_for("it", "succeeded")
+        for person in (reader, their_own):
+            asked.ask(person, messages.Ping)
+        gone = [[said for said in person.heard if isinstance(said, messages.Gone)] for person in (reader, their_own)]
+        assert [len(each) for each in gone] == [1, 0]
+        assert "only an operator may read the output of petitions of others" in gone[0][0].reason
+        assert asked.records(reader, channel) == []
+        assert asked.records(their_own, channel)

@@ -75,8 +75,13 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--share",
-        action="store_true",
-        help="let other users and machines in by the key; what they ask for runs as you. Needs a --port",
+        nargs="?",
+        const=True,
+        default=False,
+        metavar="alice,@lab",
+        help="let in these users and groups of this machine, who reach the service as user:NAME (orcha --service"
+        " user:NAME run ...); or, without any, other users and machines by the key, which needs a --port. What they ask"
+        " for runs as you",
     )
     parser.add_argument("--tls-cert", metavar="FILE", help="certificate of the port, in PEM (default: one of its own)")
     parser.add_argument("--tls-key", metavar="FILE", help="private key of that certificate, in PEM")
@@ -120,6 +125,7 @@ def run(namespace: argparse.Namespace) -> int:
     from orcha.interfaces import ServiceWrapper, start_service
     from orcha.lib.several import Several
 
+    _take_apart_share(namespace)
     if (wrong := _wrong_options(namespace)) is not None:
         render.note(wrong)
         return 2
@@ -137,11 +143,11 @@ def run(namespace: argparse.Namespace) -> int:
     if namespace.detect:
         os.environ["ORCHA_DETECT"] = "1"
     several = Several(managers, broken, source, system=namespace.system)
+    if namespace.share is True and not several.endpoint.has_port:
+        render.note("--share lets others in over TCP: give --port before serve too, 0 for any free one")
+        return 2
     if namespace.share:
-        if not several.endpoint.has_port:
-            render.note("--share lets others in over TCP: give --port before serve too, 0 for any free one")
-            return 2
-        os.environ["ORCHA_SHARE"] = "1"
+        os.environ["ORCHA_SHARE"] = "1" if namespace.share is True else f"{namespace.share},"
     if _tls_options(namespace) and not several.endpoint.has_port:
         render.note("--tls-cert is for a port: give --port before serve too, 0 for any free one")
         return 2
@@ -174,6 +180,17 @@ def _tls_options(namespace: argparse.Namespace) -> dict[str, str]:
     return {variable: path for variable, path in given.items() if path is not None}
 
 
+def _take_apart_share(namespace: argparse.Namespace) -> None:
+    """Have what stands behind --share be a plugin to serve, where it is the name of one, as in --share commands."""
+    from orcha.plugins.discovery import installed
+
+    if isinstance(namespace.share, str) and (
+        namespace.share == COMMANDS or namespace.share in {plugin.name for plugin in installed()}
+    ):
+        namespace.plugins = [namespace.share, *namespace.plugins]
+        namespace.share = True
+
+
 def _set_up_log(configured: Configured, *, in_background: bool) -> None:
     """Have the log written as is configured; a daemon sets it up once its stderr is the daemon's own."""
     import os
@@ -190,7 +207,7 @@ def _set_up_log(configured: Configured, *, in_background: bool) -> None:
 
 def _check_share(configured: Configured, several: Several) -> None:
     """Raise ConfigurationError where the configuration lets others in, and gives them no way in."""
-    if configured.value("listen", "share", False) and not several.endpoint.has_port:
+    if configured.value("listen", "share", False) is True and not several.endpoint.has_port:
         from orcha.exceptions import ConfigurationError
 
         raise ConfigurationError(
@@ -239,7 +256,7 @@ def configuration_at(path: str, namespace: argparse.Namespace, *, is_system: boo
         "service.store": ("--no-store", properties.no_store),
         "listen.address": ("--listen-address", properties.named),
         "listen.port": ("--port", properties.named),
-        "listen.share": ("--share", namespace.share),
+        "listen.share": ("--share", bool(namespace.share)),
         "tls.certificate": ("--tls-cert", namespace.tls_cert is not None),
         "tls.key": ("--tls-key", namespace.tls_key is not None),
         "tls.client_ca": ("--tls-client-ca", namespace.tls_client_ca is not None),

@@ -44,7 +44,7 @@ class ServiceConnection:
     def is_anothers(self) -> bool:
         """Whether the service is another user's, as far as the kernel knows, or on another machine."""
         if self._tls is None:
-            return False
+            return self.endpoint.owner is not None
         from orcha._protocol.socket_ends import owner_of_peer
 
         try:

@@ -7,6 +7,7 @@ import socket
 import stat
 import time
 from dataclasses import replace
+from functools import partial
 
 from orcha import properties
 from orcha._client.connection import RECEIVE_BYTES, ServiceConnection, time_left
@@ -111,11 +112,12 @@ def _dial_unix(endpoint: Endpoint, path: str, keys: _Keys, timeout: float) -> Se
     deadline = time.monotonic() + timeout
     sock = None
     try:
-        sock = open_unix(path, timeout)
+        sock = open_unix(path, timeout, endpoint.owner)
         if sock is None:
             return None
         connection = ServiceConnection(sock, UNIX, endpoint.found(path))
-        connection.handshake(ClientHandshake(UNIX, endpoint.name, keys.given(), load_key=keys.load), deadline)
+        load = keys.load if endpoint.owner is None else partial(_refuse_to_prove, endpoint.owner)
+        connection.handshake(ClientHandshake(UNIX, endpoint.name, keys.given(), load_key=load), deadline)
     except BaseException as error:
         if sock is not None:
             sock.close()
@@ -125,9 +127,22 @@ def _dial_unix(endpoint: Endpoint, path: str, keys: _Keys, timeout: float) -> Se
     return connection
 
 
-def open_unix(path: str, timeout: float) -> socket.socket | None:
-    """Connect to a Unix socket; None without a socket, or a service, or where another user may have made it."""
-    if not _is_ours(os.path.dirname(path), path):  # noqa: PTH120 - pathlib costs a client 5 ms
+def _refuse_to_prove(owner: int) -> Key:
+    from orcha.utils.users import described
+
+    raise AuthenticationError(
+        f"the service of {described(owner)} is not shared with {described(os.geteuid())}: have them add you to"
+        " serve --share, or to [roles] in the configuration of the service"
+    )
+
+
+def open_unix(path: str, timeout: float, owner: int | None = None) -> socket.socket | None:
+    """Connect to a Unix socket; None without a socket, or a service, or where another user may have made it.
+
+    `owner` is another user who may have made it, too.
+    """
+    trusted = (os.geteuid(), 0) if owner is None else (owner,)
+    if not _is_made_by(trusted, os.path.dirname(path), path):  # noqa: PTH120 - pathlib costs a client 5 ms
         return None
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -138,7 +153,7 @@ def open_unix(path: str, timeout: float) -> socket.socket | None:
             sock.close()
             return None
         uid = peer_credentials(sock)[1]
-        if uid == NOBODY_UID or uid not in (os.geteuid(), 0):
+        if uid == NOBODY_UID or uid not in trusted:
             sock.close()
             return None
     except BaseException:
@@ -147,13 +162,12 @@ def open_unix(path: str, timeout: float) -> socket.socket | None:
     return sock
 
 
-def _is_ours(folder: str, path: str) -> bool:
-    """Tell whether a folder and its socket are this user's or root's, and no other user can replace the socket."""
+def _is_made_by(trusted: tuple[int, ...], folder: str, path: str) -> bool:
+    """Tell whether a folder and its socket are of one of these users, and no other user can replace the socket."""
     try:
         found, sock = os.lstat(folder), os.lstat(path)
     except OSError:
         return False
-    trusted = (os.geteuid(), 0)
     return (
         stat.S_ISDIR(found.st_mode)
         and found.st_uid in trusted

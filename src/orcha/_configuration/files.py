@@ -7,9 +7,9 @@ import stat
 from pathlib import Path
 from typing import NamedTuple
 
-from orcha._configuration.configured import ROLES_TABLE, Configured, together
+from orcha._configuration.configured import Configured, together
 from orcha._configuration.places import START
-from orcha._configuration.reading import Fault, FileReading, read
+from orcha._configuration.reading import Fault, FileReading, dotted, read
 from orcha.exceptions import ConfigurationError
 from orcha.utils.accounts import GROUP_SIGN, is_known
 from orcha.utils.place import ADDRESS, PORT
@@ -99,12 +99,14 @@ def load(path: str, *, is_system: bool = False, instead: dict[str, bytes] | None
 def _unknown_accounts(configured: Configured) -> list[Fault]:
     """Give a fault for each user and group with a role that this machine does not have."""
     faults = []
-    for role, words in configured.roles.items():
+    named = {("roles", role): words for role, words in configured.roles.items()}
+    named["listen", "share"] = configured.value("listen", "share", False)
+    for keys, words in named.items():
         for word in words if isinstance(words, tuple) else ():
             if not is_known(word):
                 kind, name = ("group", word[1:]) if word.startswith(GROUP_SIGN) else ("user", word)
-                given = configured.given[ROLES_TABLE, role]
-                text = f"roles.{role}: this machine has no {kind} {name}: mend the name, or give its number"
+                given = configured.given[keys]
+                text = f"{dotted(keys)}: this machine has no {kind} {name}: mend the name, or give its number"
                 faults.append(Fault(given.file, *given.place, text))
     return faults
 

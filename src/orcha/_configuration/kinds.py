@@ -241,6 +241,10 @@ RATE = SettingKind(f'a number of starts up to {MAX_STARTS_PER_RATE} within a tim
 CONDITION = SettingKind('a condition in text, as "load(1) < 4"', _condition)
 NAMES = SettingKind("a list of names", _names)
 ACCOUNTS = SettingKind('a list of users and groups, as ["alice", 1001, "@lab"]', _accounts)
+SHARE = SettingKind(
+    'true or false, or a list of users and groups, as ["alice", "@lab"]',
+    lambda value: value if isinstance(value, bool) else _accounts(value),
+)
 ADDRESS = SettingKind('an address to listen on, as "127.0.0.1"', _address)
 PORT = whole(0, MAX_PORT_NUMBER)
 PATH = SettingKind('the path of a file from the root on, as "/etc/orcha/tls.pem"', _path)

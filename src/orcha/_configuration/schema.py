@@ -61,7 +61,10 @@ class ListenTable(_Table):
 
     address: Annotated[str, _of(kinds.ADDRESS, "address")] | UnsetType = UNSET
     port: Annotated[int, _of(kinds.PORT, "TCP port, 0 for any free one")] | UnsetType = UNSET
-    share: Annotated[bool, _of(kinds.FLAG, "the key lets in other users and machines")] | UnsetType = UNSET
+    share: (
+        Annotated[bool | list[int | str], _of(kinds.SHARE, "the key lets in others; or who comes in without a key")]
+        | UnsetType
+    ) = UNSET
     reached_as: Annotated[list[str], _of(kinds.ENDS, "where clients dial a tunnel to it")] | UnsetType = UNSET
     allow_weak_key: Annotated[bool, _of(kinds.FLAG, "a short key may be used with other machines")] | UnsetType = UNSET
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from orcha.exceptions import ConfigurationError
 from orcha.utils.paths import named_path
-from orcha.utils.system_paths import SYSTEM_ROOT, system_socket, system_state
+from orcha.utils.system_paths import SYSTEM_ROOT, shared_folder, system_socket, system_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ class Endpoint:
     """Folders whose Unix sockets a client tries after the one here; None for the system's folder of the same name."""
     socket: str = ""
     """Absolute path of the Unix socket; empty for `orcha.sock` in the folder."""
+    owner: int | None = None
+    """The uid of another user whose service this is, as a client knows; None for one's own and root's."""
     ssh: SshPlace | None = None
     """The login through which the service is reached; it has no folder here then."""
     trust: ServiceTrust | None = None
@@ -95,6 +97,11 @@ class Endpoint:
     def socket_path(self) -> str:
         """The Unix socket."""
         return self.socket or f"{self.folder}/orcha.sock"
+
+    @property
+    def shared_path(self) -> str:
+        """The Unix socket by which the service of a user lets in other users, beside its own socket."""
+        return f"{shared_folder(os.geteuid())}/{os.path.basename(self.folder)}.sock"  # noqa: PTH119
 
     @property
     def lock_path(self) -> str:
@@ -182,6 +189,12 @@ def client_place(address: str, port: int, *, named: bool, plugin: bool) -> Endpo
     if plugin:
         return Endpoint(address, port, elsewhere=(*own[1:], *default, *_machine()))
     return Endpoint("", 0, default[0], (*default[1:], *own, *_machine()))
+
+
+def shared_place(uid: int) -> Endpoint:
+    """Give the endpoint of the default service that another user shares."""
+    folder = shared_folder(uid)
+    return Endpoint("", 0, folder, (), f"{folder}/{DEFAULT_FOLDER}.sock", uid)
 
 
 def system_place() -> Endpoint:

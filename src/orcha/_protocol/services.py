@@ -1,6 +1,7 @@
 """Which service a client means: by its name, by the path of its Unix socket, or by a URL.
 
-``user`` is the default service of the user, ``system`` the machine's. Other names stand in ``services.toml``, beside
+``user`` is the default service of the user, ``system`` the machine's, and ``user:alice`` the service that alice shares.
+Other names stand in ``services.toml``, beside
 the key file of the user::
 
     [services]
@@ -16,7 +17,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-from orcha._protocol.endpoint import Endpoint, client_place, config_home, default_folder, system_place
+from orcha._protocol.endpoint import Endpoint, client_place, config_home, default_folder, shared_place, system_place
 from orcha._protocol.trust import SYSTEM_AUTHORITIES, ServiceTrust
 from orcha.exceptions import ConfigurationError
 from orcha.utils.place import place_of, service_of
@@ -31,6 +32,8 @@ USER, SYSTEM = "user", "system"
 NAMES_FILE = "services.toml"
 TRUST_FIELDS = ("key", "ca", "certificate", "certificate_key")
 """What may stand in the file with the place of a service: fields of `ServiceTrust`."""
+_OF_USER = "user:"
+"""What stands before the name of a user who shares a service."""
 
 
 def place() -> Endpoint:
@@ -66,6 +69,8 @@ def named_place(service: str) -> Endpoint:
         return Endpoint("", 0, default_folder(), ())
     if service == SYSTEM:
         return system_place()
+    if service.startswith(_OF_USER):
+        return _shared_by(service.removeprefix(_OF_USER))
     if "/" in service or service.startswith("unix:"):
         return _at(service)
     names = read_names()
@@ -86,6 +91,16 @@ def local_place(verb: str) -> Endpoint:
         there = f"ssh {found.ssh.login} {found.ssh.program} {verb}"
         raise ConfigurationError(f"orcha {verb} works with the files of the service, on its machine: {there}")
     return found
+
+
+def _shared_by(user: str) -> Endpoint:
+    """Give the endpoint of the service that a user shares."""
+    from orcha.utils.accounts import uid_named
+
+    uid = uid_named(user)
+    if uid is None:
+        raise ConfigurationError(f"this machine has no user {user!a:.80}: give the name or the number of a user")
+    return Endpoint("", 0, default_folder(), ()) if uid == os.geteuid() else shared_place(uid)
 
 
 def names_path() -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
 from orcha._protocol.handshake import BUSY, OK, STOPPING
 from orcha.interfaces.roles import ADMIN, ATTEMPT
+from orcha.utils.users import described
 
 if TYPE_CHECKING:
     import asyncio
@@ -39,6 +41,7 @@ class ConnectionTable:
         report: Callable[[str, BaseException | None], None],
         writer: LoopWriter,
         runs_as: str,
+        is_a_users: bool = False,
         on_key: Callable[[str], None],
     ) -> None:
         self.loop = loop
@@ -58,6 +61,8 @@ class ConnectionTable:
         self.admits = True
         """Clients are let in; where not, they are told that the service is stopping."""
         self._runs_as = runs_as
+        self._is_a_users = is_a_users
+        """The service is a user's: also what other users ask for runs as that user."""
         self._on_key = on_key
         self._told_of: set[str] = set()
         self._of_users: Counter[str] = Counter()
@@ -92,9 +97,18 @@ class ConnectionTable:
             self._counted[connection] = peer.identity
         if peer.key:
             self._on_key(peer.key)
-        if peer.is_other and peer.identity not in self._told_of:
+        how = self._came_in(connection, peer)
+        if how and peer.identity not in self._told_of:
             self._told_of.add(peer.identity)
-            self.report(f"{peer.identity} came in with the key: what it asks for runs as {self._runs_as}", None)
+            self.report(f"{peer.identity} came in {how}: what it asks for runs as {self._runs_as}", None)
+
+    def _came_in(self, connection: ClientConnection, peer: Peer) -> str:
+        """Tell how another user came in whose petitions run as the user of the service; empty where that is not so."""
+        if peer.is_other:
+            return "with the key"
+        uid = None if connection.credentials is None else connection.credentials.uid
+        by_role = self._is_a_users and peer.attempt is None and uid not in {None, 0, os.geteuid()}
+        return f"by the socket ({described(uid)}, {peer.role})" if by_role and uid is not None else ""
 
     def use_roles(self, roles: RoleBook) -> None:
         """Have other roles hold: each client whom the kernel names gets its role at once, or is cut off without one.

@@ -9,7 +9,7 @@ import socket
 import stat
 import time
 
-from orcha._protocol.endpoint import with_short_path
+from orcha._protocol.endpoint import make_public_folder, with_short_path
 from orcha._protocol.handshake import TLS, UNIX
 from orcha._server import port_holders
 from orcha.exceptions import ConfigurationError, EndpointInUseError
@@ -41,16 +41,20 @@ class ListeningSockets:
         others: bool,
         report: Callable[[str, BaseException | None], None],
         passed: Iterable[socket.socket] = (),
+        shared: str = "",
     ) -> None:
         """Listen on the endpoint's Unix socket, and on TCP where the endpoint has a port; take the `passed` sockets.
 
         Where one of these is at the path of the endpoint's Unix socket, that one stays, also after the end.
 
+        `shared` is the path of one more Unix socket, in a folder that everybody may enter; empty for none.
+
         Raises the errors of `listen_tcp` and `listen_unix`; nothing is left open then.
         """
         self._path = endpoint.socket_path
         self._report = report
-        self._inode: int | None = None
+        self._made: dict[str, int] = {}
+        """The inodes of the Unix sockets that were made here, by path."""
         self.sockets: dict[socket.socket, int] = {}
         """The listening sockets, and the transport of the connections of each."""
         self.port = endpoint.port
@@ -63,31 +67,39 @@ class ListeningSockets:
                 self.port = listener.getsockname()[1]
             endpoint.make_folder()
             if not is_there:
-                self.sockets[listen_unix(self._path, others=others)] = UNIX
-                self._inode = os.stat(self._path).st_ino  # noqa: PTH116
+                self._add_unix(self._path, others=others)
+            if shared:
+                make_public_folder(os.path.dirname(shared))  # noqa: PTH120
+                self._add_unix(shared, others=True)
         except BaseException:
             self.close()
             raise
 
+    def _add_unix(self, path: str, *, others: bool) -> None:
+        self.sockets[listen_unix(path, others=others)] = UNIX
+        self._made[path] = os.stat(path).st_ino  # noqa: PTH116
+
     def let_in_others(self, *, allowed: bool) -> None:
-        """Have other users be able to connect to the Unix socket that this service made, or the service's own alone."""
+        """Have all users be able to connect to the Unix sockets that were made here, or the service's own alone."""
         with contextlib.suppress(OSError):  # the socket has gone, or the disk is read-only: nobody comes in then
-            if self._inode is not None and os.lstat(self._path).st_ino == self._inode:
-                os.chmod(self._path, 0o666 if allowed else 0o600)  # noqa: PTH101
+            for path, inode in self._made.items():
+                if os.lstat(path).st_ino == inode:
+                    os.chmod(path, 0o666 if allowed else 0o600)  # noqa: PTH101
 
     def close(self) -> None:
         """Listen no more, and remove the Unix socket unless another service has made one in its place."""
         for listener in self.sockets:
             listener.close()
         self.sockets = {}
-        inode, self._inode = self._inode, None
-        try:
-            if inode is not None and os.lstat(self._path).st_ino == inode:
-                os.unlink(self._path)  # noqa: PTH108
-        except FileNotFoundError:
-            pass
-        except OSError as error:  # the disk may be read-only by now; nobody listens there all the same
-            self._report(f"the socket {self._path} stays behind: {error.strerror}", None)
+        made, self._made = self._made, {}
+        for path, inode in made.items():
+            try:
+                if os.lstat(path).st_ino == inode:
+                    os.unlink(path)  # noqa: PTH108
+            except FileNotFoundError:
+                pass
+            except OSError as error:  # the disk may be read-only by now; nobody listens there all the same
+                self._report(f"the socket {path} stays behind: {error.strerror}", None)
 
 
 def _is_at(listener: socket.socket, path: str) -> bool:

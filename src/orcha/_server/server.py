@@ -48,6 +48,8 @@ _SHARED = {
     True: "shared: whoever has the key may use what plugins serve here, which runs as {}; commands are root's alone",
 }
 """What a service that is shared says at its start, by whether it is root's."""
+_BY_ROLES = "shared with {}, who may ask by the socket: all that they ask for runs as {} ({})"
+"""What a service of a user says at its start that lets in other users by their roles."""
 _NOT_SHARED = (
     "not shared: only the user of this service, and root, are let in, from this machine; other machines need --share"
 )
@@ -140,14 +142,22 @@ class Server:
         local = settings.endpoint.is_loopback
         if warning := check_strength(key, loopback=local, allow_weak=settings.allow_weak_key):
             settings.report(warning, None)
-        runs_as = described(os.geteuid()) if settings.share else ""
+        runs_as = described(os.geteuid())
         if settings.share:
             settings.report(_SHARED[not os.geteuid()].format(runs_as), None)
         elif settings.endpoint.has_port and not local:
             settings.report(_NOT_SHARED, None)
+        self._lets_in_others = settings.roles.lets_in_others
+        shared = settings.endpoint.shared_path if self._lets_in_others and self._is_a_users() else ""
+        if shared:
+            settings.report(_BY_ROLES.format(_people(settings.roles), described(os.geteuid()), shared), None)
         with contextlib.ExitStack() as stack:
             self._listeners = ListeningSockets(
-                settings.endpoint, others=settings.roles.lets_in_others, report=settings.report, passed=settings.passed
+                settings.endpoint,
+                others=settings.roles.lets_in_others,
+                shared=shared,
+                report=settings.report,
+                passed=settings.passed,
             )
             stack.callback(self._listeners.close)
             self.port = self._listeners.port
@@ -199,6 +209,8 @@ class Server:
         self.call_soon(partial(self._use_roles, roles, then))
 
     def _use_roles(self, roles: RoleBook, then: Callable[[], None]) -> None:
+        if roles.lets_in_others and not self._lets_in_others and self._is_a_users():
+            self.settings.report("other users with roles can come in once the service is started again", None)
         self._listeners.let_in_others(allowed=roles.lets_in_others)
         self._table.use_roles(roles)
         then()
@@ -243,6 +255,10 @@ class Server:
 
     # --- starting ---------------------------------------------------------------------------------------------------
 
+    def _is_a_users(self) -> bool:
+        """Tell whether the service runs everything as its own user, who is not root."""
+        return not self.settings.endpoint.is_system and bool(os.geteuid())
+
     def _key(self) -> Key:
         key = self.settings.key
         if key is None:
@@ -272,6 +288,7 @@ class Server:
             report=settings.report,
             writer=self._writer,
             runs_as=runs_as,
+            is_a_users=self._is_a_users(),
             on_key=settings.on_key,
         )
 
@@ -319,6 +336,13 @@ class Server:
         for connection in list(self._table.connections):
             connection.abort()
         self._loop.call_later(_ABORT_SECONDS, self._loop.stop)
+
+
+def _people(roles: RoleBook) -> str:
+    """Name the users and groups who have roles."""
+    users = [described(uid) for uid in roles.uids]
+    groups = [f"the group {gid}" for gid in roles.gids]
+    return ", ".join((*users, *groups, *(["every user of this machine"] if roles.others else [])))
 
 
 def _make_loop(use_uvloop: bool | None) -> asyncio.AbstractEventLoop:

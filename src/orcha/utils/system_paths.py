@@ -26,8 +26,13 @@ def system_configuration() -> str:
     return f"{_root()}/etc/orcha/orcha.toml"
 
 
+def shared_folder(uid: int) -> str:
+    """Give the folder with the sockets by which a user's services let in other users; nobody else may write there."""
+    return f"{_root()}/tmp/orcha-share-{uid}"  # noqa: S108 - both sides look whose the folder and the socket are
+
+
 def _root() -> str:
     return (named_path(SYSTEM_ROOT) or "").rstrip("/")
 
 
-__all__ = ["SYSTEM_ROOT", "system_configuration", "system_socket", "system_state"]
+__all__ = ["SYSTEM_ROOT", "shared_folder", "system_configuration", "system_socket", "system_state"]

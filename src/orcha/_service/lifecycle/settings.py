@@ -18,6 +18,7 @@ from orcha._service.lifecycle.role_book import role_book
 from orcha.exceptions import ConfigurationError
 from orcha.interfaces.policy import MAX_DURATION_SECONDS
 from orcha.interfaces.roles import RoleBook
+from orcha.utils.accounts import is_account
 from orcha.utils.event_log import TEXT, wanted_kind
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ REFUSE = "refuse"
 """Words in place of a number of slots of new groups."""
 _TLS = {"certificate": "ORCHA_TLS_CERT", "key": "ORCHA_TLS_KEY", "client_ca": "ORCHA_TLS_CLIENT_CA"}
 """The variables that name the files of the certificate, by the keys of the table `tls`."""
+FIRST_SHARED_UID = 2
+"""ORCHA_SHARE below this number says whether the key is shared; other numbers are users."""
 _SLOTS = ("ORCHA_SLOTS", f"slots of a group are GROUP=N, GROUP={ANY_NUMBER} or GROUP={FORGET}", "--slots")
 
 
@@ -154,11 +157,12 @@ def from_environment(
     detect = bool(_number("ORCHA_DETECT", of("service", "detect", 0)))
     kept = of("retention", "bytes", 0 if _is_set("ORCHA_KEEP_BYTES") else None)
     tls = _tls(configured)
+    shares_key, shared_with = share_of(of("listen", "share", False))
     own_resources, stated = _resources(detect=detect, configured=configured)
     return Settings(
         endpoint,
         key=key,
-        share=bool(_number("ORCHA_SHARE", of("listen", "share", 0))),
+        share=shares_key,
         allow_weak_key=properties.allow_weak_key or of("listen", "allow_weak_key", False),
         durable=durable,
         look_ahead=look_ahead,
@@ -185,7 +189,7 @@ def from_environment(
         detect=detect,
         reached_as=_ends("ORCHA_REACHED_AS", of("listen", "reached_as", ())),
         visibility=Visibility(configured.roles.get("visibility", Visibility.METADATA)),
-        roles=role_book(configured, is_system=endpoint.is_system),
+        roles=role_book(configured, is_system=endpoint.is_system, shared_with=shared_with),
         tls_certificate=tls["certificate"],
         tls_key=tls["key"],
         tls_client_ca=tls["client_ca"],
@@ -215,6 +219,42 @@ def _tls(configured: Configured) -> dict[str, str | None]:
         paths = {field: f"{folder}/orcha.tls.{field}" for field in _TLS}
         found = {field: path if os.path.lexists(path) else None for field, path in paths.items()}
     return found
+
+
+def share_of(configured: bool | tuple[str, ...]) -> tuple[bool, tuple[str, ...]]:
+    """Tell whether the key lets in others, and give the users and groups with whom the service is shared.
+
+    ``ORCHA_SHARE`` is 0, 1, or users and groups divided by commas; without it the configuration counts.
+
+    Raises:
+        ConfigurationError: a service of root is to be shared with users, or the variable names no users.
+
+    """
+    text = os.environ.get("ORCHA_SHARE")
+    said: bool | tuple[str, ...] = configured
+    if text is not None:
+        words = tuple(filter(None, text.replace(" ", "").split(",")))
+        said = bool(_number("ORCHA_SHARE", 0)) if _is_number(text) else words
+    if isinstance(said, bool):
+        return said, ()
+    wrong = next((word for word in said if not is_account(word)), None)
+    if wrong is not None:
+        raise ConfigurationError(f"{wrong!a:.60} is no user and no group: share with users and groups, as alice,@lab")
+    if not os.geteuid():
+        message = (
+            "a service of root is not shared with some users: start the machine's service, orcha serve --system, whose"
+            " [roles] in the configuration say who may do what"
+        )
+        raise ConfigurationError(message)
+    return False, said
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return float(text) < FIRST_SHARED_UID
 
 
 def _is_read_later() -> bool:
