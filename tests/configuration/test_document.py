@@ -203,3 +203,21 @@ def test_what_belongs_to_another_user_is_refused(tmp_path, monkeypatch):
         lambda _: __import__("os").stat_result([0o100600, 0, 0, 1, 12345, 0, 0, 0, 0, 0]),
     )
     assert "belongs to uid 12345: chown" in load(str(path)).faults[0].text
+
+
+def test_credentials_of_systemd_count_where_nothing_else_names_a_file_of_the_certificate(tmp_path, monkeypatch):
+    for variable in ("ORCHA_TLS_CERT", "ORCHA_TLS_KEY", "ORCHA_TLS_CLIENT_CA"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    place = {"key": None, "look_ahead": None, "on_hook_timeout": "replace"}
+
+    def files():
+        found = from_environment(Endpoint("127.0.0.1", 1, "/x"), **place)
+        return found.tls_certificate, found.tls_key, found.tls_client_ca
+
+    assert files() == (None, None, None)
+    for field in ("certificate", "key"):
+        (tmp_path / f"orcha.tls.{field}").write_text("")
+    assert files() == (f"{tmp_path}/orcha.tls.certificate", f"{tmp_path}/orcha.tls.key", None)
+    monkeypatch.setenv("ORCHA_TLS_CERT", "/a")
+    assert files() == ("/a", None, None)

@@ -415,3 +415,27 @@ def test_what_others_see_of_a_command_is_as_the_configuration_says(stopped):
         else:
             assert machine.run(BOB, "logs", "hers").stdout == f"{canary}\n"
             assert canary in machine.run(BOB, "ps").stdout
+
+
+def test_a_key_acts_as_the_user_for_whom_it_was_added_and_runs_nothing_for_nobody(machine):
+    for name, more in (("build", ("--as", "alice")), ("plain", ())):
+        made, file = machine.folder / f"{name}.key", machine.home(BOB) / f"{name}.key"
+        assert machine.run(BOB, "key", "add", name, "--role", "admin", "--out", "-").returncode != 0
+        added = machine.run(0, "key", "add", name, "--role", "submitter", *more, "--out", str(made))
+        assert (added.returncode, added.stdout) == (0, "")
+        shutil.copyfile(made, file)
+        os.chown(file, BOB, BOB)
+        file.chmod(0o600)
+        place = f"unix:{machine.folder}/run/orcha/orcha.sock"
+        assert machine.run(BOB, "service", "add", name, place, "--key-file", str(file)).returncode == 0
+    ran = machine.run(BOB, "--service", "build", "run", "--name", "built", "--", "sh", "-c", "id -u; echo $HOME")
+    assert (ran.returncode, ran.stdout.split()) == (0, [str(ALICE), str(machine.home(ALICE))])
+    assert machine.rows(ALICE)["built"]["owner"] == f"uid:{ALICE}"
+    assert machine.run(BOB, "rm", "built").returncode != 0
+    assert machine.run(ALICE, "rm", "built").returncode == 0
+    refused = machine.run(BOB, "--service", "plain", "run", "--", "id")
+    assert (refused.returncode, refused.stdout) == (125, "")
+    assert "key:plain" in refused.stderr
+    assert "orcha key add --as" in refused.stderr
+    assert machine.run(0, "key", "revoke", "build").returncode == 0
+    assert "does not accept the key" in machine.run(BOB, "--service", "build", "ps").stderr

@@ -112,7 +112,8 @@ class ScramServer:
         self._known = record is not None
         self._record = record or self._stranger
         self._nonce = client_nonce + self._nonce
-        salt = self._record.salt if self._known else hidden_salt(self._stranger.salt, key_id)
+        hidden = hidden_salt(self._stranger.salt, key_id)  # for known ids, too: the work is the same
+        salt = self._record.salt if self._known else hidden
         self._server_first = b"r=%b,s=%b,i=%d" % (self._nonce, _base64(salt), self._record.iterations)
         return self._server_first
 

@@ -151,6 +151,9 @@ class Server:
         shared = settings.endpoint.shared_path if self._lets_in_others and self._is_a_users() else ""
         if shared:
             settings.report(_BY_ROLES.format(_people(settings.roles), described(os.geteuid()), shared), None)
+        tls = self._tls()
+        if tls is not None and not local:
+            settings.report(f"the certificate of its port has the fingerprint {tls.fingerprint}", None)
         with contextlib.ExitStack() as stack:
             self._listeners = ListeningSockets(
                 settings.endpoint,
@@ -164,7 +167,7 @@ class Server:
             loop = _make_loop(settings.uvloop)
             stack.callback(loop.close)
             self._writer = LoopWriter(loop)
-            self._table = self._make_table(loop, key, runs_as)
+            self._table = self._make_table(loop, key, runs_as, tls)
             self._acceptor = Acceptor(
                 self._listeners,
                 self._table,
@@ -266,9 +269,16 @@ class Server:
             return services_key(endpoint.key_path if endpoint.is_system else None)
         return parse_key(key) if isinstance(key, (str, bytes)) else key
 
-    def _make_table(self, loop: asyncio.AbstractEventLoop, key: Key, runs_as: str) -> ConnectionTable:
+    def _tls(self) -> ServerTls | None:
+        if not self.settings.endpoint.has_port:
+            return None
         from orcha._protocol.tls import server_tls
 
+        return self.settings.tls or server_tls()
+
+    def _make_table(
+        self, loop: asyncio.AbstractEventLoop, key: Key, runs_as: str, tls: ServerTls | None
+    ) -> ConnectionTable:
         settings = self.settings
         door = Door(
             keyring([key], salts=settings.salts),
@@ -281,7 +291,7 @@ class Server:
         return ConnectionTable(
             loop=loop,
             door=door,
-            tls=(settings.tls or server_tls()) if settings.endpoint.has_port else None,
+            tls=tls,
             limits=settings.limits,
             on_message=self._on_message,
             on_close=self._on_close,
