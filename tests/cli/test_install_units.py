@@ -46,6 +46,7 @@ def test_the_units_start_this_orcha_and_let_commands_outlive_it(install, tmp_pat
     assert version.startswith("orcha - ")
     wanted = {"Type": "notify", "KillMode": "process", "Delegate": "yes", "DelegateSubgroup": "orcha-service"}
     assert wanted.items() <= unit.items()
+    assert int(unit["WatchdogSec"]) + int(unit["TimeoutAbortSec"]) < int(unit["TimeoutStopSec"])
     expected, modes = system_socket(), ("0666", "0755")
     if whose == "--user":
         expected, modes = Endpoint("", 0, default_folder()).socket_path, ("0600", "0700")

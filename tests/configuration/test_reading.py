@@ -112,6 +112,7 @@ def test_everything_that_may_stand_in_a_file_is_read():
         (b"[servise]\n", "1:2: there is no servise: did you mean service?"),
         (b"[service]\ncolour = 1\n", "2:1: there is no service.colour: there are abandon_after"),
         (b"service = 1\n", "1:11: service is a table, not 1: write [service]"),
+        (b'[tls]\ncertificate = "box.pem"\n', "2:15: tls.certificate is the path of a file from the root on"),
         (b"groups = 1\n", "1:10: groups is a table, not 1: write [groups]"),
         (b"groups.rig = 1\n", "1:14: groups.rig is a table, not 1"),
         (b'[groups.""]\n', "1:9: '' is no name: give 1 to 200 characters"),

@@ -135,6 +135,17 @@ def test_another_age_counts_for_all_the_time_and_none_gives_back_what_was_gained
     assert world.petitions.ageing.due is None
 
 
+def test_another_age_by_which_nothing_is_gained_yet_leaves_a_petition_where_it_is():
+    world = World(slow=60.0)
+    record = world.waits()
+    world.passes(10.0)
+    world.ages("slow", 50.0)
+    assert age.step(world.petitions, world.now, 3) == []
+    assert record.priority == 0
+    world.passes(40.0)
+    assert record.priority == -1
+
+
 def test_a_petition_that_runs_while_its_group_ages_no_more_has_gained_nothing_when_it_waits_again():
     world = World(slow=60.0)
     record = world.waits(priority=3)

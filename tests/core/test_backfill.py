@@ -293,6 +293,20 @@ def test_a_plan_says_when_what_is_needed_of_devices_is_free():
     assert plan.reserve(Want({}, 1.0, ("group:none",))) is None, "nor has the group any slot"
 
 
+def test_what_is_closed_from_a_time_on_is_promised_to_nobody_who_would_have_it_then():
+    plan = Plan(Inventory({"ram": 2}), {}, {})
+    plan.runs(Want({"ram": 2}, 10.0), None)
+    plan.close(Want({"ram": 1}, None), 15.0)
+    assert plan.reserve(Want({"ram": 1}, 4.0)) == 10.0
+    assert plan.reserve(Want({"ram": 1}, 10.0)) is None
+
+
+def test_devices_that_are_in_use_for_an_unknown_time_are_promised_to_nobody():
+    plan = Plan(Inventory({"card": (Device("0"), Device("1"))}), {}, {})
+    plan.runs(Want({"card": 1}, None), {"card": ("0",)})
+    assert plan.reserve(Want({"card": 2}, 5.0)) is None
+
+
 def test_what_a_foreign_process_is_on_is_held_from_now_on():
     inventory = Inventory({"card": (Device("0"), Device("1"))})
     inventory.occupied = {"card": {"0": "python (pid 7)"}}

@@ -298,6 +298,12 @@ def test_all_of_a_lot_leave_it_in_order():
     assert len(owned.petitions.waiting) == 0
     assert owned.petitions.waiting.parked == 6
     assert not owned.petitions.waiting.is_empty
+    waiting = owned.petitions.waiting
+    first, urgent = records[0].place, (-1, *records[2].place[1:])
+    waiting.move_parked(records[2].place, urgent)
+    assert waiting.first_parked("lot") == urgent
+    waiting.move_parked(urgent, records[2].place)
+    assert waiting.first_parked("lot") == first
     assert hold.unpark(owned.petitions, "lot", 2) == []
     assert owned.head() == [1, 2]
     assert hold.unpark(owned.petitions, "lot", 9) == []
@@ -355,6 +361,7 @@ def test_a_line_beside_another_owners():
         lines.enter((0, seq, str(seq)), {"gpu": 1}, None, ["gpu"], "gpu")
     fairness.count("ann", {"gpu": 1}, 1)
     assert lines.first("gpu").place[1] == 6
+    assert [waiter.place[1] for waiter in lines.firsts("gpu", 2, lambda _: True)] == [6, 7]
     assert lines.before((0, 1, "1"), "gpu", lambda _: True) == 1
     assert lines.before((0, 4, "4"), "gpu", lambda _: True) == 3 + 3
     forward = lines.come_forward(lambda waiter: not lines.is_before(lines.first("gpu").place, waiter.place))

@@ -56,6 +56,11 @@ def test_a_pause_is_never_longer_than_its_limit_with_jitter(number, delay, facto
     assert seconds <= pause(retry, number + 1, chance) * (1 + 1e-9), "pauses only grow"
 
 
+def test_a_pause_beyond_all_numbers_is_the_longest_one_or_none():
+    retries = [Retry(times=9, delay=delay, factor=100.0, longest=5, jitter=0) for delay in (1, 0)]
+    assert [pause(retry, 1_000, 0.5) for retry in retries] == [5, 0]
+
+
 def test_jitter_spreads_around_the_pause():
     retry = Retry(times=9, delay=10, jitter=0.5)
     assert [pause(retry, 1, chance) for chance in (0, 0.5, 1)] == [5, 10, 15]

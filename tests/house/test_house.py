@@ -6,6 +6,8 @@ import ast
 import os
 import re
 import tomllib
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,26 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "orcha"
 PYTHON = sorted(SOURCE.rglob("*.py"))
 SKIPPED = {"build", "dist", "__pycache__"}
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    """Give what a file says; each is parsed once for all tests here."""
+    return ast.parse(path.read_text())
+
+
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """Give all nodes of what a file says."""
+    return tuple(ast.walk(tree(path)))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget() -> Iterator[None]:
+    """Free the trees at the end: so many objects make each collection of garbage slow."""
+    yield
+    for known in (tree, nodes):
+        known.cache_clear()
 
 
 def tracked() -> list[Path]:
@@ -48,7 +70,7 @@ _CLASSES_OF_ONE_NAME = {
 def test_a_class_name_is_unique_in_the_package():
     files: dict[str, list[str]] = {}
     for path in PYTHON:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes(path):
             if isinstance(node, ast.ClassDef):
                 files.setdefault(node.name, []).append(path.relative_to(SOURCE).as_posix())
     assert {name: {*where} for name, where in files.items() if len(where) > 1} == _CLASSES_OF_ONE_NAME
@@ -81,7 +103,7 @@ _UNITS = re.compile(
 def numeric_constants() -> list[tuple[str, str]]:
     found = []
     for path in PYTHON:
-        for node in ast.parse(path.read_text()).body:
+        for node in tree(path).body:
             value = getattr(node, "value", None)
             if not isinstance(value, ast.Constant | ast.BinOp):
                 continue
@@ -110,7 +132,7 @@ def test_no_exception_is_swallowed_whole():
     found = [
         f"{path.relative_to(ROOT)}:{node.lineno}"
         for path in PYTHON
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in nodes(path)
         if isinstance(node, ast.ExceptHandler) and swallows(node)
     ]
     assert found == []
@@ -129,7 +151,8 @@ def test_no_test_sleeps():
         f"{path.relative_to(ROOT)}:{node.lineno}"
         for path in sorted((ROOT / "tests").rglob("*.py"))
         if not {"fixtures", "support"} & {*path.parts}  # plugins as their authors wrote them, and what services run
-        for node in ast.walk(ast.parse(path.read_text()))
+        if "sleep(" in path.read_text()
+        for node in nodes(path)
         if isinstance(node, ast.Call) and ast.unparse(node.func) in {"time.sleep", "sleep"}
     ]
     assert found == []
@@ -166,15 +189,14 @@ def test_a_petition_is_written_by_its_transitions():
         name = path.relative_to(SOURCE).as_posix()
         if name.startswith(owners):
             continue
-        nodes = list(ast.walk(ast.parse(path.read_text())))
         annotated = (
-            node for node in nodes if isinstance(node, ast.arg | ast.AnnAssign) and node.annotation is not None
+            node for node in nodes(path) if isinstance(node, ast.arg | ast.AnnAssign) and node.annotation is not None
         )
         records = {"record"}
         for node in annotated:
             if "Record" in re.split(r"\W+", ast.unparse(node.annotation)):
                 records.add(node.arg if isinstance(node, ast.arg) else ast.unparse(node.target))
-        for node in nodes:
+        for node in nodes(path):
             written = isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del)
             if not written or node.attr not in fields:
                 continue
@@ -187,7 +209,7 @@ def test_time_is_an_argument_of_the_core():
     """The begin of a batch is noted by the edges, and handed on to transitions; the core reads no time by itself."""
     used: dict[type, set[str]] = {ast.Load: set(), ast.Store: set()}
     for path in PYTHON:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes(path):
             if isinstance(node, ast.Attribute) and node.attr == "now" and "petitions" in ast.unparse(node.value):
                 used[type(node.ctx)].add(path.relative_to(SOURCE).as_posix())
     assert used[ast.Store] == {"_service/batch.py", "_service/lifecycle/recovery.py"}
@@ -271,7 +293,7 @@ def dangers(tree: ast.AST) -> list[str]:
 
 def test_nothing_that_comes_from_outside_is_run_as_code():
     """No pickle, no eval, no exec, no shell: SECURITY.md says so."""
-    found = {path.relative_to(SOURCE).as_posix(): dangers(ast.parse(path.read_text())) for path in PYTHON}
+    found = {path.relative_to(SOURCE).as_posix(): dangers(tree(path)) for path in PYTHON}
     assert {name: what for name, what in found.items() if what} == {}
 
 
