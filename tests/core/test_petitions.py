@@ -151,3 +151,11 @@ def test_whatever_may_come_alone_is_kept(name):
     assert not alone
     setattr(alone, name, {1: True})
     assert alone
+
+
+def test_changes_are_compared_by_what_there_is_to_keep():
+    first, second = Changes(slots={}, deleted=[4]), Changes(slots={}, deleted=[4], pauses={})
+    assert first == second
+    assert repr(first) == "Changes(deleted=[4], slots={})"
+    assert first != Changes(deleted=[4])
+    assert first != "deleted"

@@ -296,6 +296,20 @@ class Changes:
         for name, value in given.items():
             setattr(self, name, value)
 
+    def __eq__(self, other: object) -> bool:
+        """Tell whether both have the same to keep."""
+        return self._filled() == other._filled() if isinstance(other, Changes) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
+    def __repr__(self) -> str:
+        """Give what there is to keep."""
+        return f"Changes({', '.join(f'{name}={value!r}' for name, value in self._filled().items())})"
+
+    def _filled(self) -> dict[str, Any]:
+        found = {name: getattr(self, name) for name in self.__slots__ if name != "__dict__"} | self.__dict__
+        return {name: value for name, value in found.items() if value or (name == "slots" and value is not None)}
+
     def __bool__(self) -> bool:
         """Tell whether there is anything to keep."""
         return bool(
