@@ -14,7 +14,8 @@ from support.ports import free_port
 from support.service import RunningService
 from support.waiting import wait_for
 
-SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+SSHD = shutil.which("sshd", path=_PATH) if shutil.which("ssh") and shutil.which("ssh-keygen") else None
 """The real one; None where there is none, and only the program that stands in for ssh can be asked."""
 _SSH = """\
 #!/bin/sh
@@ -124,6 +125,12 @@ class RealSshd:
         self.command = " ".join(["ssh", "-F", "none", *(f"-o {name}={value}" for name, value in options.items())])
         """What ORCHA_SSH has to be."""
         self.url = f"ssh://127.0.0.1:{self.port}"
+
+    def why_refused(self) -> str:
+        """Give why this user cannot log in, as where the account is locked; empty where that can be done."""
+        words = [*self.command.split(), "-p", str(self.port), "127.0.0.1", "true"]
+        tried = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        return f"{tried.returncode}: {tried.stderr}" if tried.returncode else ""
 
     def _listens(self) -> bool:
         assert self._process.poll() is None, (self.folder / "log").read_text()
