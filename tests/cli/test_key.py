@@ -52,6 +52,7 @@ def _no_keys(service):
         assert service.run("key", "revoke", *known).returncode == 0
 
 
+@pytest.mark.slow
 def test_keys_of_two_roles_do_what_their_roles_may_and_a_revoked_follower_ends(service, elsewhere, tmp_path):
     ci, ops = added(service, tmp_path, "ci", "submitter"), added(service, tmp_path, "ops", "admin", "--expires", "90d")
     assert stat.S_IMODE(ops.stat().st_mode) == 0o600

@@ -38,6 +38,7 @@ def fingerprint(elsewhere):
     return row["fingerprint"]
 
 
+@pytest.mark.slow
 def test_a_service_is_recognised_while_its_certificate_is_changed_below_it(own_service, elsewhere, tmp_path):
     service, authority = own_service, Authority(tmp_path)
     place, key = f"tls://127.0.0.1:{service.port}", str(tmp_path / "ops.key")
