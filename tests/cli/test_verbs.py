@@ -14,6 +14,8 @@ from support.terminals import OnTerminal
 from support.waiting import DEADLINE, wait_for
 
 ELSEWHERE = {
+    "service",
+    "relay",
     "serve",
     "stop",
     "cron",
@@ -28,8 +30,8 @@ ELSEWHERE = {
 }
 """Verbs that have verbs themselves, or ask no service."""
 MINE = [verb for verb in VERBS if verb not in ELSEWHERE]
-READING = ["ps", "why", "show", "logs", "wait", "stats", "history", "simulate", "doctor", "reload", "who"]
-WITHOUT_ID = ("ps", "stats", "history", "drain", "undrain", "doctor", "reload", "who")
+READING = ["ps", "why", "show", "logs", "wait", "stats", "history", "simulate", "doctor", "reload", "who", "events"]
+WITHOUT_ID = ("ps", "stats", "history", "drain", "undrain", "doctor", "reload", "who", "events")
 AFTER_ID = {"priority": ["1"], "signal": ["HUP"], "extend": ["1h"], "exec": ["--", "true"], "set": ["--priority", "1"]}
 """What has to stand behind the id."""
 

@@ -50,6 +50,8 @@ LAYERS = {
     "retention.count": ("1", "2", "3", (1, 2, 3)),
     "retention.bytes": ("1", '"1K"', "3", (1, 1024, 3)),
     "retention.least": ("1", "2", "3", (1.0, 2.0, 3.0)),
+    "audit.keep": ("1", "2", "3", (1.0, 2.0, 3.0)),
+    "audit.count": ("1", "2", "3", (1, 2, 3)),
 }
 """What the file, the drop-in and the variable say, and what counts then."""
 
@@ -74,7 +76,7 @@ def test_the_example_is_read_and_holds_everything_that_may_stand_in_a_file():
 def test_the_table_names_each_setting():
     shown = [(each.key, each.variable or "", each.option or "", "yes" if each.at_run_time else "no") for each in KNOWN]
     assert shown == TABLE
-    tables = ("service", "listen", "tls", "retention")
+    tables = ("service", "listen", "tls", "retention", "audit")
     assert {each.key for each in KNOWN} == {
         f"{name}.{key}" for name in tables for key in keys_of(keys_of(Configuration)[name])
     }

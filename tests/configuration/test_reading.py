@@ -328,6 +328,7 @@ def test_the_schema_names_all_tables_and_says_what_each_setting_is():
         "listen",
         "tls",
         "retention",
+        "audit",
         "defaults",
         "resources",
         "groups",

@@ -80,6 +80,9 @@ FROM_CLIENT: dict[type, st.SearchStrategy[Any]] = {
     messages.SetResource: st.builds(messages.SetResource, COUNT, st.text()),
     messages.SetGroup: st.builds(messages.SetGroup, COUNT, st.text(), COUNT | st.none()),
     messages.DrainResource: st.builds(messages.DrainResource, COUNT, st.text(), st.booleans(), st.text()),
+    messages.ListEvents: st.builds(
+        messages.ListEvents, COUNT, COUNT, st.floats(allow_nan=False), st.none() | st.floats(allow_nan=False)
+    ),
     messages.Who: st.builds(messages.Who, COUNT),
     messages.Reload: st.builds(messages.Reload, COUNT),
     messages.SetKey: st.builds(

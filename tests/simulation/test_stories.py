@@ -40,7 +40,7 @@ FIRST_SEEDS = {
     "a queue that a restart forgets": 1,
     "more of an array at once than may": 9,
     "an array that goes on though too many failed": 1100,
-    "an array that ends before its elements": 503,
+    "an array that ends before its elements": 76,
     "a firing beside the last one": 14,
     "an instant that is passed over": 38,
     "a device that two petitions have": 11,

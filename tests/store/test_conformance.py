@@ -7,9 +7,9 @@ import threading
 
 import pytest
 
-from orcha._core.changes import Append, Changes, NewChannel
+from orcha._core.changes import Append, AuditBounds, AuditEntry, Changes, NewChannel
 from orcha._core.state import OnInterrupt, Outcome, State
-from orcha._store.contract import StoredChannel, Waiting
+from orcha._store.contract import EventFilter, StoredChannel, Waiting
 from orcha.exceptions.store import FencedError, TokenKnown
 from support.changes import ANY_STATE, MANAGER, accept, append, end, name, petition, step, steps
 
@@ -263,6 +263,35 @@ def test_a_page_can_be_read_by_another_thread(store):
     thread.start()
     thread.join()
     assert [row.seq for row in found] == [1]
+
+
+def deed(at, verb="cancel", **more):
+    known = {"who": "uid:1", "key": "", "door": "socket", "host": "", "ids": ("a",), "total": 1, "owners": ("uid:2",)}
+    return AuditEntry(**{"at": at, "verb": verb, "why": "", "outcome": "done", "reason": "", **known, **more})
+
+
+def test_what_clients_did_is_told_and_a_submit_once_whether_its_petition_is_kept_or_forgotten(store):
+    def told(**wanted):
+        return [(entry.verb, *entry.ids, entry.at) for entry, _ in store.events(EventFilter(**wanted))]
+
+    store.commit(accept(petition(1, id="p", submitted=1.0), petition(2, id="q", submitted=3.0)))
+    by_key = deed(3.0, "submit", ids=("q",), owners=("uid:0",), key="ci", door="key", petition=2)
+    store.commit(Changes(audit=[deed(2.0, why="late"), by_key]))
+    everything = [("submit", "q", 3.0), ("cancel", "a", 2.0), ("submit", "p", 1.0)]
+    assert told() == everything
+    assert next(entry for entry, _ in store.events(EventFilter(verb="cancel"))) == deed(2.0, why="late")
+    store.commit(steps(end(1), end(2)))
+    store.commit(Changes(deleted=[1, 2]))
+    assert told() == everything
+    assert told(limit=1) == everything[:1]
+    assert told(since=2.0, before=3.0) == told(verb="cancel") == told(id="a") == everything[1:2]
+    assert told(who="ci") == everything[:1]
+    assert told(seen_by="uid:2") == everything[1:2]
+    assert told(seen_by="uid:0") == [everything[0], everything[2]]
+    numbers = [number for _, number in store.events(EventFilter())]
+    assert len({*numbers}) == 3
+    store.commit(Changes(audit=[deed(4.0), deed(5.0)], audit_left=AuditBounds(1.5, 1)))
+    assert told() == [("cancel", "a", 5.0), ("submit", "q", 3.0)]
 
 
 def test_a_channel_goes_with_the_last_row_that_names_it(store):

@@ -44,7 +44,7 @@ class Person:
         self.door = "attempt" if role == "attempt" else "socket"
         self.since = 0.0
         self.is_other = self.is_lost = False
-        self.key = ""
+        self.key = self.host = ""
         self.backlog = 0
         self.heard: list[Any] = []
 

@@ -34,6 +34,7 @@ class Connected:
 
     role = "admin"
     door = "socket"
+    key = host = ""
     is_other = is_lost = False
     backlog = 0
     identity = "uid:0"

@@ -273,6 +273,22 @@ def test_quotas_of_users_and_groups_hold_and_everybody_sees_who_has_what(stopped
     assert "(2 of 2)" in shown
     assert "3 of 3 gpu" in shown
     assert "  alice  " in stopped.run(0, "ps").stdout
+    assert stopped.run(BOB, "cancel", "a2").returncode != 0
+    assert stopped.run(CAROL, "drain").returncode != 0
+    assert stopped.run(0, "set", "a1", "--timeout", "1h").returncode == 0
+
+    def events(uid, *options):
+        found = json.loads(stopped.run(uid, "events", "--json", *options).stdout)
+        return [(each["user"], each["verb"], *each["ids"], each["outcome"]) for each in found]
+
+    refused, deed = ("bob", "cancel", "a2", "refused"), ("root", "set", "a1", "done")
+    assert [each for each in events(ALICE) if each[1] != "submit"] == [refused, deed]
+    assert {each[0] for each in events(BOB)} == {"bob"}
+    assert refused in events(BOB)
+    assert [each for each in events(CAROL) if each[1] != "submit"] == [("carol", "drain", "refused")]
+    assert {refused, deed, ("alice", "submit", "a1", "done")} <= {*events(0, "--since", "1h")}
+    assert events(0, "--who", "bob", "--verb", "cancel") == [refused]
+    assert events(0, "--who", "nobody") == events(0, "--id", "nothing") == []
     assert stopped.run(ALICE, "cancel", "a1").returncode == 0
     wait_for(lambda: stopped.rows(ALICE)["a3"]["state"] == "running" or stopped.rows(BOB)["b2"]["state"] == "running")
     stopped.kill()

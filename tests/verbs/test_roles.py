@@ -61,6 +61,7 @@ EVERY_MESSAGE = [
     messages.Stats(0),
     messages.ListResources(0),
     messages.Who(0),
+    messages.ListEvents(0, 1),
     messages.DrainResource(0, "gpu", drained=True),
     messages.DrainService(0, drained=True),
     messages.SetResource(0, "gpu=1"),

@@ -41,6 +41,7 @@ VERBS = {
     "undrain": "start petitions again",
     "config": "check, show and change the configuration",
     "reload": "have the service read its configuration again",
+    "events": "show what clients did and tried",
     "who": "show what each user has and may have",
     "where": "tell which service a command would use, and why",
     "doctor": "find what is wrong here, and say the cure",

@@ -18,6 +18,7 @@ from orcha._protocol.messages import (
     FireSchedule,
     GiveSecrets,
     Item,
+    ListEvents,
     ListKeys,
     ListResources,
     ListSchedules,
@@ -230,6 +231,10 @@ class Session(Client):
         """Have so many petitions of a group run at once, None for any number, and other rules hold for them."""
         sent = encode(rules) if rules else None
         return self._ask(partial(SetGroup, group=name, slots=slots, rules=sent, keeps_slots=keeps_slots))
+
+    def events(self, limit: int, **which: Any) -> Reply:
+        """Ask what clients did and tried: the newest of what meets `which`, fields of ListEvents."""
+        return self._ask(partial(ListEvents, limit=limit, **which))
 
     def who(self) -> Reply:
         """Ask what each user has of the service, and may have."""

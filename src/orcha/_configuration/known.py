@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class KnownSetting(NamedTuple):
-    """A setting of the tables `service`, `listen`, `tls` and `retention`."""
+    """A setting of the tables `service`, `listen`, `tls`, `retention` and `audit`."""
 
     key: str
     variable: str | None = None
@@ -52,6 +52,8 @@ KNOWN = (
     KnownSetting("retention.count", "ORCHA_KEEP_COUNT", None, "keep_count", at_run_time=True),
     KnownSetting("retention.bytes", "ORCHA_KEEP_BYTES", None, "keep_bytes", at_run_time=True),
     KnownSetting("retention.least", "ORCHA_KEEP_LEAST", None, "keep_least", at_run_time=True),
+    KnownSetting("audit.keep", "ORCHA_AUDIT_KEEP", None, "audit_keep", at_run_time=True),
+    KnownSetting("audit.count", "ORCHA_AUDIT_COUNT", None, "audit_count", at_run_time=True),
 )
 """The settings in the order in which `orcha config show` prints them; docs/configuration.md has the same table."""
 

@@ -91,6 +91,13 @@ class RetentionTable(_Table):
     least: Annotated[Duration, _of(kinds.DURATION, "age below which nothing is forgotten")] | UnsetType = UNSET
 
 
+class AuditTable(_Table):
+    """How long it is kept what clients did and tried (`orcha events`)."""
+
+    keep: Annotated[Duration, _of(kinds.DURATION, "age at which it is forgotten")] | UnsetType = UNSET
+    count: Annotated[int, _of(kinds.COUNT, "submits kept at most, and as many of all else")] | UnsetType = UNSET
+
+
 class DefaultsTable(_Table):
     """What holds for a command that says nothing about it."""
 
@@ -182,6 +189,7 @@ class Configuration(_Table):
     listen: ListenTable | UnsetType = UNSET
     tls: TlsTable | UnsetType = UNSET
     retention: RetentionTable | UnsetType = UNSET
+    audit: AuditTable | UnsetType = UNSET
     defaults: DefaultsTable | UnsetType = UNSET
     resources: (
         Annotated[dict[str, Stock], Meta(description="How much there is of each resource, or a list of its devices")]

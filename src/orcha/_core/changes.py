@@ -202,6 +202,45 @@ class Append(NamedTuple):
     data: bytes
 
 
+class AuditEntry(NamedTuple):
+    """What a client did or tried."""
+
+    at: float
+    """In seconds since 1970."""
+    who: str
+    """The identity of the client."""
+    key: str
+    """The name of the key by which it came in; empty where it has none."""
+    door: str
+    """The way by which it came in: `socket`, `key` or `attempt`; empty where that is not known any more."""
+    host: str
+    """The address of its machine; empty for this one."""
+    verb: str
+    ids: tuple[str, ...]
+    """The first of what it was done to."""
+    total: int
+    """To how many it was done."""
+    owners: tuple[str, ...]
+    """Whose petitions these were."""
+    why: str
+    """What the client said about it."""
+    outcome: str
+    """`done`, `refused` or `failed`."""
+    reason: str
+    """Why it was not done."""
+    petition: int | None = None
+    """The petition that a submit made."""
+
+
+class AuditBounds(NamedTuple):
+    """How much is kept of what clients did."""
+
+    since: float
+    """Nothing from before that, in seconds since 1970."""
+    most: int
+    """So many submits at most, and so many of all else."""
+
+
 class _Made:
     """A field that is made when it is first asked for; from then on the object has it in its `__dict__`."""
 
@@ -279,6 +318,10 @@ class Changes:
     """Results of schedules' instants, kept after the schedules. A result of an unknown schedule is not kept."""
     decided: dict[tuple[str, str], str | None] = _made(dict)
     """Decisions of people while the service ran, as text, by kind and name; None takes a decision back."""
+    audit: list[AuditEntry] = _made(list)
+    """What clients did and tried."""
+    audit_left: AuditBounds | None = _made(lambda: None)
+    """What may be left of that; None for all."""
     slots: Mapping[str, int | None] | None
     """All groups that there are now, and how many of each may run at once (None: any number); None for as before."""
 

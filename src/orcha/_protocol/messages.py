@@ -563,6 +563,21 @@ class ListKeys(_Message, tag=51, frozen=True):
     """The answer also has what a verifier for a key of this name is made with."""
 
 
+class ListEvents(_Message, tag=47, frozen=True):
+    """What did clients do, and try? Answered by a Reply whose value is a map, as `docs/wire.md` says."""
+
+    request: Count
+    limit: Count
+    since: float = 0.0
+    """None from before that, in seconds since 1970."""
+    before: float | None = None
+    """None from then on."""
+    who: str | None = None
+    """A user of the service's machine, the identity of a client, or the name of a key; None for any."""
+    verb: str | None = None
+    id: str | None = None
+
+
 class Who(_Message, tag=46, frozen=True):
     """What does each user have of the service? Answered by a Reply whose value is a map, as `docs/wire.md` says."""
 
@@ -601,6 +616,6 @@ _First = Submit | Cancel | Follow | Unfollow | Credit | Put | Finish | List | Ca
 _Plans = Select | AddSchedule | ListSchedules | ChangeSchedule | FireSchedule
 _Verbs = Show | Set | Priority | Pause | Resume | Remove | Retry | Stats | Stdin | Resize | Stop | Signal
 _Resources = ListResources | SetResource | DrainResource | SetGroup | ChangeLease
-_Service = DrainService | Reload | Unset | SetKey | ListKeys | Who | GiveSecrets
+_Service = DrainService | Reload | Unset | SetKey | ListKeys | Who | GiveSecrets | ListEvents
 ClientMessage = _First | _Verbs | _Plans | _Resources | _Service
 ServiceMessage = Submitted | Reply | Data | Gap | Reset | Gone | Rows | Stopping | Error

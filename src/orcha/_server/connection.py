@@ -76,6 +76,14 @@ class ClientConnection(asyncio.Protocol):
         self._backlog = 0
         self._deadline = table.loop.call_later(table.limits.handshake_deadline, self.abort)
 
+    @property
+    def host(self) -> str:
+        """The address of the client's machine, where it came over TCP; else empty."""
+        if self._kind != TLS or self._transport is None:
+            return ""
+        found = self._transport.get_extra_info("peername")
+        return str(found[0]) if found else ""
+
     # --- what the loop calls ----------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -21,6 +21,7 @@ class Peer:
         "attempt",
         "connection",
         "door",
+        "host",
         "id",
         "identity",
         "is_lost",
@@ -50,6 +51,8 @@ class Peer:
         """The way by which the client came in: "socket", "key" or "attempt"."""
         self.since = time.time()
         """When the client connected, in seconds since 1970."""
+        self.host = connection.host
+        """The address of the client's machine; empty for this one."""
         self.is_lost = False
         """The client has let so much lie that it is being cut off: the service makes nothing more for it."""
         self.connection = connection

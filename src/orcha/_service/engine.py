@@ -18,7 +18,7 @@ from orcha._core.admission import Admission
 from orcha._core.conditions.terms import BUILT_IN, Origin
 from orcha._core.effects import Do
 from orcha._core.granted import GrantedSlots
-from orcha._core.permissions import ALLOWED, Deed
+from orcha._core.permissions import ALLOWED, Deed, refusal
 from orcha._core.petitions import Petitions
 from orcha._core.record import Record
 from orcha._core.selection import Selection
@@ -26,6 +26,7 @@ from orcha._protocol.messages import Stopping, Submit, Verdict
 from orcha._service import faults
 from orcha._service.arrays.array_book import ArrayBook
 from orcha._service.arrays.new_arrays import NewArrays
+from orcha._service.audit_book import AuditBook
 from orcha._service.batch import Batch, Listeners
 from orcha._service.beside import Beside
 from orcha._service.channels.channel_book import ChannelBook
@@ -82,6 +83,7 @@ from orcha._service.submissions import Submissions
 from orcha._service.timers import Timers
 from orcha._service.transaction import FULL, Transaction
 from orcha._service.verbs import HANDLERS
+from orcha._service.verbs.deed_names import named
 from orcha._service.verbs.marks import MARKS, UNMARKED, deed_of
 from orcha._service.verbs.petition_lookup import refuse_deed
 from orcha._service.verbs.submit import enter
@@ -245,7 +247,9 @@ class Engine:
         return self.left_by_actions if record.run is None else self.ending
 
     def _make_admission(self) -> None:
-        """Make what blocks petitions whatever their own conditions say."""
+        """Make what blocks petitions whatever their own conditions say, and what keeps who decided what."""
+        self.audit = AuditBook(self.petitions, self.store, self.outbox, self.post, self.report)
+        self.audit.logs = self.settings.log_runs
         terms, functions = self.managers.named_values()
         vocabulary = BUILT_IN.extended(terms)
         self.admission = Admission(
@@ -485,10 +489,16 @@ class Engine:
         deed = mark.deed if type(mark.deed) is Deed else deed_of(message)
         if (deed, peer.role, peer.door) not in ALLOWED:
             refuse_deed(self, peer, message, deed)
+            reason = refusal(deed, peer.role) if deed is not None else "there is no such message"
+            self.audit.refused(peer, named(self, peer, message, deed), reason)
             return
-        if not mark.is_about_own:
-            self._put_back()
+        if mark.is_about_own:
+            self._handle(HANDLERS[type(message)], peer, message)
+            return
+        self._put_back()
+        self.audit.begins(peer, message, named(self, peer, message, deed))
         self._handle(HANDLERS[type(message)], peer, message)
+        self.audit.handled(peer, message)
 
     def handle_when_free(self, handler: Callable[[Any, Any, Any], None], peer: Peer, message: ClientMessage) -> None:
         """Handle a message that changes what petitions declare, once no hook thread reads that."""
@@ -514,6 +524,7 @@ class Engine:
             self.batch.count()
 
     def _on_peer_closed(self, peer: Peer) -> None:
+        self.audit.left(peer)
         self.outbox.peers.pop(peer.id, None)
         self.channels.peer_gone(peer)
         self.leases.peer_gone()
@@ -597,7 +608,7 @@ class Engine:
         """Have other settings hold, as far as they may change while the service runs."""
         self.settings = self.ending.settings = settings
         self.commands.keep = settings.keep_commands
-        self.journal.writes = settings.log_runs
+        self.journal.writes = self.audit.logs = settings.log_runs
         self.standard_input.keep_most = settings.keep_input
         self.deadline.seconds = settings.hook_deadline
         self.past.weigh(settings.past_half_life)

@@ -33,6 +33,8 @@ class Outbox:
         self._frames: list[tuple[Peer, bytes]] = []
         self.waiting: list[Callable[[], object]] = []
         """Calls that are made once this batch is kept."""
+        self.told: Callable[[Peer, Any], None] | None = None
+        """Is told of each answer, while an answer is waited for by who keeps what clients do."""
         self.peers: dict[int, Peer] = {}
         """The connected clients, by number."""
 
@@ -42,6 +44,8 @@ class Outbox:
 
     def reply(self, peer: Peer, message: Any) -> None:
         """Send a message once its content is kept."""
+        if self.told is not None:
+            self.told(peer, message)
         self._frames.append((peer, _encoded(message, self._report)))
 
     def reply_frame(self, peer: Peer, frame: bytes) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from orcha._core.authority import may_act_for
+from orcha._core.permissions import Entrance
 from orcha._core.tuples import new_tuple
 from orcha._protocol.messages import Result, Submitted, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from orcha._core.record import Record
     from orcha._protocol.messages import Submit
     from orcha._server.peer import Peer
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 _ACCEPTED, _KNOWN, _REFUSED = Verdict.ACCEPTED, Verdict.KNOWN, Verdict.REFUSED
 
 SOMEBODY_ELSES = "this token is somebody else's"
+
+
+_KEY = Entrance.KEY.value
+Tells = Callable[[Any, Any, int, str], None]
+"""Takes a client, the item of a submit, its verdict and the reason."""
 
 
 class Asker(Protocol):
@@ -43,10 +48,12 @@ class Asker(Protocol):
 class Submission:
     """The submit of a client, and what has been answered so far."""
 
-    __slots__ = ("_due", "_notes", "_outbox", "_request", "_results", "credit", "peer")
+    __slots__ = ("_due", "_items", "_notes", "_outbox", "_request", "_results", "_tells", "credit", "peer")
 
-    def __init__(self, peer: Peer, message: Submit, outbox: Outbox) -> None:
-        """Gather answers for a message."""
+    def __init__(self, peer: Peer, message: Submit, outbox: Outbox, tells: Tells | None = None) -> None:
+        """Gather answers for a message; `tells` takes each verdict that is to be kept beside the petition."""
+        self._items = message.items
+        self._tells = tells
         self.peer = peer
         self.credit = message.credit
         self._request = message.request
@@ -58,6 +65,8 @@ class Submission:
     def answer(self, position: int, verdict: int, channel: bytes | None, reason: str | None) -> None:
         """Add an answer; the answers of one batch go out together."""
         self._results.append(Result(position, verdict, channel, reason))
+        if self._tells is not None and (verdict == _REFUSED or self.peer.door == _KEY):
+            self._tells(self.peer, self._items[position], verdict, reason or "")
         if not self._due:
             self._due = True
             self._outbox.after(self._send)

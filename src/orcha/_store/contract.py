@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from orcha._core.changes import ArrayStop, Changes, Schedule
+from orcha._core.changes import ArrayStop, AuditEntry, Changes, Schedule
 from orcha._core.state import IfFails, OnInterrupt, Outcome, State
 
 MAX_ALTERATIONS = 20
@@ -153,6 +154,23 @@ class Element(NamedTuple):
     position: int
 
 
+class EventFilter(NamedTuple):
+    """Which of the things that clients did and tried are wanted."""
+
+    since: float = 0.0
+    """None from before that, in seconds since 1970."""
+    before: float = math.inf
+    """None from then on."""
+    who: str | None = None
+    """The identity of a client, or the name of a key; None for any."""
+    verb: str | None = None
+    id: str | None = None
+    """Something that it was done to."""
+    seen_by: str | None = None
+    """Only what this client did, and what was done to petitions of this client; None for everything."""
+    limit: int = 100
+
+
 class Store(Protocol):
     """A store. Only one thread calls it, except `page`, which any thread may call.
 
@@ -238,6 +256,13 @@ class Store(Protocol):
 
     def channel(self, channel: bytes) -> StoredChannel | None:
         """Give a channel, None for an unknown one."""
+        ...
+
+    def events(self, wanted: EventFilter) -> list[tuple[AuditEntry, int]]:
+        """Give what clients did and tried, the newest first, each with a number that no other has; from any thread.
+
+        The number changes when the petition of a submit is forgotten.
+        """
         ...
 
     def channel_owners(self, channels: Sequence[bytes]) -> dict[bytes, str]:

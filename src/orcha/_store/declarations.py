@@ -40,9 +40,20 @@ def write(changes: Changes, ask: Callable[..., Any]) -> None:
         ask("forget_decided", *decided)
         if text is not None:
             ask("insert_decided", *decided, text)
+    _write_audit(changes, ask)
     if changes.slots is not None:
         ask("forget_slots")
         ask("insert_slots", json.dumps(list(changes.slots.items())))
+
+
+def _write_audit(changes: Changes, ask: Callable[..., Any]) -> None:
+    """Keep what clients did, and no more of it than may be left."""
+    for entry in changes.audit:
+        ask("insert_audit", *entry[:6], json.dumps(entry.ids), entry.total, json.dumps(entry.owners), *entry[9:])
+    if changes.audit_left is not None:
+        ask("forget_audit", *changes.audit_left)
+        ask("forget_audited_submits", changes.audit_left.most)
+        ask("forget_audited_deeds", changes.audit_left.most)
 
 
 def _write_declarations(changes: Changes, ask: Callable[..., Any]) -> None:

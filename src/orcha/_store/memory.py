@@ -15,6 +15,7 @@ from orcha._core.changes import (
     Append,
     ArrayStop,
     AttemptStep,
+    AuditEntry,
     Changes,
     NewArray,
     NewDependency,
@@ -28,6 +29,7 @@ from orcha._store.contract import (
     ArrayRow,
     AttemptRow,
     Element,
+    EventFilter,
     Incarnation,
     KeptAlteration,
     KeptDependency,
@@ -55,6 +57,23 @@ class _Channel:
         self.owner = owner
         self.own = own
         self.records: dict[int, Append] = {}
+
+
+def submit_of(row: Row) -> AuditEntry:
+    """Give what is known of the submit of a petition by its row."""
+    return AuditEntry(
+        row.submitted, row.owner, "", "", "", "submit", (row.id,), 1, (row.owner,), "", "done", "", row.seq
+    )
+
+
+def _is_wanted(entry: AuditEntry, wanted: EventFilter) -> bool:
+    return (
+        wanted.since <= entry.at < wanted.before
+        and wanted.who in {None, entry.who, entry.key}
+        and wanted.verb in {None, entry.verb}
+        and (wanted.id is None or wanted.id in entry.ids)
+        and wanted.seen_by in {None, entry.who, *entry.owners}
+    )
 
 
 class MemoryStore:
@@ -86,6 +105,9 @@ class MemoryStore:
         self._array_stops: dict[int, ArrayStop] = {}
         self._elements: dict[int, Element] = {}
         self._alterations: dict[int, list[KeptAlteration]] = {}
+        self._audit: list[AuditEntry] = []
+        self._audited: set[int] = set()
+        """The petitions whose submits are among these."""
         self._pauses: set[str] = set()
         self._slots: dict[str, int | None] = {}
         self._schedules: dict[str, Schedule] = {}
@@ -264,6 +286,13 @@ class MemoryStore:
                 self._expected[seq] = new.expect
             if new.dependencies is not None:
                 self._dependencies[seq] = list(new.dependencies)
+        self._audit += changes.audit
+        self._audited.update(entry.petition for entry in changes.audit if entry.petition is not None)
+        if changes.audit_left is not None:
+            since, count = changes.audit_left
+            submits = [entry for entry in self._audit if entry.at >= since and entry.petition is not None]
+            deeds = [entry for entry in self._audit if entry.at >= since and entry.petition is None]
+            self._audit = (submits[-count:] if count else []) + (deeds[-count:] if count else [])
         for seq, at, who, what in changes.alterations:
             kept = [*self._alterations.get(seq, ()), KeptAlteration(at, who, what)]
             self._alterations[seq] = kept[-MAX_ALTERATIONS:]
@@ -322,6 +351,8 @@ class MemoryStore:
             row = self._rows.pop(seq, None)
             if row is None:
                 continue
+            if seq not in self._elements and seq not in self._audited:
+                self._audit.append(submit_of(row))
             del self._tokens[row.token]
             self._groups.pop(seq, None)
             self._expected.pop(seq, None)
@@ -406,6 +437,18 @@ class MemoryStore:
             following = last.first + last.count
         size = sum(len(append.data) for append in known.records.values())
         return StoredChannel(channel, known.owner, known.own, following, size)
+
+    def events(self, wanted: EventFilter) -> list[tuple[AuditEntry, int]]:
+        """Give what clients did and tried, the newest first, each with a number of its own; from any thread."""
+        with self._lock:
+            found = [(entry, number) for number, entry in enumerate(self._audit, 1)]
+            found += [
+                (submit_of(row), -row.seq)
+                for row in self._rows.values()
+                if row.seq not in self._audited and row.seq not in self._elements
+            ]
+        met = [each for each in found if _is_wanted(each[0], wanted)]
+        return sorted(met, key=lambda each: each[0].at, reverse=True)[: wanted.limit]
 
     def channel_owners(self, channels: Sequence[bytes]) -> dict[bytes, str]:
         """Give the owners of those channels that are known."""

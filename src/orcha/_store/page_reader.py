@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import apsw
 
+from orcha._core.changes import AuditEntry
 from orcha._core.state import State
-from orcha._store.contract import Row, Waiting
-from orcha._store.queries import decode_rows, queries
+from orcha._store.contract import EventFilter, Row, Waiting
+from orcha._store.queries import decode_list, decode_rows, queries
 
 PAGE_SECONDS = 5.0
 """Longest time that a page may take."""
@@ -67,6 +70,24 @@ class PageReader:
             return self._read(self._connection, deadline, (states, limit, before), (id, owner))
         finally:
             self._lock.release()
+
+    def events(self, wanted: EventFilter) -> list[tuple[AuditEntry, int]]:
+        """Give what clients did and tried, the newest first.
+
+        Raises:
+            TimeoutError: others were reading for too long.
+        """
+        if not self._lock.acquire(timeout=PAGE_SECONDS):
+            raise TimeoutError("others are reading")
+        try:
+            if self._closed:
+                return []
+            if self._connection is None:
+                self._connection = self._connect()
+            found = decode_list(self._connection.execute(queries()["events"], tuple(wanted)).get)
+        finally:
+            self._lock.release()
+        return sorted(map(_event, found), key=lambda each: each[0].at, reverse=True)
 
     @staticmethod
     def _by_index(
@@ -132,6 +153,12 @@ def waiting(connection: apsw.Connection, manager: str) -> Iterator[Waiting]:
             yield Waiting(*row)
     finally:
         connection.close()
+
+
+def _event(row: list[Any]) -> tuple[AuditEntry, int]:
+    at, who, key, door, host, verb, ids, total, owners, why, outcome, reason, number = row
+    named, whose = tuple(json.loads(ids)), tuple(json.loads(owners))
+    return AuditEntry(float(at), who, key, door, host, verb, named, total, whose, why, outcome, reason), number
 
 
 def _are_large(rows: list[Row]) -> bool:

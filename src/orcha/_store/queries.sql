@@ -415,3 +415,47 @@ SELECT epoch, nonce, boot_id, uid, started, pid, tasks FROM incarnation WHERE ep
 -- name: forget_incarnations
 DELETE FROM incarnation
 WHERE epoch IN (SELECT value FROM json_each(?1)) AND epoch < (SELECT max(epoch) FROM incarnation);
+
+-- name: insert_audit
+INSERT INTO audit (at, who, key, door, host, verb, ids, count, owners, why, outcome, reason, petition)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13);
+
+-- name: forget_audit
+DELETE FROM audit WHERE number IN (SELECT number FROM audit WHERE at < ?1 AND ?2 NOT NULL ORDER BY at LIMIT 10000);
+
+-- name: forget_audited_submits
+DELETE FROM audit WHERE number IN (
+    SELECT number FROM audit INDEXED BY audit_petition WHERE petition NOT NULL
+    ORDER BY petition DESC LIMIT 10000 OFFSET ?1
+);
+
+-- name: forget_audited_deeds
+DELETE FROM audit WHERE number IN (
+    SELECT number FROM audit WHERE petition IS NULL ORDER BY number DESC LIMIT 10000 OFFSET ?1
+);
+
+-- name: events
+SELECT group_concat(
+    json_array(quote(at), who, key, door, host, verb, ids, count, owners, why, outcome, reason, source), ','
+)
+FROM (
+    SELECT * FROM (
+        SELECT at, who, key, door, host, verb, ids, count, owners, why, outcome, reason, number AS source
+        FROM audit
+        WHERE at >= ?1 AND at < ?2 AND (?3 IS NULL OR who = ?3 OR key = ?3) AND (?4 IS NULL OR verb = ?4)
+            AND (?5 IS NULL OR EXISTS (SELECT 1 FROM json_each(ids) WHERE value = ?5))
+            AND (?6 IS NULL OR who = ?6 OR EXISTS (SELECT 1 FROM json_each(owners) WHERE value = ?6))
+        ORDER BY at DESC LIMIT ?7
+    )
+    UNION ALL
+    SELECT * FROM (
+        SELECT submitted, owner, '', '', '', 'submit', json_array(id), 1, json_array(owner), '', 'done', '', -seq
+        FROM petition
+        WHERE submitted >= ?1 AND submitted < ?2 AND (?3 IS NULL OR owner = ?3) AND coalesce(?4, 'submit') = 'submit'
+            AND (?5 IS NULL OR id = ?5) AND (?6 IS NULL OR owner = ?6)
+            AND NOT EXISTS (SELECT 1 FROM audit WHERE audit.petition = petition.seq)
+            AND NOT EXISTS (SELECT 1 FROM element WHERE element.petition = petition.seq)
+        ORDER BY seq DESC LIMIT ?7
+    )
+    ORDER BY at DESC LIMIT ?7
+);

@@ -16,13 +16,14 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import apsw
 
-from orcha._core.changes import PART_BYTES, Changes, Schedule
+from orcha._core.changes import PART_BYTES, AuditEntry, Changes, Schedule
 from orcha._store import commit_rows, declarations, page_reader
 from orcha._store.commit_errors import explained, result_code
 from orcha._store.contract import (
     ArrayRow,
     AttemptRow,
     Element,
+    EventFilter,
     Incarnation,
     KeptAlteration,
     KeptDependency,
@@ -413,6 +414,14 @@ class SqliteStore:
         """Give a channel, None for an unknown one."""
         found = self._ask("channel", channel)
         return found and StoredChannel(channel, found[0], bool(found[1]), found[2], found[3])
+
+    def events(self, wanted: EventFilter) -> list[tuple[AuditEntry, int]]:
+        """Give what clients did and tried, the newest first, each with a number of its own; from any thread."""
+        self._refuse_broken()
+        try:
+            return self._searcher.events(wanted)
+        except apsw.Error as error:
+            raise self._broken_by(error) from error
 
     @_guarded
     def channel_owners(self, channels: Sequence[bytes]) -> dict[bytes, str]:

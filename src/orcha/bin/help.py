@@ -31,6 +31,7 @@ GROUPS = (
             *(
                 "where",
                 "who",
+                "events",
                 "service",
                 "doctor",
                 "config",

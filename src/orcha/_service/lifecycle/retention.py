@@ -8,6 +8,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from orcha._core.changes import AuditBounds
 from orcha._core.retention import beyond
 from orcha._output.sizes import sizes_of
 from orcha.utils.threads import NoThreadError, guarded, start
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 ROUND_INTERVAL_SECONDS = 60.0
 """Seconds between rounds."""
+AUDIT_INTERVAL_SECONDS = 600.0
+"""Seconds between looks at what is kept of what clients did."""
 PETITIONS_PER_TRANSACTION = 500
 """Petitions forgotten in one transaction: more would keep submits waiting."""
 CHANNELS_PER_LOOK = 500
@@ -34,6 +37,7 @@ class Retention:
         """Belong to an engine."""
         self._engine = engine
         self._began = time.time(), time.monotonic()
+        self._audit_due = 0.0
         self._is_measuring = False
         """Whether the output is being measured, or petitions are forgotten for what was measured."""
 
@@ -65,6 +69,9 @@ class Retention:
             if seq not in engine.petitions.records and not engine.channels.is_followed(channel)
         ][:PETITIONS_PER_TRANSACTION]
         engine.petitions.forget_ended(forgotten)
+        if time.monotonic() >= self._audit_due:
+            self._audit_due = time.monotonic() + AUDIT_INTERVAL_SECONDS
+            engine.petitions.changes.audit_left = AuditBounds(now - settings.audit_keep, settings.audit_count)
         is_over = len(forgotten) < PETITIONS_PER_TRANSACTION
         pause = min(ROUND_INTERVAL_SECONDS, max(1.0, settings.keep_least)) if is_over else SLICE_INTERVAL_SECONDS
         for token in [token for token, until in engine.tombstones.items() if until < engine.petitions.now.steady]:

@@ -103,6 +103,10 @@ class Settings:
     """The file with the authority whose certificates clients on TCP show; None where they need none."""
     keep_least: float = HOUR_SECONDS
     """Age below which nothing is forgotten."""
+    audit_keep: float = 90 * DAY_SECONDS
+    """Age at which it is forgotten what clients did and tried."""
+    audit_count: int = 100_000
+    """How many submits that were forgotten are told at most, and how many of all else."""
     configured: Configured = field(default_factory=Configured)
     """The settings of the configuration files; the environment and options may say something else."""
     from_files: frozenset[str] = frozenset()
@@ -132,7 +136,7 @@ def from_environment(
     ``ORCHA_STORE`` (``sqlite`` or ``memory``), ``ORCHA_HOOK_DEADLINE``, ``ORCHA_STOP_GRACE``, ``ORCHA_ABANDON_AFTER``,
     ``ORCHA_SHIM_SILENCE``, ``ORCHA_KEEP_COMMANDS``, and ``ORCHA_LOG_RUNS`` (1 or 0),
     ``ORCHA_KEEP_INPUT`` (bytes), ``ORCHA_KEEP_AGE``, ``ORCHA_KEEP_COUNT``, ``ORCHA_KEEP_BYTES``,
-    ``ORCHA_KEEP_LEAST``: seconds, except the count and the bytes.
+    ``ORCHA_KEEP_LEAST``, ``ORCHA_AUDIT_KEEP``, ``ORCHA_AUDIT_COUNT``: seconds, except the counts and the bytes.
     ``ORCHA_FAIR``: ``now``, ``past`` or ``past:HALF-LIFE``.
     ``ORCHA_NEW_GROUPS``: a number, ``none`` or ``refuse``. ``ORCHA_SLOTS``: ``GROUP=N,...``, also ``none`` and
     ``forget`` for N. ``ORCHA_RESOURCES``: ``NAME=N,...``, and for N the names of devices, divided by commas as
@@ -179,6 +183,8 @@ def from_environment(
         keep_age=_number("ORCHA_KEEP_AGE", of("retention", "age", 7 * DAY_SECONDS)),
         keep_count=int(_number("ORCHA_KEEP_COUNT", of("retention", "count", 10_000))),
         keep_bytes=None if kept is None else int(_number("ORCHA_KEEP_BYTES", kept, most=MAX_KEPT_BYTES)),
+        audit_keep=_number("ORCHA_AUDIT_KEEP", of("audit", "keep", 90 * DAY_SECONDS)),
+        audit_count=int(_number("ORCHA_AUDIT_COUNT", of("audit", "count", 100_000))),
         keep_least=_number("ORCHA_KEEP_LEAST", of("retention", "least", HOUR_SECONDS)),
         slots=slots,
         new_group_slots=None if new in (ANY_NUMBER, REFUSE) else int(_number("ORCHA_NEW_GROUPS", new)),

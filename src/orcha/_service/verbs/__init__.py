@@ -9,6 +9,7 @@ from orcha._service.verbs.add_schedule import add_schedule
 from orcha._service.verbs.call import call
 from orcha._service.verbs.cancel import cancel
 from orcha._service.verbs.drain import drain
+from orcha._service.verbs.events import list_events
 from orcha._service.verbs.finish import finish
 from orcha._service.verbs.follow import close_channel, credit, follow, unfollow
 from orcha._service.verbs.give_secrets import give_secrets
@@ -80,4 +81,5 @@ HANDLERS: dict[type, Callable[[Any, Any, Any], None]] = {
     messages.ListKeys: list_keys,
     messages.Who: who,
     messages.GiveSecrets: give_secrets,
+    messages.ListEvents: list_events,
 }

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from orcha._core.permissions import Deed, Whose, refusal
 from orcha._protocol.messages import CloseChannel, Credit, Follow, Gone, Unfollow
+from orcha._service.audit_book import Named
 from orcha._service.verbs.marks import deed_of
 from orcha._service.verbs.petition_lookup import may_do
 
@@ -21,6 +22,9 @@ def follow(engine: Engine, peer: Peer, message: Follow) -> None:
         engine.reply(peer, Gone(message.channel, "the service knows no such channel"))
         return
     engine.channels.follow(peer, channel, message.index, message.credit)
+    if channel.owner != peer.identity:
+        named = next((each.key for each in engine.petitions.records.values() if each.channel == channel.id), "")
+        engine.audit.note(peer, Named("attach", [named] if named else [], [channel.owner]))
 
 
 def recheck(engine: Engine) -> None:

@@ -72,6 +72,7 @@ MARKS: dict[type, DeedMark] = {
     messages.Stats: DeedMark(Deed.COUNT),
     messages.ListResources: DeedMark(Deed.LOOK),
     messages.Who: DeedMark(Deed.LOOK),
+    messages.ListEvents: DeedMark(Deed.LOOK),
     messages.DrainResource: DeedMark(Deed.HOLD),
     messages.DrainService: DeedMark(Deed.HOLD),
     messages.SetResource: DeedMark(Deed.CONFIGURE),

@@ -71,7 +71,7 @@ def find(engine: Engine, peer: Peer, message: Naming) -> Found | None:
         message: names it by sequence number, else by id: the live one of that id, else the newest.
 
     """
-    row = _row(engine, message)
+    row = row_of(engine, message)
     if row is None or not Sights(engine, peer).sees(row.owner):
         which = f"with the id {quoted(message.id)}" if message.seq is None else f"number {message.seq}"
         refuse(
@@ -131,7 +131,8 @@ def refuse_deed(engine: Engine, peer: Peer, message: Any, deed: Deed | None) -> 
         refuse(engine, peer, request, Verdict.DENIED, reason)
 
 
-def _row(engine: Engine, message: Naming) -> Row | None:
+def row_of(engine: Engine, message: Naming) -> Row | None:
+    """Give what is kept of the petition that a message names; of an id the live petition, else the newest."""
     seq = message.seq
     if seq is None and message.id is not None:
         known = engine.petitions.live.get(message.id)

@@ -183,6 +183,11 @@ class _Selection:
                 self.refuse(elements.row.id, elements.change(self._engine, change))
             else:
                 do_to_elements(self._engine, elements, self._message.verb, self)
+        if do is not None:
+            ids = self._ids()
+            owners = [met.row.owner for met in self._met]
+            owners += [elements.row.owner for elements in self._elements]
+            self._engine.audit.selected(self.peer, self._message.request, ids, owners, len(self._refused))
         self.done()
 
     def wait(self) -> None:
@@ -204,12 +209,14 @@ class _Selection:
         if not self._left:
             self._engine.after_batch(self._answer)
 
+    def _ids(self) -> list[str]:
+        """Name the petitions that were met."""
+        elements = (identity for elements in self._elements for identity in elements.ids())
+        return [*(met.row.id for met in self._met), *elements]
+
     def _answer(self) -> None:
         known = {
-            "met": [
-                *(met.row.id for met in self._met),
-                *(identity for elements in self._elements for identity in elements.ids()),
-            ],
+            "met": self._ids(),
             "refused": [list(each) for each in self._refused],
             "last": self._last,
         }

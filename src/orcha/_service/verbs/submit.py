@@ -11,6 +11,7 @@ from orcha._core.permissions import Sight
 from orcha._core.record import Record
 from orcha._core.tuples import new_tuple
 from orcha._protocol.messages import Submitted, Verdict
+from orcha._service.audit_book import Named
 from orcha._service.reports.explanations import outlived
 from orcha._service.reports.state_names import state_of
 from orcha._service.submissions import Asked, Submission
@@ -46,11 +47,11 @@ def submit(engine: Engine, peer: Peer, message: Submit) -> None:
     if message.secrets is not None:
         _take_with_secrets(engine, peer, message, message.secrets)
         return
-    take_all(engine, Submission(peer, message, engine.outbox), message.items, message.manager)
+    take_all(engine, Submission(peer, message, engine.outbox, engine.audit.submitted), message.items, message.manager)
 
 
 def _take_with_secrets(engine: Engine, peer: Peer, message: Submit, secrets: Mapping[str, bytes]) -> None:
-    submission = Submission(peer, message, engine.outbox)
+    submission = Submission(peer, message, engine.outbox, engine.audit.submitted)
     item = message.items[0]
     if len(message.items) > 1:
         wrong: str | None = "a message with secrets comes alone: send the others apart"
@@ -113,6 +114,10 @@ def _take_apart(engine: Engine, asked: Asked, item: Item, kind: NewArrays | Besi
     )
     if wrong is not None:
         _refuse(engine, asked, item, _REFUSED, wrong)
+    elif kind is engine.beside:
+        other = engine.find(str(fields["beside"]))
+        owners = [] if other is None else [other.owner]
+        engine.audit.note(asked.asker.peer, Named("exec", [str(fields["beside"])], owners))
     return True
 
 

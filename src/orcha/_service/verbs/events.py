@@ -1,0 +1,67 @@
+"""Tell what clients did, and tried."""
+
+from __future__ import annotations
+
+import math
+import pwd
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from orcha._core.authority import may_act_for_all
+from orcha._protocol.messages import Reply, Verdict
+from orcha._service.reports.explanations import describe
+from orcha._service.reports.user_names import user
+from orcha._service.verbs import answer_size as fitting
+from orcha._service.verbs.petition_lookup import refuse
+from orcha._store.contract import EventFilter
+
+if TYPE_CHECKING:
+    from orcha._core.changes import AuditEntry
+    from orcha._protocol.messages import ListEvents
+    from orcha._server.server import Peer
+    from orcha._service.engine import Engine
+
+MAX_TOLD_EVENTS = 1_000
+"""Events of one answer."""
+
+
+def list_events(engine: Engine, peer: Peer, message: ListEvents) -> None:
+    """Answer with maps, as `docs/wire.md` says: a client's own deeds, and deeds on its petitions; operators see all."""
+    wanted = EventFilter(
+        message.since,
+        math.inf if message.before is None else message.before,
+        None if message.who is None else _identity(message.who),
+        message.verb,
+        message.id,
+        None if may_act_for_all(peer) else peer.identity,
+        min(message.limit, MAX_TOLD_EVENTS),
+    )
+    engine.searches.begin(lambda: engine.store.events(wanted), partial(_answer, engine, peer, message.request))
+
+
+def _identity(who: str) -> str:
+    """Give the identity of a user of this machine; what is no user's name stays as it is."""
+    try:
+        return f"uid:{pwd.getpwnam(who).pw_uid}"
+    except (KeyError, ValueError):
+        return who
+
+
+def _answer(engine: Engine, peer: Peer, request: int, found: list[tuple[AuditEntry, int]] | Exception) -> None:
+    if isinstance(found, TimeoutError):
+        refuse(engine, peer, request, Verdict.BUSY, describe(found))
+        return
+    if isinstance(found, Exception):
+        raise found
+    known = {"events": [_described(peer, entry, number) for entry, number in found]}
+    engine.reply(peer, Reply(request, Verdict.OK, fitting.answer(known)))
+
+
+def _described(peer: Peer, entry: AuditEntry, number: int) -> dict[str, Any]:
+    """Give an event; whose petition somebody else's is, is for operators to know."""
+    owners = [owner for owner in entry.owners if owner == peer.identity or may_act_for_all(peer)]
+    told = {name: value for name, value in entry._asdict().items() if name != "petition"}
+    return told | {"number": number, "user": user(entry.who), "ids": list(entry.ids), "owners": owners}
+
+
+__all__ = ["list_events"]

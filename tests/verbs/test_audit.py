@@ -1,0 +1,38 @@
+"""What the record of deeds says that the command line does not show: doors, keys, and too many refusals."""
+
+from __future__ import annotations
+
+from orcha._protocol import values
+from orcha._protocol.identities import new_identity
+from orcha._protocol.messages import Cancel, Item, ListEvents, Submit
+from orcha._service.audit_book import MAX_REFUSALS_PER_MINUTE
+from support.asking import Person, asking
+from support.waiting import wait_for
+
+
+def events(asked, person, **wanted):
+    return values.decode(asked.ask(person, ListEvents, 1_000, **wanted).value)["events"]
+
+
+def test_a_submit_by_a_key_names_the_key_and_the_machine_and_is_told_once():
+    with asking() as asked:
+        laptop = Person("submitter", "uid:7")
+        laptop.door, laptop.key, laptop.host = "key", "ci", "192.0.2.7"
+        token = new_identity()
+        asked.engine.receive(laptop, Submit(1, None, 0, [Item(token, "mine", values.encode({}), None)]))
+        found = wait_for(lambda: events(asked, asked.owner, id="mine"))
+        wait_for(lambda: events(asked, asked.owner, id="mine")[0]["key"] == "ci")
+        (found,) = events(asked, asked.owner, who="ci")
+        assert (found["who"], found["door"], found["host"], found["verb"]) == ("uid:7", "key", "192.0.2.7", "submit")
+        assert len(events(asked, asked.owner, verb="submit")) == 1
+        assert [each["key"] for each in events(asked, laptop)] == ["ci"]
+
+
+def test_of_one_client_so_many_refusals_are_kept_within_a_minute():
+    with asking() as asked:
+        bob = Person("submitter", "uid:8")
+        for number in range(MAX_REFUSALS_PER_MINUTE + 5):
+            asked.ask(bob, Cancel, None, f"nobody-{number}")
+        kept = events(asked, asked.owner, who="uid:8")
+        assert len(kept) == MAX_REFUSALS_PER_MINUTE
+        assert kept[0]["reason"].startswith("no petition with the id")
