@@ -83,6 +83,12 @@ BENCHMARKS = {
         "An array is asked for at an idle service, and once more while another client submits one command after the"
         " other: p50 / p99 of these submits, and the longest one.",
     ),
+    "slow_sockets": Benchmark(
+        "Slow sockets of others",
+        "No-op petitions of a client that is connected, one at a time, while a process keeps 2,000 connections, half of"
+        " them over TCP. Each sends a byte of a handshake twice a second. The service closes those that are too slow or"
+        " too many, and half a second later they are there again.",
+    ),
     "peers": Benchmark(
         "Beside Celery and Huey",
         "No-op tasks with results, one client, two workers each (Celery: two processes; Huey: two threads; Orcha: two"

@@ -21,6 +21,7 @@ LINES = {
     "depth": 11,
     "scheduling": 10,
     "arrays": 10,
+    "slow_sockets": 4,
     "peers": 12,
     "peer_commands": 9,
 }
@@ -72,6 +73,7 @@ def check(done, name):
         ("depth", ["200"]),
         ("scheduling", ["200"]),
         ("arrays", ["100"]),
+        ("slow_sockets", []),
     ],
 )
 def test_a_benchmark_of_the_service_prints_its_table(bench, name, arguments):

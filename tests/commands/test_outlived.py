@@ -8,6 +8,7 @@ import pytest
 
 from orcha._core.state import Outcome, State
 from orcha._service.verbs.list import explain
+from orcha._service.verbs.sights import Sights
 from orcha._supervisor.contract import CommandLost, FoundAttempt, SurvivorsGone
 from support.fake_commands import ended, started
 from support.waiting import wait_for
@@ -17,7 +18,7 @@ HERE = (1,)
 
 
 def why(engine, asked):
-    return explain(engine.engine, engine.row(asked), None)[0]
+    return explain(engine.engine, engine.row(asked), None, Sights(engine.engine, engine.peer))[0]
 
 
 def running(engine, **fields):
