@@ -169,8 +169,11 @@ PASSES_ON = "exec 2>/dev/null; echo before; sleep 600; exit $?"
 
 
 def has_taken_sigterm(pid):
-    """Tell whether a process has handled its SIGTERM, and waits for the next event (proc_pid_status(5))."""
-    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    """Tell whether a process has handled its SIGTERM, and ended or waits for the next event (proc_pid_status(5))."""
+    try:
+        status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    except (FileNotFoundError, ProcessLookupError):  # it was stopped before its SIGTERM, and so has got that first
+        return True
     pending = int(status["SigPnd"], 16) | int(status["ShdPnd"], 16)
     return not pending >> (signal.SIGTERM - 1) & 1 and status["State"].strip().startswith("S")
 
