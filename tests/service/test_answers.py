@@ -42,7 +42,7 @@ def engine(tmp_path_factory):
 def sample(kind):
     """Give a message of this kind with a value of each field's type."""
     given = {"request": NUMBER, "items": [messages.Item(bytes(16), "a", b"", None)], "channel": bytes(16)}
-    known = {int: 0, bool: False, bytes: bytes(16), str: "a", list: [], float: 1.0}
+    known = {int: 0, bool: False, bytes: bytes(16), str: "a", list: [], dict: {}, float: 1.0}
 
     def value(name, hint):
         if name in given:

@@ -83,6 +83,7 @@ from orcha._service.submissions import Submissions
 from orcha._service.timers import Timers
 from orcha._service.transaction import FULL, Transaction
 from orcha._service.verbs import HANDLERS
+from orcha._service.verbs.authorizing import ask_first
 from orcha._service.verbs.deed_names import named
 from orcha._service.verbs.marks import MARKS, UNMARKED, deed_of
 from orcha._service.verbs.petition_lookup import refuse_deed
@@ -493,18 +494,25 @@ class Engine:
             self.audit.refused(peer, named(self, peer, message, deed), reason)
             return
         if mark.is_about_own:
-            self._handle(HANDLERS[type(message)], peer, message)
+            self.handle(HANDLERS[type(message)], peer, message)
             return
         self._put_back()
-        self.audit.begins(peer, message, named(self, peer, message, deed))
-        self._handle(HANDLERS[type(message)], peer, message)
+        if deed is Deed.CHANGE and self.managers.asked and ask_first(self, peer, message):
+            return
+        self.handle_noted(peer, message)
+
+    def handle_noted(self, peer: Peer, message: ClientMessage) -> None:
+        """Have a verb do what a message says, and note for the audit what the client does."""
+        self.audit.begins(peer, message, named(self, peer, message, deed_of(message)))
+        self.handle(HANDLERS[type(message)], peer, message)
         self.audit.handled(peer, message)
 
     def handle_when_free(self, handler: Callable[[Any, Any, Any], None], peer: Peer, message: ClientMessage) -> None:
         """Handle a message that changes what petitions declare, once no hook thread reads that."""
-        self.visits.when_free(partial(self._handle, handler, peer, message))
+        self.visits.when_free(partial(self.handle, handler, peer, message))
 
-    def _handle(self, handler: Callable[[Any, Any, Any], None], peer: Peer, message: ClientMessage) -> None:
+    def handle(self, handler: Callable[[Any, Any, Any], None], peer: Peer, message: ClientMessage) -> None:
+        """Have a verb do what a message says; what fails for one client is told to that client."""
         try:
             handler(self, peer, message)
         except StoreError:  # it ends the engine: nothing may be acknowledged after it

@@ -45,6 +45,12 @@ class Manager(abc.ABC):
         look_ahead: how many of the first waiting petitions are asked whether they may start; None for all.
         notify_watchdog: whether a watchdog petition tells systemd that the service is alive.
 
+    A manager may have one more method, ``authorize(identity, verb, petition)``. It is asked before a petition of the
+    manager is accepted (``submit``), and before a client who is no admin changes it (``cancel``, ``set``, ``priority``,
+    ``pause``, ``resume``, ``rm``, ``retry``, ``signal``). A false value denies what the roles of the service allow; no
+    value allows what they deny. `identity` is ``uid:<number>`` or ``key:<name>``; `petition` is None where it has
+    ended, or was not made again since the service started. A call that raises, or outlives its deadline, denies.
+
     Example::
 
         class Printer(Manager):

@@ -18,6 +18,7 @@ from orcha._protocol import values
 from orcha._protocol.shown_reasons import UNREADABLE
 from orcha._service.execution.retries import retry_of
 from orcha._service.reports.explanations import cleaned, explain
+from orcha._service.reports.user_names import user
 from orcha._store.checksums import DAMAGED
 from orcha.exceptions import StaleCall
 from orcha.interfaces.built_in import COMMAND_MANAGER, LEASE_MANAGER
@@ -65,6 +66,7 @@ def convert(record: Record, manager: Any, port: AttemptPort, admission: Admissio
     """
     try:
         petition = _converted(record, manager, port)
+        _check_permission(manager, record, petition, is_new=is_new)
         priority = checked_priority(petition.priority)
         is_command = isinstance(petition, CommandPetition) or record.manager == LEASE_MANAGER
         policy = _checked_policy(record, petition)
@@ -151,6 +153,23 @@ def _converted(record: Record, manager: Any, port: AttemptPort) -> Petition:
         )
         raise _NotConverted(message)
     return petition
+
+
+def _check_permission(manager: Any, record: Record, petition: Petition, *, is_new: bool) -> None:
+    """Raise where the manager does not let a user ask for a petition, or fails when it is asked."""
+    authorize = getattr(manager, "authorize", None)
+    if not is_new or authorize is None:
+        return
+    try:
+        allowed = authorize(record.owner, "submit", petition)
+    except StaleCall:
+        raise
+    except BaseException as error:  # noqa: BLE001 - plugin code: what fails here allows nothing
+        message = f"authorize of {record.key!r} failed: {explain(error)}"
+        raise _NotConverted(message) from None
+    if not allowed:
+        message = f"the message is refused: its plugin does not let {user(record.owner)} submit {record.key!r}"
+        raise _NotConverted(message)
 
 
 def _checked_policy(record: Record, petition: Petition) -> Policy | None:

@@ -25,7 +25,16 @@ from orcha._protocol.frames import MAX_FRAME_BYTES
 from orcha._service.execution.action_threads import FORKED_AND_RETURNED_CODE
 from orcha._service.hooks.conversion import convert
 from orcha._service.hooks.starting import mark_started
-from orcha._service.hooks.visit import CONVERT, ON_FINISH, ON_START, FunctionCall, HookResult, Returned, Visit
+from orcha._service.hooks.visit import (
+    CONVERT,
+    ON_FINISH,
+    ON_START,
+    FunctionCall,
+    HookResult,
+    PermissionCall,
+    Returned,
+    Visit,
+)
 from orcha._service.reports.explanations import describe, explain
 from orcha._service.reports.explanations import said as said_by_plugin
 from orcha.exceptions import ConditionFailed, StaleCall
@@ -346,8 +355,10 @@ class Hooks:
         return ON_FINISH, record, None, None
 
     def _call_function(self, call: FunctionCall) -> Returned:
-        """Call a function that the manager registered."""
+        """Call a function that the manager registered, or ask the manager whether a client may do something."""
         try:
+            if isinstance(call, PermissionCall):
+                return Returned(call, None if call.asks() else "its plugin does not allow it")
             args, kwargs = values.decode(call.args, channel=bytes), values.decode(call.kwargs, channel=bytes)
             value = self.functions[call.name](*args, **kwargs)
             encoded = values.encode(value, "its result")
@@ -360,7 +371,8 @@ class Hooks:
         except StaleCall:
             raise
         except BaseException as error:  # noqa: BLE001 - as above
-            return Returned(call, describe(error))
+            said = describe(error)
+            return Returned(call, f"{call.name} failed: {said}" if isinstance(call, PermissionCall) else said)
 
     def _convert(self, record: Record, asked: Round, *, is_new: bool) -> HookResult:
         converted = convert(record, self._managers[record.manager], self._port, self._admission, is_new=is_new)

@@ -50,6 +50,8 @@ class Managers:
         self.served = tuple(served)
         self.by_name = {each.name: each.manager for each in served}
         """The managers, by the ``module:qualname`` that is stored with their petitions."""
+        self.asked = frozenset(each.name for each in served if callable(getattr(each.manager, "authorize", None)))
+        """The managers that are asked whether a client may do something to their petitions."""
         self._by_plugin = {each.plugin: each.name for each in served}
         self._by_its_name = WATCHDOG in self._by_plugin
         self._ours = BUILT_IN_MANAGERS & self.by_name.keys()

@@ -11,7 +11,7 @@ from orcha._core.record import Phase
 from orcha._core.state import State
 from orcha._protocol.messages import Reply, Verdict
 from orcha._service.hooks.deadlines import WEDGED
-from orcha._service.hooks.visit import CONDITION, CONVERT, ON_FINISH, ON_START, FunctionCall, Returned
+from orcha._service.hooks.visit import CONDITION, CONVERT, ON_FINISH, ON_START, FunctionCall, PermissionCall, Returned
 from orcha.interfaces.built_in import BUILT_IN_MANAGERS, LEASE_MANAGER
 
 if TYPE_CHECKING:
@@ -138,6 +138,9 @@ class Outcomes:
     def _answer(self, result: Returned) -> None:
         """Answer the client that called a function with what that returned, or what it raised."""
         call, error = result.call, result.error
+        if isinstance(call, PermissionCall):
+            call.then(error)
+            return
         self._outbox.reply(call.peer, Reply(call.request, _OK if error is None else _RAISED, result.value, error))
 
     def _converted_again(self, record: Record) -> None:
@@ -163,6 +166,9 @@ class Outcomes:
     def not_returned(self, call: HookCall | FunctionCall, reason: str) -> None:
         """Take that a call was given up."""
         petitions = self._petitions
+        if isinstance(call, PermissionCall):
+            call.then(reason)
+            return
         if isinstance(call, FunctionCall):
             self._outbox.reply(call.peer, Reply(call.request, _RAISED, None, reason))
             return

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from orcha._core.converted import Converted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from orcha._core.asking_round import Round
     from orcha._core.converted import Candidate
     from orcha._core.record import Record
@@ -47,6 +49,16 @@ class FunctionCall:
     name: str
     args: bytes
     kwargs: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PermissionCall(FunctionCall):
+    """The question to a manager whether a client may do something to a petition."""
+
+    asks: Callable[[], object]
+    """Asks the manager; every answer but False, None and the like allows it."""
+    then: Callable[[str | None], None]
+    """Told on the engine's thread why it is denied; None where it is allowed."""
 
 
 # Plain tuples, taken apart where they are read: there are three of each for every petition, and a field of a named

@@ -42,7 +42,7 @@ def cancel(engine: Engine, peer: Peer, message: Cancel) -> None:
     if message.id is None and message.token is None:
         refuse(engine, peer, message.request, Verdict.REFUSED, "a cancel names a petition, by its token or its id")
         return
-    record = _find(engine, message)
+    record = find_live(engine, message)
     sights = Sights(engine, peer)
     if record is not None and message.token is None and not sights.sees(record.owner):
         _unknown(engine, peer, message)
@@ -85,7 +85,8 @@ def _hurry(engine: Engine, record: Record) -> None:
         engine.ending.sweep(record)
 
 
-def _find(engine: Engine, message: Cancel) -> Record | None:
+def find_live(engine: Engine, message: Cancel) -> Record | None:
+    """Give the petition that a cancel names and that has not ended; None where there is none."""
     if message.id is not None:
         return engine.find(message.id)
     if message.token is None:

@@ -133,7 +133,7 @@ def refuse_deed(engine: Engine, peer: Peer, message: Any, deed: Deed | None) -> 
 
 def row_of(engine: Engine, message: Naming) -> Row | None:
     """Give what is kept of the petition that a message names; of an id the live petition, else the newest."""
-    seq = message.seq
+    seq = getattr(message, "seq", None)  # a Cancel has none
     if seq is None and message.id is not None:
         known = engine.petitions.live.get(message.id)
         seq = known.seq if isinstance(known, Record) else None if known is None else known[1]

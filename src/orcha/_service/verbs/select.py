@@ -19,6 +19,7 @@ from orcha._service.reports.state_names import word
 from orcha._service.submissions import Asked
 from orcha._service.verbs import answer_size as fitting
 from orcha._service.verbs.array_rows import seq_of
+from orcha._service.verbs.authorizing import ONE_BY_ONE, is_asked
 from orcha._service.verbs.cancel import end
 from orcha._service.verbs.pause import change_one
 from orcha._service.verbs.petition_lookup import refuse
@@ -176,6 +177,9 @@ class _Selection:
                 live = self._engine.find(met.row.id)
                 record = live if live is not None and live.seq == met.row.seq else None
             assert do is not None
+            if is_asked(self._engine, self.peer, met.row.manager):
+                self.refuse(met.row.id, ONE_BY_ONE)
+                continue
             do(self, _Met(met.row, record))
         for elements in self._elements if do is not None else ():
             if self._message.verb in CHANGES:
