@@ -47,6 +47,7 @@ EVERY_MESSAGE = [
     messages.Resume(0),
     messages.Remove(0, "a"),
     messages.Retry(0, bytes(16), "a"),
+    messages.Retry(0, bytes(16), "a", secrets={}),
     messages.GiveSecrets(0, "a", None, {"A": b"x"}),
     messages.Signal(0, "a", None, 1),
     messages.Select(0, None, ["*"]),

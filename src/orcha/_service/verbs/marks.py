@@ -36,6 +36,10 @@ def _selects(message: messages.Select) -> Deed:
     return Deed.LOOK if message.verb is None else Deed.CHANGE
 
 
+def _retries(message: messages.Retry) -> Deed:
+    return Deed.CHANGE if message.secrets is None else Deed.ACT_AS
+
+
 def _calls(message: messages.Call) -> Deed:
     return Deed.SERVE if message.name.rpartition(":")[2] in OF_THE_SERVICE else Deed.CALL
 
@@ -58,8 +62,8 @@ MARKS: dict[type, DeedMark] = {
     messages.Pause: DeedMark(_pauses),
     messages.Resume: DeedMark(_pauses),
     messages.Remove: DeedMark(Deed.CHANGE),
-    messages.Retry: DeedMark(Deed.CHANGE),
-    messages.GiveSecrets: DeedMark(Deed.CHANGE),
+    messages.Retry: DeedMark(_retries),
+    messages.GiveSecrets: DeedMark(Deed.ACT_AS),
     messages.Signal: DeedMark(Deed.CHANGE),
     messages.Select: DeedMark(_selects),
     messages.ChangeLease: DeedMark(Deed.CHANGE),
