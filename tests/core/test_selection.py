@@ -331,7 +331,7 @@ def test_it_is_known_that_parked_petitions_may_leave_their_lots(world):
     assert not world.selection.may_unpark, "no petition is parked"
     transitions.hold.park(world.petitions, record, "rig")
     assert world.selection.may_unpark
-    world.selection.handed_over()
+    world.selection.make_ready()
     assert not world.selection.may_unpark, "nothing has happened since"
 
 

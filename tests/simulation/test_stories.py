@@ -62,6 +62,11 @@ def test_what_a_service_promises_holds_whatever_happens(first):
         play(seed)
 
 
+@pytest.mark.parametrize("seed", [727329], ids=["a place that a restart frees while all others are parked"])
+def test_the_story_of_a_mended_fault_goes_well(seed):
+    play(seed)
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_the_fault_is_found(fault, monkeypatch):
     FAULTS[fault](monkeypatch)

@@ -396,6 +396,12 @@ class Admission:
             petitions.unload([record.place])
         return True
 
+    @property
+    def may_unpark(self) -> bool:
+        """Whether something has changed since `unpark` looked at parked petitions, and there are some."""
+        petitions = self._petitions
+        return petitions.version != self._seen_version and bool(petitions.waiting.parked)
+
     def unpark(self) -> list[Key]:
         """Let as many wait with the others again as there are slots and resources for; called often.
 

@@ -108,7 +108,7 @@ class Selection:
     @property
     def may_unpark(self) -> bool:
         """Whether something has happened since parked petitions were looked at."""
-        return self._petitions.version != self._asked_version and bool(self._petitions.waiting.parked)
+        return self._admission.may_unpark
 
     @property
     def is_idle(self) -> bool:

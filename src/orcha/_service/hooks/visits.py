@@ -220,8 +220,9 @@ class Visits:
 
     @property
     def are_news(self) -> bool:
-        """Whether the waiting petitions are to be asked once more."""
-        return self.may_start and self.selection.are_news
+        """Whether the waiting petitions are to be asked once more, or parked ones may wait with them again."""
+        selection = self.selection
+        return self.may_start and (selection.are_news or selection.may_unpark)
 
     @property
     def may_find(self) -> bool:
