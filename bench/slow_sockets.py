@@ -17,6 +17,7 @@ from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 from noop import connect
+from orcha._protocol.endpoint import with_short_path
 from orcha.interfaces import Message
 from support import MeasuredService, machine, milliseconds, row, scaled, service
 
@@ -47,7 +48,10 @@ class Crowd:
         made = socket.socket(socket.AF_INET if over_tcp else socket.AF_UNIX)
         made.setblocking(False)
         with contextlib.suppress(BlockingIOError):
-            made.connect(self._tcp if over_tcp else self._path)
+            if over_tcp:
+                made.connect(self._tcp)
+            else:
+                with_short_path(self._path, made.connect)
         self._poll.register(made, selectors.EVENT_READ, over_tcp)
         self._sent[made] = 0
 
@@ -117,7 +121,8 @@ def main() -> None:
         path = next(running.home.rglob("orcha.sock"))
         process = context.Process(target=keep_crowd, args=(running.port, os.fspath(path), all_there), daemon=True)
         process.start()
-        all_there.wait(60)
+        if not all_there.wait(60):
+            raise RuntimeError("the sockets are not there")
         used, begun = running.cpu(), time.monotonic()
         times = petitions(manager, "beside")
         share = _share(running, used, begun)

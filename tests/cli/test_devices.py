@@ -80,7 +80,7 @@ def test_what_is_drained_gets_nothing_more_over_a_restart_until_it_is_undrained(
     wait_for(lambda: shown(service, "waits")["why"] == text, what="it waits after the restart, too")
     said = service.run("why", "waits").stdout
     assert f"  - {text}\n    since " in said
-    assert "    until an owner" in said
+    assert "    until an operator" in said
     assert shown(service, "runs")["state"] == "running"
     lines = service.run("resource", "ls").stdout.splitlines()
     assert [line.split() for line in lines] == [

@@ -41,7 +41,9 @@ def last_beside(service):
 
 
 def lives(path):
-    return path.exists() and Path(f"/proc/{path.read_text().strip()}/cmdline").exists()
+    """Tell whether the process lives whose number a command has written there; before that it does not."""
+    number = path.read_text().strip() if path.exists() else ""
+    return number != "" and Path(f"/proc/{number}/cmdline").exists()
 
 
 def test_it_has_folder_and_environment_of_the_other_one_and_needs_no_slot(host, tmp_path):

@@ -40,7 +40,7 @@ INSIDE = {
 }
 CURE = re.compile(
     r"\b(?:give|name|write|set|run|serve|remove|put|choose|stop|start|move|copy|see|make|leave|point|try|wait|cancel|connect|"
-    r"need|chmod|Give|Remove|dial|end|have it started|retry|another --port|orcha [a-z-]+)\b"
+    r"need|chmod|install|Give|Remove|dial|end|have it started|retry|another --port|orcha [a-z-]+)\b"
 )
 
 

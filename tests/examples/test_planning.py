@@ -44,8 +44,9 @@ def test_each_command_does_what_the_page_says(tmp_path, orcha_home):
         (tmp_path / f"{name}.sh").write_text("#!/bin/sh\n:\n")
     (tmp_path / "train.sh").write_text(TRAIN)
     (tmp_path / "fair.json").write_text(FAIR)
-    shown = next(lines for command, lines in steps() if command == "cat gap.json")
-    (tmp_path / "gap.json").write_text("\n".join(shown) + "\n")
+    for name in ("gap.json", "before.json"):
+        shown = next(lines for command, lines in steps() if command == f"cat {name}")
+        (tmp_path / name).write_text("\n".join(shown) + "\n")
     for path in tmp_path.glob("*.sh"):
         path.chmod(0o755)
     commands = steps()
@@ -77,6 +78,6 @@ def test_the_table_has_each_kind_of_reason():
 def ends(kind: type[Reason]) -> str:
     """Give what ends a reason; where nothing is given the text of the reason says it."""
     return (
-        re.sub(r"(orcha [a-z]+(?: (?:--)?[a-zN{}-]+)*|--slots \S+)", r"`\1`", kind.remedy)
+        re.sub(r"(orcha [a-z]+(?: (?:--)?[a-zN{}-]+)*(?:AME=env:VARIABLE)?|--slots \S+)", r"`\1`", kind.remedy)
         or "the reason's text says it"
     )

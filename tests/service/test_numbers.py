@@ -192,12 +192,21 @@ FIELDS = {
     "kind": st.sampled_from(["group", "resource"]),
     "verifier": st.none() | st.binary(max_size=65) | st.binary(min_size=64, max_size=64),
     "role": st.sampled_from(["viewer", "submitter", "admin", "owner"]) | TEXTS,
+    "since": PRIORITIES,
+    "who": st.none() | st.sampled_from(["root", "uid:0", "key:ci"]) | TEXTS,
+    "secrets": st.none()
+    | st.dictionaries(
+        st.sampled_from(["TOKEN", "A_B", ""]) | TEXTS.map(lambda text: text[:256]), st.binary(max_size=20), max_size=3
+    ),
     "user": st.none() | st.sampled_from(["root", "0", "nobody", "9" * 40]) | TEXTS,
 }
 OWN_FIELDS = {
     (messages.Select, "states"): st.lists(st.sampled_from(["queued", "running", "failed"]) | TEXTS, max_size=3),
     (messages.SetGroup, "group"): TEXTS,
     (messages.Set, "arguments"): EXTRAS,
+    (messages.GiveSecrets, "secrets"): st.dictionaries(
+        TEXTS.map(lambda text: text[:256]), st.binary(max_size=20), max_size=3
+    ),
 }
 """Fields that one kind of message has with a type of its own."""
 KINDS = [kind for kind in messages.ClientMessage.__args__ if kind is not messages.Stop]

@@ -95,7 +95,7 @@ def test_the_reason_of_a_condition_is_logged_kept_and_shown(variant, observer, w
     wait_for_state(watching, f"{word}-1", "queued")
     wait_for(lambda: reason in document.service.stderr(), what="the reason in the log")
     shown = document.service.run("ps")
-    assert shown.stdout.splitlines()[0].split() == ["ID", "STATE", "PRIORITY", "USER", "ELAPSED", "COMMAND", "WHY"]
+    assert shown.stdout.splitlines()[0].split() == ["ID", "STATE", "PRIORITY", "ELAPSED", "COMMAND", "WHY"]
     assert reason in shown.stdout
     (row,) = json.loads(document.service.run("ps", "--json").stdout)
     assert (row["id"], row["state"], row["why"]) == (f"{word}-1", "queued", reason)

@@ -106,7 +106,7 @@ def fair(text: str) -> str:
     try:
         read_fair(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{quoted(text)} is not {FAIR.form}") from None
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is no way to be fair: give {FAIR.form}") from None
     return text
 
 

@@ -168,7 +168,7 @@ def _trust(name: str) -> int:
 
     endpoint = named_place(name)
     if endpoint.trust is None or not endpoint.has_port or endpoint.trust.ca is not None:
-        raise ConfigurationError(f"{name} is not recognised by what it shows, but: {_recognised(endpoint)}")
+        raise ConfigurationError(f"{name} needs no orcha service trust, since it is {_recognised(endpoint)}")
     before = forget_pin(endpoint.name)
     try:
         dial(endpoint).close()

@@ -166,7 +166,7 @@ class ClientHandshake:
         if self._proved and body == NO_ROOM:
             raise OrchaConnectionError("this client has as many connections as one user may have: end some of them")
         if self._proved and body == EXPIRED:
-            raise AuthenticationError("the time of this key is over: have an admin of the service add another one")
+            raise AuthenticationError("the time of this key is over: have an admin run orcha key add")
         if self._proved and body == NOT_SHARED:
             raise AuthenticationError(
                 "the service was started without --share: it lets in its own user and root of its machine alone, over"

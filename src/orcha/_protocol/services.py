@@ -89,7 +89,7 @@ def local_place(verb: str) -> Endpoint:
     found = place()
     if found.ssh is not None:
         there = f"ssh {found.ssh.login} {found.ssh.program} {verb}"
-        raise ConfigurationError(f"orcha {verb} works with the files of the service, on its machine: {there}")
+        raise ConfigurationError(f"orcha {verb} works with the files of the service: run it on its machine, {there}")
     return found
 
 
@@ -161,7 +161,7 @@ def _named(path: str, name: str, where: object) -> Endpoint:
     for field, value in fields.items():
         if field not in TRUST_FIELDS:
             known = ", ".join(("at", "program", *TRUST_FIELDS))
-            raise ConfigurationError(f"{path}: there is no {field!a:.80} of {name}: there are {known}")
+            raise ConfigurationError(f"{path}: there is no {field!a:.80} of {name}: write one of {known}")
         if not isinstance(value, str) or not (value.startswith("/") or (field, value) == ("ca", SYSTEM_AUTHORITIES)):
             raise ConfigurationError(f"{path}: {field} of {name} is the path of a file: write it from / on")
     return place_at(name, at, fields, program)

@@ -245,7 +245,7 @@ def share_of(configured: bool | tuple[str, ...]) -> tuple[bool, tuple[str, ...]]
         return said, ()
     wrong = next((word for word in said if not is_account(word)), None)
     if wrong is not None:
-        raise ConfigurationError(f"{wrong!a:.60} is no user and no group: share with users and groups, as alice,@lab")
+        raise ConfigurationError(f"{wrong!a:.60} is no user and no group: name users and groups, as alice,@lab")
     if not os.geteuid():
         message = (
             "a service of root is not shared with some users: start the machine's service, orcha serve --system, whose"
