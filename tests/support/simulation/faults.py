@@ -19,6 +19,7 @@ from orcha._core.inventory import Inventory
 from orcha._core.once_keys import OnceKeys
 from orcha._core.petitions import Petitions
 from orcha._core.preemption import Preemption
+from orcha._core.reservations import Plan as Reservations
 from orcha._core.resource_lines import Lines
 from orcha._core.schedules import due
 from orcha._core.state import Missed, Outcome, State
@@ -122,6 +123,7 @@ OF_SCHEDULERS: dict[str, Fault] = {
     "a leaked slot": _leak_a_slot,
     "a starved large need": lambda patch: patch.setattr(Lines, "first", _nothing),
     "an owner with much in use who is first": lambda patch: patch.setattr(Fairness, "standing", lambda *_: (0.0, 0)),
+    "a gap that is none": lambda patch: patch.setattr(Reservations, "has_gap", lambda _, want, __: bool(want.seconds)),
     "a double start": _start_twice,
     "a paused one started": lambda patch: patch.setattr(Admission, "_petition_paused", _nothing),
     "a key let in twice": lambda patch: patch.setattr(OnceKeys, "replaces", lambda *_: False),

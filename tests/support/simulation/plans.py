@@ -84,6 +84,12 @@ class Plan(NamedTuple):
     timeout: float | None = None
     queue_timeout: float | None = None
     preemptible: Literal["pause", "requeue"] | None = None
+    expect: float | None = None
+
+    @property
+    def length(self) -> float | None:
+        """How long it takes, as far as anybody said that."""
+        return self.timeout if self.expect is None else self.expect
 
     def __str__(self) -> str:
         """Name what is not as it is by default."""
@@ -105,7 +111,7 @@ class Plan(NamedTuple):
         """Give the policy of its petition."""
         names = ("on_interrupt", "retry", "once", "if_exists", "when", "if_dependency_fails", "at", "delay", "group")
         given: dict[str, Any] = {
-            name: getattr(self, name) for name in (*names, "timeout", "queue_timeout", "preemptible")
+            name: getattr(self, name) for name in (*names, "timeout", "queue_timeout", "preemptible", "expect")
         }
         return Policy(**given, needs=dict(self.needs) or None, after=self.after or None, after_ok=self.after_ok or None)
 
@@ -113,9 +119,16 @@ class Plan(NamedTuple):
 class Plans:
     """Draws plans for one story."""
 
-    def __init__(self, random: Random, themes: frozenset[str], places: Random | None = None) -> None:
-        """Have what the `themes` name often; with `places` commands give theirs to more urgent ones."""
+    def __init__(
+        self, random: Random, themes: frozenset[str], places: Random | None = None, gaps: Random | None = None
+    ) -> None:
+        """Have what the `themes` name often.
+
+        With `places` commands give theirs to more urgent ones. With `gaps` petitions need more and less of a resource,
+        and many say how long they take.
+        """
         self._places = places
+        self._gaps = gaps
         self._random = random
         self._themes = themes
         self._have_one_priority = random.random() < 0.5 and places is None
@@ -146,13 +159,20 @@ class Plans:
             given["retry"] = choose(_RETRIES)
         if self._has("command"):
             given["command"] = True
-        return Plan(**given | self._gives(), **self._waits(ids, wall), **self._fails())
+        return Plan(**given | self._gives() | self._takes(), **self._waits(ids, wall), **self._fails())
 
     def _gives(self) -> dict[str, Any]:
         """Draw whether it gives its place to more urgent ones."""
         if self._places is None:
             return {}
         return {"command": True, "preemptible": self._places.choice([None, "pause", "pause", "requeue"])}
+
+    def _takes(self) -> dict[str, Any]:
+        """Draw what it needs of a resource, and for how long."""
+        if self._gaps is None or self._gaps.random() < 0.2:
+            return {}
+        needs = self._gaps.choice([{"ram": 1}, {"ram": 1}, {"ram": 2}, {"ram": 3}, {"gpu": 1}, {"gpu": 2}])
+        return {"needs": needs, "expect": self._gaps.choice([None, 5, 30, 300, 300]), "group": None}
 
     def _waits(self, ids: list[str], wall: float) -> dict[str, Any]:
         """Draw what it waits for beside its turn."""

@@ -15,6 +15,7 @@ from orcha._core.converted import Converted
 from orcha._core.reasons import BehindAnother, NeedsShort
 from orcha._core.record import Phase, Record
 from orcha._core.state import Outcome, State
+from orcha.interfaces.built_in import COMMAND_MANAGER
 from support.simulation.plans import CAPACITY
 from support.simulation.stock import held_by
 
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 
 BATCH_SECONDS = 0.01
 """What is kept at a time was decided so much earlier, at most."""
+
+
+def _held_at(at: float, ends: list[tuple[float, int]]) -> int:
+    """Give how much is held at a time, where each holder goes on for so long."""
+    return sum(amount for end, amount in ends if end > at)
 
 
 class Unloaded(NamedTuple):
@@ -139,7 +145,7 @@ class Scheduling:
                 each for each in mine if self._is_before(each, starts) and self._is_comparable(asked, each, starts)
             ]
         passed = [each for each in others if self.could_start(each, asked.new) and not self._is_behind_in_group(each)]
-        if self._petitions.version == asked.version:
+        if self._petitions.version == asked.version and self.plan(starts).length is None:  # else there may be a gap
             of_one = [each for each in before if self.plan(each).owner == self.plan(starts).owner]
             passed += [each for each in of_one if self._is_starved(each, starts)]
         return passed
@@ -262,12 +268,16 @@ class Scheduling:
 
     def granted_plans(self) -> list[Plan]:
         """Give the plans of all that have a slot."""
+        return [plan for _, plan in self._granted()]
+
+    def _granted(self) -> list[tuple[int, Plan]]:
+        """Give all that have a slot, by sequence, with their plans."""
         records, lent = self._petitions.records, self._petitions.lent
         known = {
             seq: self.plan(records[seq]) if seq in records else self._world.plan_of(seq)
             for seq in self._petitions.granted.seqs()
         }
-        return [plan.standing_still() if seq in lent else plan for seq, plan in known.items()]
+        return [(seq, plan.standing_still() if seq in lent else plan) for seq, plan in known.items()]
 
     def _stands_behind(self, candidate: Candidate, new: Iterable[Candidate]) -> bool:
         """Tell whether an earlier petition may stand in a line for something that this one needs."""
@@ -287,6 +297,52 @@ class Scheduling:
         for known in self._petitions.live.values():
             if not isinstance(known, Record) and rows[known[1]].token in plans:
                 yield Unloaded(known[1], rows[known[1]].token, known)
+
+    # --- who goes before others ---------------------------------------------------------------------------------
+
+    def delayed_by(self, asked: Round, starts: Candidate) -> list[Candidate]:
+        """Give the earlier petitions of the same owner that may start later since this one starts now.
+
+        Only petitions that wait for nothing but an amount of one resource are looked at, and of them the first one:
+        it could start as soon as enough ends, if all that nobody knows the length of ends at once.
+        """
+        plan = self.plan(starts)
+        if self._petitions.version != asked.version or asked.is_sampling:
+            return []
+        waiting = [each for each in self._petitions.records.values() if each.seq != starts.seq and self._waits(each)]
+        found = []
+        for name in plan.needs:
+            mine = [each for each in waiting if name in self.plan(each).needs]
+            first = [each for each in mine if all(each is other or self._is_before(each, other) for other in mine)]
+            found += [each for each in first if self._is_delayed(asked, each, starts, name)]
+        return found
+
+    def _is_delayed(self, asked: Round, first: Record, starts: Candidate, name: str) -> bool:
+        there, needs = self._world.stock.there[name], self.plan(first).needs
+        if not isinstance(there, int) or [*needs] != [name] or self.plan(first).owner != self.plan(starts).owner:
+            return False
+        stands = isinstance(first.why, NeedsShort | BehindAnother) and first.why.resource == name
+        has_place = (
+            first.manager != COMMAND_MANAGER or len(self._petitions.granted.of_manager(COMMAND_MANAGER)) < CAPACITY
+        )
+        may_start = has_place and first.cancellation is None and self._world.stock.fits(needs, (Counter(), Counter()))
+        if not (stands and may_start and self._was_before(asked, first, starts) and self._nothing_blocks(first)):
+            return False
+        mine, theirs = int(self.plan(starts).needs[name]), int(needs[name])
+        ends = [(self._seconds_left(seq), int(each.needs.get(name, 0))) for seq, each in self._granted()]
+        begin = min(at for at in (0.0, *(at for at, _ in ends)) if _held_at(at, ends) + theirs <= there)
+        length = self.plan(starts).length
+        is_over = length is not None and length <= begin
+        return not is_over and _held_at(begin, ends) + theirs + mine > there
+
+    def _seconds_left(self, seq: int) -> float:
+        """Give how long something runs at most; 0 where nobody knows, or where it should have ended."""
+        record, limit = self._petitions.records.get(seq), self._world.plan_of(seq).length
+        if limit is None or record is None or record.state not in (State.QUEUED, State.STARTING, State.RUNNING):
+            return 0.0
+        if record.state is State.QUEUED:
+            return limit
+        return 0.0 if record.started is None else max(0.0, min(limit, record.started + limit - self._world.time.wall))
 
     def _is_starved(self, candidate: Candidate, starts: Candidate) -> bool:
         """Tell whether a later petition takes what an earlier one stands in line for.

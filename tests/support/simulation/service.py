@@ -279,6 +279,7 @@ class Service:
             said, answered = (yield candidate), candidate
             is_yes = said[0] is YES
             passed = self.scheduling.passed_by(asked, answered) if is_yes else []
+            delayed = self.scheduling.delayed_by(asked, answered) if is_yes else []
             try:
                 candidate = asking.send(said)
             except StopIteration:
@@ -286,7 +287,9 @@ class Service:
             self._asking = None
             if not granted.has(answered.seq):
                 self.world.stock.decided_before.discard(answered.seq)
-            assert not (is_yes and passed and granted.has(answered.seq)), f"{answered.key} starts before {passed}"
+            if is_yes and granted.has(answered.seq):
+                assert not passed, f"{answered.key} starts before {passed}"
+                assert not delayed, f"{answered.key} starts, and delays {delayed}"
 
     # --- what a plugin does -------------------------------------------------------------------------------------
 

@@ -29,6 +29,8 @@ SEEDS = range(int(os.environ.get("TEST_STORIES", "2000")))
 """The stories that are played; CI plays as many as stand here."""
 STEPS = 60
 """Things that happen in a story, beside what its end takes."""
+OFTEN_ABOUT_GAPS = 0.1
+"""How often most petitions of a story need some of a resource, and say how long they take."""
 OFTEN_ABOUT_PLACES = 0.15
 """How often the commands of a story give their place to more urgent ones."""
 SHARE_WITHOUT_NOTES = 0.2
@@ -60,7 +62,11 @@ class Story:
         is_about_places = places.random() < OFTEN_ABOUT_PLACES
         if is_about_places:
             themes = frozenset({"array", "command", "group", places.choice(["group", "needs", "limits"])})
-        self._plans = Plans(random, themes, places if is_about_places else None)
+        gaps = Random(f"gaps of {seed}")
+        is_about_gaps = not is_about_places and gaps.random() < OFTEN_ABOUT_GAPS
+        if is_about_gaps:
+            themes = frozenset({"needs", gaps.choice(["limits", "command", "times", "faults"])})
+        self._plans = Plans(random, themes, places if is_about_places else None, gaps if is_about_gaps else None)
         self._people = Random(f"people of {seed}")
         self._machine = Random(f"machine of {seed}")
         self._owners = self._people.choice([("uid:0",), ("uid:0",), ("uid:0", "uid:1"), ("uid:0", "uid:1", "uid:2")])
@@ -79,6 +85,8 @@ class Story:
         if is_about_places:
             self._happenings |= {self._submits: 3.0, self._command_acts: 25.0, self._dies: 1.5, self._dies_soon: 1.5}
             self._happenings |= self._planning.many_arrays()
+        if is_about_gaps:
+            self._happenings |= {self._submits: 14.0, self._action_acts: 8.0, self._command_acts: 8.0}
         self.world.note("themes: {}", ", ".join(sorted(themes)))
 
     def _weights(self, themes: frozenset[str], chaos: float, people: float) -> dict[Callable[[], None], float]:
