@@ -20,7 +20,7 @@ FIRST_SEEDS = {
     "a leaked slot": 20,
     "a starved large need": 11,
     "an owner with much in use who is first": 108,
-    "a gap that is none": 104,
+    "a gap that is none": 118,
     "a double start": 9,
     "a paused one started": 21,
     "a key let in twice": 3,

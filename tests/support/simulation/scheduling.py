@@ -310,7 +310,7 @@ class Scheduling:
         if self._petitions.version != asked.version or asked.is_sampling:
             return []
         waiting = [each for each in self._petitions.records.values() if each.seq != starts.seq and self._waits(each)]
-        found = []
+        found: list[Candidate] = []
         for name in plan.needs:
             mine = [each for each in waiting if name in self.plan(each).needs]
             first = [each for each in mine if all(each is other or self._is_before(each, other) for other in mine)]
