@@ -322,6 +322,7 @@ class Scheduling:
         if not isinstance(there, int) or [*needs] != [name] or self.plan(first).owner != self.plan(starts).owner:
             return False
         stands = isinstance(first.why, NeedsShort | BehindAnother) and first.why.resource == name
+        stands = stands and first.seq not in self._service.asked_now  # else its own condition said no
         has_place = (
             first.manager != COMMAND_MANAGER or len(self._petitions.granted.of_manager(COMMAND_MANAGER)) < CAPACITY
         )
