@@ -89,7 +89,7 @@ def local_place(verb: str) -> Endpoint:
     found = place()
     if found.ssh is not None:
         there = f"ssh {found.ssh.login} {found.ssh.program} {verb}"
-        raise ConfigurationError(f"orcha {verb} works with the files of the service: run it on its machine, {there}")
+        raise ConfigurationError(f"orcha {verb} works with the files of the service: run it on its machine: {there}")
     return found
 
 
