@@ -307,6 +307,29 @@ def test_what_is_no_client_is_cut_off(answering, first):
     assert running.serves()
 
 
+def test_connections_of_one_user_or_of_the_port_keep_no_other_user_out(answering, monkeypatch):
+    running = answering(limits={"unauthenticated": 4, "handshake_deadline": 600})
+    users = iter([(1, os.getuid(), 1), *[(1, 7777, 1)] * 12])
+    real = accepting.peer_credentials
+    monkeypatch.setattr(accepting, "peer_credentials", lambda sock: next(users, None) or real(sock))
+    path = running.endpoint.socket_path
+    with contextlib.ExitStack() as stack:
+
+        def silent(address: object) -> socket.socket:
+            sock = stack.enter_context(socket.socket(socket.AF_UNIX if address == path else socket.AF_INET))
+            sock.connect(address)
+            return sock
+
+        first = silent(path)  # the oldest of all
+        port = [silent(("127.0.0.1", running.server.port)) for _ in range(12)]
+        theirs = [silent(path) for _ in range(12)]
+        for sock in [*port[:9], *theirs[:9]]:
+            assert ended(sock) == b""
+        first.settimeout(30)
+        first.sendall(ClientHandshake(UNIX, running.endpoint.socket_path, None).start())
+        assert ServerHello.unpack(first.recv(1000)[4:]).instance
+
+
 def test_who_says_nothing_is_cut_off_at_the_deadline(answering):
     running = answering(limits={"handshake_deadline": 0.05})
     with running.raw() as silent, socket.socket(socket.AF_UNIX) as slow:

@@ -79,7 +79,7 @@ class Acceptor:
     def _rest(self) -> None:
         """Accept nobody for a moment, and close an unauthenticated connection: most likely descriptors have run out."""
         self._pause()
-        self._table.abort_oldest_unauthenticated()
+        self._table.abort_unauthenticated()
         self._loop.call_later(_REST_SECONDS, self._go_on)
 
     def _go_on(self) -> None:
@@ -89,7 +89,7 @@ class Acceptor:
     def _welcome(self, sock: socket.socket, kind: int) -> None:
         table = self._table
         if sock.fileno() >= self.first_reserved:
-            table.abort_oldest_unauthenticated()
+            table.abort_unauthenticated()
             self._turn_away(sock)
             return
         try:

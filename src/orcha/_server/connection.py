@@ -348,6 +348,6 @@ class ClientConnection(asyncio.Protocol):
         """Close now; on the loop thread."""
         self._closed = True
         self._deadline.cancel()
-        self._table.unauthenticated.pop(self, None)
+        self._table.unauthenticated.discard(self)
         if self._transport is not None:
             self._transport.abort()

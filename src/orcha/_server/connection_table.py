@@ -8,6 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from orcha._protocol.handshake import BUSY, OK, STOPPING
+from orcha._server.unauthenticated import UnauthenticatedConnections
 from orcha.interfaces.roles import ADMIN, ATTEMPT
 from orcha.utils.users import described
 
@@ -52,8 +53,7 @@ class ConnectionTable:
         self.on_close = on_close
         self.report = report
         self.writer = writer
-        self.unauthenticated: dict[ClientConnection, None] = {}
-        """Connections before authentication, oldest first."""
+        self.unauthenticated = UnauthenticatedConnections()
         self.connections: dict[ClientConnection, int] = {}
         """All connections with their descriptors."""
         self.on_empty: Callable[[], None] | None = None
@@ -83,15 +83,15 @@ class ConnectionTable:
         return self._of_users.get(identity, 0) >= self.limits.peers_of_one_user
 
     def enter(self, connection: ClientConnection, descriptor: int) -> None:
-        """Take in a connection before its authentication; of too many the oldest is closed."""
+        """Take in a connection before its authentication; of too many the user with the most loses the oldest."""
         self.connections[connection] = descriptor
-        self.unauthenticated[connection] = None
+        self.unauthenticated.add(connection)
         if len(self.unauthenticated) > self.limits.unauthenticated:
-            self.abort_oldest_unauthenticated()
+            self.abort_unauthenticated()
 
     def authenticated(self, connection: ClientConnection, peer: Peer) -> None:
         """Note that a client was let in; tell, once for each other user, as which user its petitions run."""
-        self.unauthenticated.pop(connection, None)
+        self.unauthenticated.discard(connection)
         if _is_counted(peer):
             self._of_users[peer.identity] += 1
             self._counted[connection] = peer.identity
@@ -138,7 +138,7 @@ class ConnectionTable:
 
     def leave(self, connection: ClientConnection) -> None:
         """Forget a connection that is over."""
-        self.unauthenticated.pop(connection, None)
+        self.unauthenticated.discard(connection)
         was_there = self.connections.pop(connection, None) is not None
         identity = self._counted.pop(connection, None)
         if was_there and identity is not None:
@@ -148,9 +148,10 @@ class ConnectionTable:
         if not self.connections and self.on_empty is not None:
             self.on_empty()
 
-    def abort_oldest_unauthenticated(self) -> None:
-        """Close the connection that has been without authentication for longest, to make room."""
-        for connection in list(self.unauthenticated)[:1]:
+    def abort_unauthenticated(self) -> None:
+        """Close a connection that is without authentication, to make room: the oldest of the user with the most."""
+        connection = self.unauthenticated.first_to_yield()
+        if connection is not None:
             connection.abort()
 
 

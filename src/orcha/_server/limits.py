@@ -30,7 +30,7 @@ class ConnectionLimits:
     peers_of_one_user: int = field(default_factory=_default_of_one_user)
     """Authenticated clients of one user who is no admin of the service: so that one user leaves room for others."""
     unauthenticated: int = 256
-    """Connections before authentication; for one more the oldest is closed."""
+    """Connections before authentication; for one more the oldest of the user with the most is closed."""
     handshake_deadline: float = 5.0
     """Seconds for TLS and handshake together."""
     refusal_delay: float = 1.0
