@@ -236,6 +236,7 @@ def test_what_a_killed_service_left_is_found_and_left_as_it_is(serve):
     assert service.run("run", "true").returncode == 0
     service.kill()
     wait_for(lambda: not service.processes(), what="the end of what the service left")
+    wait_for(lambda: not [*folder_of(service).glob("shims/*.sock")], what="the last shim has removed its socket")
     before = state(service)
     told = faults(service)
     assert set(told) == {"dead service"}
