@@ -294,6 +294,15 @@ def test_what_clients_did_is_told_and_a_submit_once_whether_its_petition_is_kept
     assert told() == [("cancel", "a", 5.0), ("submit", "q", 3.0)]
 
 
+def test_of_too_many_deeds_the_user_with_the_most_loses_the_oldest(store):
+    few = [deed(1.0, who="uid:2"), deed(2.0, who="uid:3")]
+    store.commit(Changes(audit=few + [deed(3.0 + number, who="uid:9") for number in range(20)]))
+    for most, kept in ((30, 20), (6, 4), (3, 1)):
+        store.commit(Changes(audit_left=AuditBounds(0.0, most)))
+        told = [(entry.who, entry.at) for entry, _ in store.events(EventFilter())]
+        assert told == [*(("uid:9", 22.0 - number) for number in range(kept)), ("uid:3", 2.0), ("uid:2", 1.0)]
+
+
 def test_a_channel_goes_with_the_last_row_that_names_it(store):
     store.commit(accept(petition(1)))
     shared = accept(petition(2, channel=name(100)))

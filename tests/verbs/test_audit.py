@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from orcha._core.permissions import Visibility
 from orcha._protocol import values
 from orcha._protocol.identities import new_identity
-from orcha._protocol.messages import Cancel, Item, ListEvents, Submit
+from orcha._protocol.messages import Cancel, Item, List, ListEvents, Select, Submit
 from orcha._service.audit_book import MAX_REFUSALS_PER_MINUTE
-from support.asking import Person, asking
+from support.asking import EVERY, Person, asking
 from support.waiting import wait_for
 
 
@@ -36,3 +37,18 @@ def test_of_one_client_so_many_refusals_are_kept_within_a_minute():
         kept = events(asked, asked.owner, who="uid:8")
         assert len(kept) == MAX_REFUSALS_PER_MINUTE
         assert kept[0]["reason"].startswith("no petition with the id")
+
+
+def test_a_deed_on_petitions_of_several_users_names_them_only_where_the_client_sees_all_of_them():
+    for visibility, seen in ((Visibility.PRIVATE, []), (Visibility.METADATA, ["anns", "bobs"])):
+        ann, bob, operator = Person("submitter", "uid:7"), Person("submitter", "uid:8"), Person("operator", "uid:9")
+        with asking(visibility=visibility) as asked:
+            for person, name in ((ann, "anns"), (bob, "bobs")):
+                item = Item(new_identity(), name, values.encode({"waits": True}), None)
+                asked.engine.receive(person, Submit(1, None, 0, [item]))
+            wait_for(lambda asked=asked, who=operator: len(asked.ask(who, List, EVERY, 9).rows) == 2)
+            asked.ask(operator, Select, "cancel", ["anns", "bobs"])
+            (told,) = events(asked, ann, verb="cancel")
+            assert (sorted(told["ids"]), told["owners"]) == (seen, ["uid:7"])
+            (told,) = events(asked, operator, verb="cancel")
+            assert sorted(told["ids"]) == ["anns", "bobs"]

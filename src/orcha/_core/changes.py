@@ -238,7 +238,7 @@ class AuditBounds(NamedTuple):
     since: float
     """Nothing from before that, in seconds since 1970."""
     most: int
-    """So many submits at most, and so many of all else."""
+    """So many submits at most, and so many of all else; of these the user with the most loses the oldest ones first."""
 
 
 class _Made:

@@ -292,7 +292,7 @@ class MemoryStore:
             since, count = changes.audit_left
             submits = [entry for entry in self._audit if entry.at >= since and entry.petition is not None]
             deeds = [entry for entry in self._audit if entry.at >= since and entry.petition is None]
-            self._audit = (submits[-count:] if count else []) + (deeds[-count:] if count else [])
+            self._audit = (submits[-count:] if count else []) + _newest_of_each(deeds, count)
         for seq, at, who, what in changes.alterations:
             kept = [*self._alterations.get(seq, ()), KeptAlteration(at, who, what)]
             self._alterations[seq] = kept[-MAX_ALTERATIONS:]
@@ -654,3 +654,13 @@ def _replaced(step: AttemptStep, before: AttemptRow | None) -> AttemptRow:
     row = before or AttemptRow(*step[:8], retries=0, losses=0, history=None, is_command=step.is_command)
     kept = {name: value for name, value in step._asdict().items() if value is not None or name in _REPLACED}
     return row._replace(**kept)
+
+
+def _newest_of_each(deeds: list[AuditEntry], count: int) -> list[AuditEntry]:
+    """Give so many entries: of the user with the most the oldest entries are left out first."""
+    places: Counter[str] = Counter()
+    ranked = []
+    for number, entry in reversed(list(enumerate(deeds))):
+        places[entry.who] += 1
+        ranked.append((places[entry.who], -number))
+    return [deeds[-number] for _, number in sorted(sorted(ranked)[:count], key=lambda each: -each[1])]

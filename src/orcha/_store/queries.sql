@@ -431,7 +431,12 @@ DELETE FROM audit WHERE number IN (
 
 -- name: forget_audited_deeds
 DELETE FROM audit WHERE number IN (
-    SELECT number FROM audit WHERE petition IS NULL ORDER BY number DESC LIMIT 10000 OFFSET ?1
+    SELECT number FROM (
+        SELECT number, row_number() OVER (PARTITION BY who ORDER BY number DESC) AS place FROM audit
+        WHERE petition IS NULL
+            AND EXISTS (SELECT 1 FROM audit WHERE petition IS NULL ORDER BY number DESC LIMIT 1 OFFSET ?1)
+    )
+    ORDER BY place, number DESC LIMIT 10000 OFFSET ?1
 );
 
 -- name: events

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 ROUND_INTERVAL_SECONDS = 60.0
 """Seconds between rounds."""
 AUDIT_INTERVAL_SECONDS = 600.0
-"""Seconds between looks at what is kept of what clients did."""
+"""Seconds between looks at what is kept of what clients did, unless so much comes that more than that is too old."""
+AUDIT_ENTRIES_PER_LOOK = 10_000
+"""Entries that one look removes at most: a look for each so many new ones keeps their number down."""
+AUDIT_PAUSE_SECONDS = 1.0
+"""Seconds between two such looks where entries come that fast."""
 PETITIONS_PER_TRANSACTION = 500
 """Petitions forgotten in one transaction: more would keep submits waiting."""
 CHANNELS_PER_LOOK = 500
@@ -38,6 +42,8 @@ class Retention:
         self._engine = engine
         self._began = time.time(), time.monotonic()
         self._audit_due = 0.0
+        self._unlooked_entries_number = 0
+        """Entries, and forgotten petitions, each of which may leave an entry, since the last look at the entries."""
         self._is_measuring = False
         """Whether the output is being measured, or petitions are forgotten for what was measured."""
 
@@ -69,11 +75,17 @@ class Retention:
             if seq not in engine.petitions.records and not engine.channels.is_followed(channel)
         ][:PETITIONS_PER_TRANSACTION]
         engine.petitions.forget_ended(forgotten)
-        if time.monotonic() >= self._audit_due:
+        self._unlooked_entries_number += len(forgotten) + engine.audit.noted
+        engine.audit.noted = 0
+        if time.monotonic() >= self._audit_due or self._unlooked_entries_number >= AUDIT_ENTRIES_PER_LOOK:
             self._audit_due = time.monotonic() + AUDIT_INTERVAL_SECONDS
+            self._unlooked_entries_number = max(0, self._unlooked_entries_number - AUDIT_ENTRIES_PER_LOOK)
             engine.petitions.changes.audit_left = AuditBounds(now - settings.audit_keep, settings.audit_count)
         is_over = len(forgotten) < PETITIONS_PER_TRANSACTION
-        pause = min(ROUND_INTERVAL_SECONDS, max(1.0, settings.keep_least)) if is_over else SLICE_INTERVAL_SECONDS
+        rests = min(ROUND_INTERVAL_SECONDS, max(1.0, settings.keep_least))
+        if self._unlooked_entries_number >= AUDIT_ENTRIES_PER_LOOK:
+            rests = min(rests, AUDIT_PAUSE_SECONDS)
+        pause = rests if is_over else SLICE_INTERVAL_SECONDS
         for token in [token for token, until in engine.tombstones.items() if until < engine.petitions.now.steady]:
             del engine.tombstones[token]
         engine.timers.at(time.monotonic() + pause, self._round)

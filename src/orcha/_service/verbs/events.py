@@ -13,6 +13,7 @@ from orcha._service.reports.explanations import describe
 from orcha._service.reports.user_names import user
 from orcha._service.verbs import answer_size as fitting
 from orcha._service.verbs.petition_lookup import refuse
+from orcha._service.verbs.sights import Sights
 from orcha._store.contract import EventFilter
 
 if TYPE_CHECKING:
@@ -53,15 +54,20 @@ def _answer(engine: Engine, peer: Peer, request: int, found: list[tuple[AuditEnt
         return
     if isinstance(found, Exception):
         raise found
-    known = {"events": [_described(peer, entry, number) for entry, number in found]}
+    sights = Sights(engine, peer)
+    known = {"events": [_described(sights, peer, entry, number) for entry, number in found]}
     engine.reply(peer, Reply(request, Verdict.OK, fitting.answer(known)))
 
 
-def _described(peer: Peer, entry: AuditEntry, number: int) -> dict[str, Any]:
-    """Give an event; whose petition somebody else's is, is for operators to know."""
+def _described(sights: Sights, peer: Peer, entry: AuditEntry, number: int) -> dict[str, Any]:
+    """Give an event; whose petition somebody else's is, is for operators to know.
+
+    What one deed was done to together with petitions of others is named as far as the client sees all of these.
+    """
     owners = [owner for owner in entry.owners if owner == peer.identity or may_act_for_all(peer)]
+    names_all = entry.who == peer.identity or all(map(sights.sees, entry.owners))
     told = {name: value for name, value in entry._asdict().items() if name != "petition"}
-    return told | {"number": number, "user": user(entry.who), "ids": list(entry.ids), "owners": owners}
+    return told | {"number": number, "user": user(entry.who), "ids": list(entry.ids) * names_all, "owners": owners}
 
 
 __all__ = ["list_events"]
