@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from orcha._core.permissions import Visibility
+from orcha._core.retention import AUDIT_ENTRIES_PER_LOOK
 from orcha._protocol import values
 from orcha._protocol.identities import new_identity
 from orcha._protocol.messages import Cancel, Item, List, ListEvents, Select, Submit
-from orcha._service.audit_book import MAX_REFUSALS_PER_MINUTE
+from orcha._service.audit_book import MAX_REFUSALS_PER_MINUTE, Named
 from support.asking import EVERY, Person, asking
 from support.waiting import wait_for
 
@@ -52,3 +53,21 @@ def test_a_deed_on_petitions_of_several_users_names_them_only_where_the_client_s
             assert (sorted(told["ids"]), told["owners"]) == (seen, ["uid:7"])
             (told,) = events(asked, operator, verb="cancel")
             assert sorted(told["ids"]) == ["anns", "bobs"]
+
+
+def test_so_many_new_entries_have_the_oldest_deleted_before_the_time_of_the_next_look():
+    with asking(audit_count=5) as asked:
+        engine = asked.engine
+
+        def note(number):
+            for _ in range(number):
+                engine.audit.note(asked.user, Named("drain"))
+
+        engine.post(engine.retention._round)  # the look that is due at the start
+        assert events(asked, asked.owner) == []
+        engine.post(note, AUDIT_ENTRIES_PER_LOOK - 1)
+        engine.post(engine.retention._round)
+        wait_for(lambda: len(events(asked, asked.owner)) > 5)
+        engine.post(note, 1)
+        engine.post(engine.retention._round)
+        wait_for(lambda: len(events(asked, asked.owner)) == 5)

@@ -106,6 +106,8 @@ class Petitions:
         self.changes = Changes()
         self.effects: list[Effect] = []
         self.finals: list[Final] = []
+        self.forgotten_number = 0
+        """Ended petitions that were forgotten since the start."""
         self.dropped_events = 0
         """Events that named another attempt than the current one, and changed nothing."""
         self.leaving: dict[int, Record] = {}
@@ -265,6 +267,7 @@ class Petitions:
         for seq in seqs:
             self.changes.flags.pop(seq, None)
             self.changes.deleted.append(seq)
+            self.forgotten_number += 1
 
     def keep_pause(self, what: str, *, paused: bool) -> None:
         """Keep that `all`, `group:<name>` or `petition:<seq>` is paused, or goes on."""

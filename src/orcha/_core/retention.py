@@ -1,10 +1,48 @@
-"""Which ended petitions are forgotten so that their output has room."""
+"""Which ended petitions are forgotten so that their output has room, and when old entries of the audit are deleted."""
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+
+AUDIT_INTERVAL_SECONDS = 600.0
+"""Seconds between looks at what is kept of what clients did, unless so much comes that more than that is too old."""
+AUDIT_ENTRIES_PER_LOOK = 10_000
+"""Entries that one look deletes at most: a look for each so many new entries keeps their number down."""
+
+
+class AuditLooks:
+    """When a look at the entries of the audit is due: after a time, and for each so many new entries.
+
+    >>> looks = AuditLooks()
+    >>> looks.is_due(0, 1.0), looks.is_due(9_999, 2.0), looks.is_due(10_000, 3.0), looks.is_due(10_000, 4.0)
+    (True, False, True, False)
+    """
+
+    def __init__(self) -> None:
+        """Have a look due at once."""
+        self._due = 0.0
+        self._seen_number = 0
+
+    def is_due(self, made_number: int, now: float) -> bool:
+        """Tell whether a look is due, and take it as done.
+
+        Args:
+            made_number: entries that were made since the start, at most.
+            now: seconds of a steady clock.
+
+        """
+        if now < self._due and not self.is_behind(made_number):
+            return False
+        self._due = now + AUDIT_INTERVAL_SECONDS
+        self._seen_number = min(made_number, self._seen_number + AUDIT_ENTRIES_PER_LOOK)
+        return True
+
+    def is_behind(self, made_number: int) -> bool:
+        """Tell whether there are more new entries than the looks so far have room for."""
+        return made_number - self._seen_number >= AUDIT_ENTRIES_PER_LOOK
 
 
 def beyond(sizes: Mapping[bytes, int], ended: Iterable[tuple[int, bytes]], most: int) -> list[int]:
@@ -35,4 +73,4 @@ def beyond(sizes: Mapping[bytes, int], ended: Iterable[tuple[int, bytes]], most:
     return forgotten
 
 
-__all__ = ["beyond"]
+__all__ = ["AUDIT_ENTRIES_PER_LOOK", "AUDIT_INTERVAL_SECONDS", "AuditLooks", "beyond"]

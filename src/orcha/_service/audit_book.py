@@ -75,8 +75,8 @@ class AuditBook:
         self._open: dict[tuple[int, int], tuple[Peer, Named]] = {}
         """Deeds that have not been answered, by client and request."""
         self._is_handling = False
-        self.noted = 0
-        """Entries since somebody set this to 0."""
+        self.noted_number = 0
+        """Entries since the start."""
         self._refusals: dict[str, tuple[float, int]] = {}
         """Since when the refusals of a client are counted, and how many there were."""
 
@@ -178,7 +178,7 @@ class AuditBook:
             petition,
         )
         self._petitions.changes.audit.append(entry)
-        self.noted += 1
+        self.noted_number += 1
         if self.logs:
             self._report(logging.INFO, "%s", _Told(entry))
 

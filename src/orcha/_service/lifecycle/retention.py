@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from orcha._core.changes import AuditBounds
-from orcha._core.retention import beyond
+from orcha._core.retention import AuditLooks, beyond
 from orcha._output.sizes import sizes_of
 from orcha.utils.threads import NoThreadError, guarded, start
 
@@ -18,12 +18,8 @@ if TYPE_CHECKING:
 
 ROUND_INTERVAL_SECONDS = 60.0
 """Seconds between rounds."""
-AUDIT_INTERVAL_SECONDS = 600.0
-"""Seconds between looks at what is kept of what clients did, unless so much comes that more than that is too old."""
-AUDIT_ENTRIES_PER_LOOK = 10_000
-"""Entries that one look removes at most: a look for each so many new ones keeps their number down."""
 AUDIT_PAUSE_SECONDS = 1.0
-"""Seconds between two such looks where entries come that fast."""
+"""Seconds between two looks at what is kept of what clients did, where entries come fast."""
 PETITIONS_PER_TRANSACTION = 500
 """Petitions forgotten in one transaction: more would keep submits waiting."""
 CHANNELS_PER_LOOK = 500
@@ -41,9 +37,7 @@ class Retention:
         """Belong to an engine."""
         self._engine = engine
         self._began = time.time(), time.monotonic()
-        self._audit_due = 0.0
-        self._unlooked_entries_number = 0
-        """Entries, and forgotten petitions, each of which may leave an entry, since the last look at the entries."""
+        self._audit_looks = AuditLooks()
         self._is_measuring = False
         """Whether the output is being measured, or petitions are forgotten for what was measured."""
 
@@ -75,15 +69,12 @@ class Retention:
             if seq not in engine.petitions.records and not engine.channels.is_followed(channel)
         ][:PETITIONS_PER_TRANSACTION]
         engine.petitions.forget_ended(forgotten)
-        self._unlooked_entries_number += len(forgotten) + engine.audit.noted
-        engine.audit.noted = 0
-        if time.monotonic() >= self._audit_due or self._unlooked_entries_number >= AUDIT_ENTRIES_PER_LOOK:
-            self._audit_due = time.monotonic() + AUDIT_INTERVAL_SECONDS
-            self._unlooked_entries_number = max(0, self._unlooked_entries_number - AUDIT_ENTRIES_PER_LOOK)
+        audited = engine.audit.noted_number + engine.petitions.forgotten_number  # a forgotten petition leaves an entry
+        if self._audit_looks.is_due(audited, time.monotonic()):
             engine.petitions.changes.audit_left = AuditBounds(now - settings.audit_keep, settings.audit_count)
         is_over = len(forgotten) < PETITIONS_PER_TRANSACTION
         rests = min(ROUND_INTERVAL_SECONDS, max(1.0, settings.keep_least))
-        if self._unlooked_entries_number >= AUDIT_ENTRIES_PER_LOOK:
+        if self._audit_looks.is_behind(audited):
             rests = min(rests, AUDIT_PAUSE_SECONDS)
         pause = rests if is_over else SLICE_INTERVAL_SECONDS
         for token in [token for token, until in engine.tombstones.items() if until < engine.petitions.now.steady]:
