@@ -35,10 +35,11 @@ class Sights:
 
     def named(self, identity: str) -> str:
         """Give the id of a live petition; words in its place where the client may not know of the petition."""
+        if self.of_others is not Sight.NOTHING:
+            return identity
         record = self._live.get(identity)
-        if self.of_others is not Sight.NOTHING or not isinstance(record, Record):
-            return identity if self.of_others is not Sight.NOTHING else SOME_OTHER
-        return identity if record.manager == LEASE_MANAGER or self.sees(record.owner) else SOME_OTHER
+        is_known = isinstance(record, Record) and (record.manager == LEASE_MANAGER or self.sees(record.owner))
+        return identity if is_known else SOME_OTHER
 
 
 __all__ = ["SOME_OTHER", "Sights"]
