@@ -8,9 +8,22 @@ import threading
 import pytest
 
 from orcha._protocol import values
-from orcha._protocol.messages import Cancel, Pause, Priority, Remove, Resume, Retry, Select, Set, Signal, Verdict
-from support.asking import GateManager, Person, asking
-from support.waiting import DEADLINE
+from orcha._protocol.messages import (
+    Cancel,
+    Pause,
+    Ping,
+    Priority,
+    Remove,
+    Resume,
+    Retry,
+    Select,
+    Set,
+    Signal,
+    Submit,
+    Verdict,
+)
+from support.asking import GateManager, Person, asking, item
+from support.waiting import DEADLINE, wait_for
 
 CHANGES = {
     "cancel": lambda name: (Cancel, None, name),
@@ -73,6 +86,20 @@ def test_a_cancel_by_token_is_asked_as_one_by_id(asked):
     assert [verb for _, verb, _ in asked.manager.asked] == ["submit", "cancel", "cancel"]
 
 
+def test_a_retry_with_secrets_is_asked_as_one_without(asked):
+    asked.submit(asked.user, "it", waits=True)
+    asked.manager.answer = lambda *_: False
+    denied = asked.ask(asked.user, Retry, os.urandom(16), "it", secrets={"A": b"x"})
+    assert (denied.verdict, denied.reason) == (
+        Verdict.DENIED,
+        "'it': retry is denied: its plugin does not allow it",
+    )
+    assert asked.manager.asked == [("uid:7", "submit", "it"), ("uid:7", "retry", "it")]
+    asked.manager.asked.clear()
+    assert "somebody else's" in asked.ask(Person("operator", "uid:9"), Retry, os.urandom(16), "it", secrets={}).reason
+    assert asked.manager.asked == []
+
+
 def test_what_the_roles_deny_is_not_asked(asked):
     asked.submit(asked.user, "it", waits=True)
     asked.manager.asked.clear()
@@ -111,6 +138,22 @@ def test_a_call_that_does_not_return_denies_and_others_go_on(asked):
         hangs.set()
     asked.manager.answer = lambda *_: True
     assert asked.ask(asked.user, Cancel, None, "it").verdict == Verdict.OK
+
+
+def test_another_petition_that_has_got_the_id_meanwhile_is_left_alone():
+    with asking(manager=Asking()) as asked:
+        asked.submit(asked.user, "it", waits=True)
+        goes_on = threading.Event()
+        asked.manager.answer = lambda _, verb, __: verb == "submit" or goes_on.wait(DEADLINE)
+        number = asked.send(asked.user, Cancel, None, "it")
+        wait_for(lambda: asked.manager.asked[-1][1] == "cancel", what="the manager is asked about the cancel")
+        assert asked.ask(asked.owner, Cancel, None, "it").verdict == Verdict.OK
+        asked.send(asked.user, Submit, None, 0, [item("it", waits=True)])
+        asked.ask(asked.user, Ping)
+        goes_on.set()
+        answer = asked.answer(asked.user, number)
+        assert (answer.verdict, answer.reason) == (Verdict.BUSY, "'it' is another petition by now: try again")
+        asked.wait_for("it", "queued")
 
 
 def test_a_message_that_the_manager_denies_is_refused(asked):

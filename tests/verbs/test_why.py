@@ -164,8 +164,10 @@ def test_each_reason_says_what_ends_it(asked):
 def test_where_nothing_blocks_it_and_where_it_does_not_wait_that_is_said(asked):
     holds(asked, "it")
     assert known(asked)["blocked"] is None
-    assert asked.ask(asked.owner, Cancel, None, "it", "", at_once=True)
+    number = asked.send(asked.owner, Cancel, None, "it", "", at_once=True)
+    asked.wait_for("it", "cancelling")
     asked.manager.let_go.set()
+    assert asked.answer(asked.owner, number).verdict == Verdict.OK
     asked.wait_for("it", "cancelled")
     assert known(asked)["blocked"] is None
 

@@ -18,7 +18,7 @@ from orcha._core.admission import Admission
 from orcha._core.conditions.terms import BUILT_IN, Origin
 from orcha._core.effects import Do
 from orcha._core.granted import GrantedSlots
-from orcha._core.permissions import ALLOWED, Deed, refusal
+from orcha._core.permissions import ALLOWED, Deed
 from orcha._core.petitions import Petitions
 from orcha._core.record import Record
 from orcha._core.selection import Selection
@@ -489,21 +489,18 @@ class Engine:
         mark = MARKS.get(type(message), UNMARKED)
         deed = mark.deed if type(mark.deed) is Deed else deed_of(message)
         if (deed, peer.role, peer.door) not in ALLOWED:
-            refuse_deed(self, peer, message, deed)
-            reason = refusal(deed, peer.role) if deed is not None else "there is no such message"
+            reason = refuse_deed(self, peer, message, deed)
             self.audit.refused(peer, named(self, peer, message, deed), reason)
             return
         if mark.is_about_own:
             self.handle(HANDLERS[type(message)], peer, message)
-            return
-        self._put_back()
-        if deed is Deed.CHANGE and self.managers.asked and ask_first(self, peer, message):
-            return
-        self.handle_noted(peer, message)
+        elif not (self.managers.asked and ask_first(self, peer, message, deed)):
+            self.handle_noted(peer, message, deed)
 
-    def handle_noted(self, peer: Peer, message: ClientMessage) -> None:
+    def handle_noted(self, peer: Peer, message: ClientMessage, deed: Deed | None) -> None:
         """Have a verb do what a message says, and note for the audit what the client does."""
-        self.audit.begins(peer, message, named(self, peer, message, deed_of(message)))
+        self._put_back()
+        self.audit.begins(peer, message, named(self, peer, message, deed))
         self.handle(HANDLERS[type(message)], peer, message)
         self.audit.handled(peer, message)
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from orcha._core.authority import may_act_for_all
 from orcha._core.permissions import Deed
 from orcha._protocol import messages
 from orcha._service.audit_book import Named
-from orcha._service.verbs.petition_lookup import row_of
+from orcha._service.verbs.petition_lookup import named_petition
 
 if TYPE_CHECKING:
     from orcha._server.peer import Peer
     from orcha._service.engine import Engine
+    from orcha._service.verbs.petition_lookup import NamedPetition
     from orcha._store.contract import Row
 
 MAX_VERB_CHARACTERS = 40
@@ -62,10 +63,10 @@ def named(engine: Engine, peer: Peer, message: Any, deed: Deed | None) -> Named:
         return Named(verb_of(message), _ids(message), only_looks=True)
     owners: tuple[str, ...] = ()
     ids = _ids(message)
-    row = _row(engine, message)
-    if row is not None:
-        is_said = getattr(message, "id", None) is not None or peer.identity == row.owner or may_act_for_all(peer)
-        ids, owners = (row.id if is_said else "",), (row.owner,)
+    meant = _meant(engine, message)
+    if meant is not None:
+        is_said = getattr(message, "id", None) is not None or peer.identity == meant.owner or may_act_for_all(peer)
+        ids, owners = (meant.id if is_said else "",), (meant.owner,)
     elif type(message) in {messages.ChangeSchedule, messages.FireSchedule}:
         planned = engine.schedules.planned.get(message.name)
         owners = () if planned is None else (planned.schedule.owner,)
@@ -73,22 +74,11 @@ def named(engine: Engine, peer: Peer, message: Any, deed: Deed | None) -> Named:
     return Named(verb_of(message), ids, owners, why, is_at_once=is_cancel)
 
 
-class _OnePetition(NamedTuple):
-    """How a message names a petition."""
-
-    request: int
-    id: str | None
-    seq: int | None
-
-
-def _row(engine: Engine, message: Any) -> Row | None:
+def _meant(engine: Engine, message: Any) -> NamedPetition | Row | None:
     """Give the petition that a message is about, if it is about one."""
-    identity, seq = getattr(message, "id", None), getattr(message, "seq", None)
-    if identity is not None or seq is not None:
-        return row_of(engine, _OnePetition(message.request, identity, seq))
-    if type(message) is messages.Cancel and message.token is not None:
+    if type(message) is messages.Cancel and message.id is None and message.token is not None:
         return engine.store.tokens([message.token]).get(message.token)
-    return None
+    return named_petition(engine, message)
 
 
 def _ids(message: Any) -> tuple[str, ...]:

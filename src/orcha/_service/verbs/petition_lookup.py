@@ -57,6 +57,15 @@ class Found(NamedTuple):
     """As it lives; None where it has ended, or is another manager's."""
 
 
+class NamedPetition(NamedTuple):
+    """A petition that a message names: what never changes of it."""
+
+    seq: int
+    id: str
+    owner: str
+    manager: str
+
+
 def refuse(engine: Engine, peer: Peer, request: int, verdict: int, reason: str) -> None:
     """Answer that something is not done."""
     engine.reply(peer, Reply(request, verdict, None, reason))
@@ -82,8 +91,9 @@ def find(engine: Engine, peer: Peer, message: Naming) -> Found | None:
             f"there is no petition {which}: orcha ps --all shows the petitions that are kept",
         )
         return None
-    if not may_do(engine, peer, deed_of(message), row.owner):
-        refuse(engine, peer, message.request, Verdict.DENIED, somebody_elses(peer, row.id, deed_of(message)))
+    deed = deed_of(message)
+    if not may_do(engine, peer, deed, row.owner):
+        refuse(engine, peer, message.request, Verdict.DENIED, somebody_elses(peer, row.id, deed))
         return None
     live = engine.find(row.id)
     return Found(row, live if live is not None and live.seq == row.seq else None)
@@ -117,8 +127,8 @@ def somebody_elses(peer: Peer, identity: str, deed: Deed | None = Deed.CHANGE, w
     return f"{identity!r} is somebody else's {what}{why}"
 
 
-def refuse_deed(engine: Engine, peer: Peer, message: Any, deed: Deed | None) -> None:
-    """Answer that a client may not send a message, whatever the message is about."""
+def refuse_deed(engine: Engine, peer: Peer, message: Any, deed: Deed | None) -> str:
+    """Answer that a client may not send a message, whatever the message is about; give why."""
     name = type(message).__name__
     reason = f"nobody may send a {name} here" if deed is None else refusal(deed, peer.role)
     request = getattr(message, "request", None)
@@ -129,6 +139,23 @@ def refuse_deed(engine: Engine, peer: Peer, message: Any, deed: Deed | None) -> 
         engine.reply(peer, Submitted(message.request, results))
     elif request is not None:
         refuse(engine, peer, request, Verdict.DENIED, reason)
+    return reason
+
+
+def named_petition(engine: Engine, message: Any) -> NamedPetition | None:
+    """Give the petition that a message names by `seq` or `id`, of an id the live petition, else the newest.
+
+    The store is asked only where the petition is not in memory.
+    """
+    seq, identity = getattr(message, "seq", None), getattr(message, "id", None)
+    if seq is None and identity is None:
+        return None
+    petitions = engine.petitions
+    record = petitions.live.get(str(identity)) if seq is None else petitions.records.get(seq)
+    if isinstance(record, Record):
+        return NamedPetition(record.seq, record.key, record.owner, record.manager)
+    row = row_of(engine, message)
+    return None if row is None else NamedPetition(row.seq, row.id, row.owner, row.manager)
 
 
 def row_of(engine: Engine, message: Naming) -> Row | None:
