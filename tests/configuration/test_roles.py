@@ -8,6 +8,7 @@ import pytest
 
 from orcha._configuration.files import load
 from orcha._service.lifecycle.role_book import role_book
+from orcha._service.lifecycle.settings import share_of
 from orcha.exceptions import ConfigurationError
 from orcha.interfaces.roles import RoleBook
 
@@ -32,6 +33,41 @@ def test_users_and_groups_get_roles_by_name_and_number(loaded):
         {0: "operator", 4712: "operator", 9: "submitter"},
         "viewer",
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "uid", "told"),
+    [
+        (None, 0, (False, ())),
+        ("0", 0, (False, ())),
+        ("1", 0, (True, ())),
+        ("alice, @lab,", 7, (False, ("alice", "@lab"))),
+        ("1001", 7, (False, ("1001",))),
+        ("alice", 0, "a service of root is not shared with some users"),
+        ("alice,a:b", 7, "'a:b' is no user and no group"),
+        (",", 7, "ORCHA_SHARE is ',': set it to 0, 1, or users and groups"),
+        ("", 0, "ORCHA_SHARE is '': set it to 0, 1, or users and groups"),
+        ("-1", 7, "ORCHA_SHARE is '-1': set it to a number"),
+    ],
+)
+def test_the_variable_says_whom_a_service_is_shared_with(monkeypatch, text, uid, told):
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    monkeypatch.delenv("ORCHA_SHARE", raising=False)
+    if text is not None:
+        monkeypatch.setenv("ORCHA_SHARE", text)
+    if isinstance(told, str):
+        with pytest.raises(ConfigurationError, match=told):
+            share_of(configured=False)
+        return
+    assert share_of(configured=False) == told
+
+
+def test_the_configuration_says_whom_a_service_is_shared_with_where_the_variable_does_not(monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 7)
+    monkeypatch.delenv("ORCHA_SHARE", raising=False)
+    assert [share_of(said) for said in (True, (), ("alice",))] == [(True, ()), (False, ()), (False, ("alice",))]
+    monkeypatch.setenv("ORCHA_SHARE", "0")
+    assert share_of(("alice",)) == (False, ())
 
 
 @pytest.mark.parametrize(("is_system", "others"), [(True, "submitter"), (False, "")])

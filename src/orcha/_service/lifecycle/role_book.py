@@ -22,7 +22,7 @@ def role_book(configured: Configured, *, is_system: bool, shared_with: Iterable[
     Args:
         configured: what the files say.
         is_system: whether this is the machine's service, where every local user is a submitter.
-        shared_with: users and groups who are submitters, whatever the files say of them.
+        shared_with: users and groups who are submitters, unless the files give them a role themselves.
 
     Raises:
         ConfigurationError: the machine has no such user or group.

@@ -241,8 +241,10 @@ def share_of(configured: bool | tuple[str, ...]) -> tuple[bool, tuple[str, ...]]
     if text is not None:
         words = tuple(filter(None, text.replace(" ", "").split(",")))
         said = bool(_number("ORCHA_SHARE", 0)) if _is_number(text) else words
-    if isinstance(said, bool):
-        return said, ()
+        if said == ():
+            raise ConfigurationError(f"ORCHA_SHARE is {text!r:.80}: set it to 0, 1, or users and groups, as alice,@lab")
+    if isinstance(said, bool) or not said:
+        return bool(said), ()
     wrong = next((word for word in said if not is_account(word)), None)
     if wrong is not None:
         raise ConfigurationError(f"{wrong!a:.60} is no user and no group: name users and groups, as alice,@lab")

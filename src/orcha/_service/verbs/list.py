@@ -94,7 +94,7 @@ def _due(engine: Engine, seq: int) -> float | None:
 
 
 def paused(engine: Engine, peer: Peer) -> list[str]:
-    """Give what more than one petition waits for: `all` where everything is paused, and for owners each group."""
+    """Give what more than one petition waits for: `all` where everything is paused, and for operators each group."""
     names = sorted(cleaned(name) for name in engine.admission.paused if not is_petition_name(name))
     return names[:MAX_NAMED_PAUSES] if may_act_for_all(peer) else [name for name in names if name == ALL]
 

@@ -40,7 +40,7 @@ SHOWN_INSTANTS_NUMBER = 5
 
 
 def list_schedules(engine: Engine, peer: Peer, message: ListSchedules) -> None:
-    """Answer with the caller's schedules, or with all of them where an operator asks."""
+    """Answer with the schedules that the client may see: its own, or all where it is an operator or all is open."""
     if message.name is not None:
         planned = _find(engine, peer, message)
         if planned is not None:
