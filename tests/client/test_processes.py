@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
 import resource
+import signal
 import subprocess
 import sys
+import traceback
 import warnings
 
 import pytest
 
 from client import putting
 from orcha._client import attempt_channel
+from orcha._client import client as client_module
 from orcha._client.attempt_channel import AttemptChannel
 from orcha._client.client import Client
 from orcha._client.dial import dial
@@ -23,6 +27,8 @@ from support.scripted import ServedService
 
 CHANNEL = bytes(range(16))
 METHODS = ["fork", "spawn", "forkserver"]
+DEADLINE_SECONDS = 60
+"""Of a forked child, which hangs where it has not ended by then."""
 LINES = [f"line {number}\n" for number in range(20)]
 
 pytestmark = [
@@ -147,28 +153,69 @@ def test_a_client_comes_in_by_the_real_door_and_goes_on_after_a_restart(client):
     assert [channel.get(), channel.get(), channel.get()] == ["more\n", 3, 3]
 
 
+def forked(call):
+    """Fork, and have the child do something; give its exit code: 0, 1 where that raised, below 0 where it hung.
+
+    A child that hangs writes the stacks of its threads to standard error, and ends.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if pid:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    code = 1
+    try:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        faulthandler.register(signal.SIGALRM, file=2, chain=True)
+        signal.alarm(DEADLINE_SECONDS)
+        call()
+        code = 0
+    except BaseException:  # noqa: BLE001 - whatever it is: the child must not go on as the test run
+        os.write(2, traceback.format_exc().encode())
+    finally:
+        os._exit(code)
+
+
 def test_a_fork_leaves_its_parents_connection_alone_and_reads_by_its_own(client):
     client.connect()
     channel = client.channel()
     client.submit([Item(new_identity(), "open", values.encode({}), channel.__orcha_channel__)])
     assert channel.get() == LINES[0]
-    reading, writing = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        pid = os.fork()
-    if not pid:
-        try:
-            os.write(writing, "".join(channel.get(timeout=30) for _ in LINES[1:]).encode())
-            client.ping()
-        finally:
-            os._exit(0)
-    os.waitpid(pid, 0)
-    assert os.read(reading, 65536).decode() == "".join(LINES[1:])
-    os.close(reading)
-    os.close(writing)
+
+    def read():
+        assert [channel.get(timeout=30) for _ in LINES[1:]] == LINES[1:]
+        client.ping()
+
+    assert forked(read) == 0
     client.ping()
     assert [channel.get() for _ in LINES[1:]] == LINES[1:]
     assert len(client.service.identities) == 2
+
+
+def test_a_fork_leaves_the_connections_of_clients_without_a_handshake_alone(client, client_of, scripted):
+    """The doubles of other tests live on until they are collected: they must not keep a client from its own."""
+    others = [client_of(scripted()) for _ in range(3)]
+    client.connect()
+
+    def ping():
+        for each in (client, *others):
+            each.ping()
+
+    assert forked(ping) == 0
+    ping()
+
+
+def test_what_one_client_raises_after_a_fork_keeps_no_other_client_from_its_own_threads(monkeypatch):
+    class Other:
+        def after_fork(self):
+            called.append(self)
+            raise OSError("no")
+
+    called, others = [], [Other(), Other(), Other()]
+    monkeypatch.setattr(client_module, "_clients", others)
+    with pytest.raises(OSError, match="no"):
+        client_module._after_fork()
+    assert set(called) == set(others)
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,8 @@ from support.ports import free_port
 class PlainLink:
     """A connection without a handshake, for clients of a `ScriptedService`."""
 
-    def __init__(self, sock: socket.socket, instance: bytes) -> None:
-        self.endpoint = None
+    def __init__(self, sock: socket.socket, instance: bytes, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
         self.is_anothers = False
         self.sock = sock
         self.instance = instance
@@ -233,9 +233,9 @@ class ScriptedService:
                     self.accepted += 1
                     self.connections.append(Connection(self, sock))
 
-    def dial(self, endpoint: Any = None, key: Any = None, *, timeout: float = 5.0) -> PlainLink:
-        """Connect to it: what a client takes as its `dial`."""
-        del endpoint, key
+    def dial(self, endpoint: Endpoint | None = None, key: Any = None, *, timeout: float = 5.0) -> PlainLink:
+        """Connect to it, whatever the endpoint: what a client takes as its `dial`."""
+        del key
         try:
             sock = socket.create_connection(("127.0.0.1", self._port), timeout)
         except OSError as error:
@@ -245,7 +245,7 @@ class ScriptedService:
             raise OrchaConnectionError("connected to itself")
         sock.settimeout(None)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return PlainLink(sock, self.instance)
+        return PlainLink(sock, self.instance, endpoint or Endpoint("127.0.0.1", self._port))
 
     def fault_due(self, kind: str) -> bool:
         """Count an event; tell whether the connection is to break at it."""

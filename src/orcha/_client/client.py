@@ -7,6 +7,7 @@ One file, since it is the list of all that a client may be asked.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import weakref
 from functools import partial
@@ -508,8 +509,10 @@ _clients: weakref.WeakSet[Client] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    for client in list(_clients):
-        client.after_fork()
+    """Call each client's `after_fork`, also where another client's raises: a client without that waits for ever."""
+    with contextlib.ExitStack() as calls:
+        for client in list(_clients):
+            calls.callback(client.after_fork)
 
 
 os.register_at_fork(after_in_child=_after_fork)
