@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from orcha._core.permissions import Visibility
 from orcha._core.retention import AUDIT_ENTRIES_PER_LOOK
 from orcha._protocol import values
 from orcha._protocol.identities import new_identity
-from orcha._protocol.messages import Cancel, Item, List, ListEvents, Select, Submit
+from orcha._protocol.messages import Cancel, Item, List, ListEvents, Select, Submit, Verdict
 from orcha._service.audit_book import MAX_REFUSALS_PER_MINUTE, Named
+from orcha.exceptions.store import StoreFull
 from support.asking import EVERY, Person, asking
 from support.waiting import wait_for
 
@@ -16,18 +19,44 @@ def events(asked, person, **wanted):
     return values.decode(asked.ask(person, ListEvents, 1_000, **wanted).value)["events"]
 
 
-def test_a_submit_by_a_key_names_the_key_and_the_machine_and_is_told_once():
+def submit(asked, person, identity):
+    return asked.ask(person, Submit, None, 0, [Item(new_identity(), identity, values.encode({}), None)]).results[0]
+
+
+@pytest.mark.parametrize("door", ["key", "socket"])
+def test_a_submit_by_a_key_names_the_key_and_the_machine_and_is_told_once(door):
     with asking() as asked:
         laptop = Person("submitter", "uid:7")
-        laptop.door, laptop.key, laptop.host = "key", "ci", "192.0.2.7"
-        token = new_identity()
-        asked.engine.receive(laptop, Submit(1, None, 0, [Item(token, "mine", values.encode({}), None)]))
-        found = wait_for(lambda: events(asked, asked.owner, id="mine"))
-        wait_for(lambda: events(asked, asked.owner, id="mine")[0]["key"] == "ci")
+        laptop.door, laptop.key, laptop.host = door, "ci", "192.0.2.7"
+        assert submit(asked, laptop, "mine").verdict == Verdict.ACCEPTED
         (found,) = events(asked, asked.owner, who="ci")
-        assert (found["who"], found["door"], found["host"], found["verb"]) == ("uid:7", "key", "192.0.2.7", "submit")
-        assert len(events(asked, asked.owner, verb="submit")) == 1
+        assert (found["who"], found["door"], found["host"], found["verb"]) == ("uid:7", door, "192.0.2.7", "submit")
+        assert len(events(asked, asked.owner, id="mine")) == 1
         assert [each["key"] for each in events(asked, laptop)] == ["ci"]
+
+
+def test_a_submit_by_a_key_is_noted_in_the_transaction_of_its_petition_and_not_where_that_fails(monkeypatch):
+    with asking() as asked:
+        laptop, kept = Person("submitter", "key:ci"), []
+        laptop.door, laptop.key = "key", "ci"
+        commit = asked.store.commit
+
+        def full(changes, **how):
+            if changes.petitions:
+                raise StoreFull("there is no room")
+            return commit(changes, **how)
+
+        def noted(changes, **how):
+            kept.extend((changes.petitions, list(changes.audit)) for _ in changes.audit)
+            return commit(changes, **how)
+
+        monkeypatch.setattr(asked.store, "commit", noted)
+        assert submit(asked, laptop, "mine").verdict == Verdict.ACCEPTED
+        monkeypatch.setattr(asked.store, "commit", full)
+        assert submit(asked, laptop, "lost").verdict == Verdict.BUSY
+        assert [entry["ids"] for entry in events(asked, laptop)] == [["mine"]]
+        ((petitions, (entry,)),) = kept
+        assert [new.seq for new in petitions] == [entry.petition]
 
 
 def test_of_one_client_so_many_refusals_are_kept_within_a_minute():

@@ -1,7 +1,7 @@
 """What clients do and try, as it is kept and told: each deed once, with the client, the door, and what came of it.
 
-A deed is kept in the transaction that keeps what it changed, where its verb decides at once. An accepted submit over
-the Unix socket needs no entry: its petition's row says who asked for it and when.
+A deed is kept in the transaction that keeps what it changed, where its verb decides at once. An accepted submit of
+a client without a key needs no entry: its petition's row says who asked for it and when.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from orcha._service.reports.user_names import user
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from orcha._core.changes import NewPetition
     from orcha._core.petitions import Petitions
+    from orcha._protocol.messages import Item
     from orcha._server.peer import Peer
     from orcha._service.outbox import Outbox
-    from orcha._store.contract import Store
 
 MAX_NAMED_IDS = 20
 """Ids that an entry names at most."""
@@ -50,7 +51,6 @@ class AuditBook:
     def __init__(
         self,
         petitions: Petitions,
-        store: Store,
         outbox: Outbox,
         post: Callable[..., None],
         report: Callable[..., None],
@@ -59,14 +59,12 @@ class AuditBook:
 
         Args:
             petitions: whose changes are kept next.
-            store: the petitions that are kept.
             outbox: tells of the answers to clients.
             post: has the engine make a call.
             report: writes to the log.
 
         """
         self._petitions = petitions
-        self._store = store
         self._outbox = outbox
         self._post = post
         self._report = report
@@ -134,18 +132,13 @@ class AuditBook:
             known = found._replace(ids=ids, owners=tuple(dict.fromkeys(owners)))
             self.note(peer, known, count=len(ids) - refused, reason=reason)
 
-    def submitted(self, peer: Peer, item: Any, verdict: int, reason: str) -> None:
-        """Note that a petition was refused; or that one was asked for by a key, which its row does not say."""
-        named = Named("submit", [str(item.id)], [peer.identity])
-        if verdict == Verdict.REFUSED:
-            self._post(lambda: self.refused(peer, named, reason))
-        elif verdict == Verdict.ACCEPTED:
-            self._post(self._note_submit, peer, named, item.token)
+    def submit_refused(self, peer: Peer, item: Item, reason: str) -> None:
+        """Note that a petition was refused."""
+        self._post(self.refused, peer, Named("submit", [str(item.id)], [peer.identity]), reason)
 
-    def _note_submit(self, peer: Peer, named: Named, token: bytes) -> None:
-        row = self._store.tokens([token]).get(token)
-        if row is not None:
-            self.note(peer, named, petition=row.seq)
+    def submitted(self, peer: Peer, new: NewPetition) -> None:
+        """Note that a client with a key has asked for a petition that is about to be kept: its row names no key."""
+        self.note(peer, Named("submit", [new.id], [new.owner]), petition=new.seq)
 
     # --- what is kept -------------------------------------------------------------------------------------------
 

@@ -249,7 +249,7 @@ class Engine:
 
     def _make_admission(self) -> None:
         """Make what blocks petitions whatever their own conditions say, and what keeps who decided what."""
-        self.audit = AuditBook(self.petitions, self.store, self.outbox, self.post, self.report)
+        self.audit = AuditBook(self.petitions, self.outbox, self.post, self.report)
         self.audit.logs = self.settings.log_runs
         terms, functions = self.managers.named_values()
         vocabulary = BUILT_IN.extended(terms)
@@ -561,6 +561,8 @@ class Engine:
         ahead = self.starts_ahead
         if ahead.ends or ahead.has_begun or self.petitions.prompt:
             ahead.about_to_keep()
+        for peer, new in self.submissions.by_key(self.petitions.changes.petitions):
+            self.audit.submitted(peer, new)
 
     def _refused(self, record: Record, verdict: int, reason: str) -> None:
         self.admission.secrets.drop(record.token, record.seq)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from orcha._core.authority import may_act_for
@@ -11,6 +11,7 @@ from orcha._core.tuples import new_tuple
 from orcha._protocol.messages import Result, Submitted, Verdict
 
 if TYPE_CHECKING:
+    from orcha._core.changes import NewPetition
     from orcha._core.record import Record
     from orcha._protocol.messages import Submit
     from orcha._server.peer import Peer
@@ -22,12 +23,12 @@ if TYPE_CHECKING:
 # Looked up once: an attribute of an enumeration costs ten times a global name.
 _ACCEPTED, _KNOWN, _REFUSED = Verdict.ACCEPTED, Verdict.KNOWN, Verdict.REFUSED
 
+_KEY = Entrance.KEY.value
+
 SOMEBODY_ELSES = "this token is somebody else's"
 
-
-_KEY = Entrance.KEY.value
-Tells = Callable[[Any, Any, int, str], None]
-"""Takes a client, the item of a submit, its verdict and the reason."""
+Tells = Callable[[Any, Any, str], None]
+"""Takes a client, the item of a submit that was refused, and the reason."""
 
 
 class Asker(Protocol):
@@ -50,8 +51,8 @@ class Submission:
 
     __slots__ = ("_due", "_items", "_notes", "_outbox", "_request", "_results", "_tells", "credit", "peer")
 
-    def __init__(self, peer: Peer, message: Submit, outbox: Outbox, tells: Tells | None = None) -> None:
-        """Gather answers for a message; `tells` takes each verdict that is to be kept beside the petition."""
+    def __init__(self, peer: Peer, message: Submit, outbox: Outbox, tells: Tells) -> None:
+        """Gather answers for a message; `tells` takes each refusal."""
         self._items = message.items
         self._tells = tells
         self.peer = peer
@@ -65,8 +66,8 @@ class Submission:
     def answer(self, position: int, verdict: int, channel: bytes | None, reason: str | None) -> None:
         """Add an answer; the answers of one batch go out together."""
         self._results.append(Result(position, verdict, channel, reason))
-        if self._tells is not None and (verdict == _REFUSED or self.peer.door == _KEY):
-            self._tells(self.peer, self._items[position], verdict, reason or "")
+        if verdict == _REFUSED:
+            self._tells(self.peer, self._items[position], reason or "")
         if not self._due:
             self._due = True
             self._outbox.after(self._send)
@@ -137,6 +138,14 @@ class Submissions:
         """Give what tells of an owner whether who asks for a petition may have it wait for petitions of that owner."""
         peer = self.undecided[record.token].asked[0].asker.peer
         return lambda owner: may_act_for(peer, owner)
+
+    def by_key(self, kept: Iterable[NewPetition]) -> Iterator[tuple[Peer, NewPetition]]:
+        """Give the petitions among these for which a client with a key asks, each with the client."""
+        for new in kept:
+            undecided = self.undecided.get(new.token)
+            asker = None if undecided is None else undecided.asked[0].asker
+            if isinstance(asker, Submission) and (asker.peer.door == _KEY or asker.peer.key):
+                yield asker.peer, new
 
     def tell(self, record: Record, text: str) -> None:
         """Have who asks for a petition that is undecided told something about it, when it is accepted."""

@@ -201,6 +201,7 @@ def take_back(
     """
     gone = {new.seq for new in changes.petitions if new.token in tokens}
     changes.petitions = [new for new in changes.petitions if new.seq not in gone]
+    changes.audit = [entry for entry in changes.audit if entry.petition not in gone]
     changes.firings = [firing for firing in changes.firings if firing.petition not in gone]
     named = {new.channel for new in changes.petitions}
     changes.channels = [channel for channel in changes.channels if channel.id in named]

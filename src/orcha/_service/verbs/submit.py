@@ -47,11 +47,13 @@ def submit(engine: Engine, peer: Peer, message: Submit) -> None:
     if message.secrets is not None:
         _take_with_secrets(engine, peer, message, message.secrets)
         return
-    take_all(engine, Submission(peer, message, engine.outbox, engine.audit.submitted), message.items, message.manager)
+    take_all(
+        engine, Submission(peer, message, engine.outbox, engine.audit.submit_refused), message.items, message.manager
+    )
 
 
 def _take_with_secrets(engine: Engine, peer: Peer, message: Submit, secrets: Mapping[str, bytes]) -> None:
-    submission = Submission(peer, message, engine.outbox, engine.audit.submitted)
+    submission = Submission(peer, message, engine.outbox, engine.audit.submit_refused)
     item = message.items[0]
     if len(message.items) > 1:
         wrong: str | None = "a message with secrets comes alone: send the others apart"
