@@ -26,17 +26,22 @@ def connect(running: MeasuredService) -> ClientManager:
     return manager
 
 
+def run_one(manager: ClientManager, name: str) -> float:
+    """Give the seconds from `send` to the final value of one petition."""
+    queue = manager.manager.Queue()
+    begun = time.perf_counter()
+    manager.send(Message(name, {"queue": queue}))
+    if queue.get() is not None:
+        raise RuntimeError("no success")
+    return time.perf_counter() - begun
+
+
 def latency(running: MeasuredService) -> None:
     """Measure one petition at a time."""
     manager, disk = connect(running), Disk(running.home)
     times = []
     for number in range(ONE_BY_ONE + WARM_UP):
-        queue = manager.manager.Queue()
-        begun = time.perf_counter()
-        manager.send(Message(f"one-{number}", {"queue": queue}))
-        if queue.get() is not None:
-            raise RuntimeError("no success")
-        times.append(time.perf_counter() - begun)
+        times.append(run_one(manager, f"one-{number}"))
         disk.measure()
     disk.close()
     times, syncs = times[WARM_UP:], disk.times[WARM_UP:]

@@ -16,9 +16,8 @@ import time
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
-from noop import connect
+from noop import connect, run_one
 from orcha._protocol.endpoint import with_short_path
-from orcha.interfaces import Message
 from support import MeasuredService, machine, milliseconds, row, scaled, service
 
 if TYPE_CHECKING:
@@ -97,15 +96,7 @@ def keep_crowd(port: int, path: str, all_there: Event) -> None:
 
 def petitions(manager: ClientManager, name: str) -> list[float]:
     """Give the seconds from `send` to the final value, one petition at a time."""
-    times = []
-    for number in range(PETITIONS):
-        queue = manager.manager.Queue()
-        begun = time.perf_counter()
-        manager.send(Message(f"{name}-{number}", {"queue": queue}))
-        if queue.get() is not None:
-            raise RuntimeError("no success")
-        times.append(time.perf_counter() - begun)
-    return times
+    return [run_one(manager, f"{name}-{number}") for number in range(PETITIONS)]
 
 
 def main() -> None:
