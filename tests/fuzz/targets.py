@@ -44,6 +44,7 @@ from orcha._protocol.handshake import (
     ServerHello,
 )
 from orcha._protocol.keys import KEY_PREFIX, Key, parse_key, record_of
+from orcha._protocol.relay_greeting import FarSide, GreetingError, GreetingReader, greeting
 from orcha._supervisor.protocol import Decoder, ProtocolError, unpack_spec
 from orcha.exceptions import OrchaError
 from orcha.utils import amounts
@@ -85,7 +86,8 @@ def _fed(pieces: list[bytes]) -> tuple[list[bytes], bool]:
 
 
 def handshake(data: bytes) -> None:
-    """Nobody who does not know the key is admitted, and nothing but the errors of a handshake is raised."""
+    """Nobody without the key is admitted, only errors of a handshake are raised, and a relay is heard by piece too."""
+    assert _greeted([data]) == _greeted([data[place : place + 3] for place in range(0, len(data), 3)])
     for unpack in (ClientHello.unpack, ServerHello.unpack):
         with contextlib.suppress(HandshakeError):
             hello = unpack(data)
@@ -103,6 +105,19 @@ def handshake(data: bytes) -> None:
             for body in bodies:
                 client.receive(body)
         assert not client.done
+
+
+def _greeted(pieces: list[bytes]) -> FarSide | str | None:
+    """Give what a relay says, or why this is no relay's line; None where more has to come."""
+    reader = GreetingReader()
+    try:
+        for piece in pieces:
+            if (far := reader.feed(piece)) is not None:
+                assert greeting(far).isascii()
+                return far
+    except GreetingError as error:
+        return str(error)
+    return None
 
 
 def _cut(data: bytes) -> list[bytes]:
