@@ -8,11 +8,13 @@ import threading
 
 import pytest
 
+from orcha._client import ssh_process
 from orcha._client.dial_ssh import failure
 from orcha._client.login_delay import login_delay
 from orcha._client.relay import join
 from orcha._client.ssh_process import SshProcess, ssh_command
 from orcha._protocol.ssh_place import SshPlace
+from orcha.utils import threads
 from support.waiting import DEADLINE, wait_for
 
 MANY = os.urandom(1 << 16) * 64
@@ -178,6 +180,17 @@ def test_what_ssh_says_before_its_end_is_kept_and_shown_where_it_goes_on(capfd):
     assert capfd.readouterr().err == ""
     ssh.end()
     ssh.socket.close()
+
+
+def test_an_ssh_that_cannot_be_watched_is_ended_and_nothing_of_it_is_left(monkeypatch):
+    """The fixtures of all tests look for children and descriptors that a test leaves."""
+
+    def refuse(thread):
+        raise threads.NoThreadError("no room")
+
+    monkeypatch.setattr(ssh_process.threads, "start", refuse)
+    with pytest.raises(threads.NoThreadError):
+        SshProcess(["sh", "-c", "exec sleep 1000"], asks=False)
 
 
 def test_logins_are_tried_with_longer_and_longer_pauses():

@@ -94,20 +94,18 @@ class SshProcess:
             raise
         finally:
             theirs.close()
-        self._pidfd = os.pidfd_open(self._process.pid)
         self._shows = asks
         self._tail = bytearray()
         self._shown = 0
         """Bytes at the beginning of the tail that were shown already."""
         self._ended = threading.Event()
         self._watch = threading.Thread(target=self._watch_it, name="orcha-ssh", daemon=True)
-        try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._abandon)
+            self._pidfd = os.pidfd_open(self._process.pid)
+            undo.callback(os.close, self._pidfd)
             threads.start(self._watch)
-        except threads.NoThreadError:
-            self._process.kill()
-            self._process.wait()
-            self.socket.close()
-            raise
+            undo.pop_all()
 
     @property
     def pid(self) -> int:
@@ -131,6 +129,12 @@ class SshProcess:
         """End it, after so many seconds at most in which it may pass on what it was given."""
         if not self._ended.wait(seconds):
             self._process.terminate()
+
+    def _abandon(self) -> None:
+        """End an ssh that no thread watches."""
+        self.socket.close()
+        with self._process:
+            self._process.kill()
 
     # --- its own thread ------------------------------------------------------------------------------------------
 
