@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ import pytest
 from orcha import properties
 from orcha._cli import far_command, run_options, session
 from orcha._cli.stop import is_held
+from orcha._cli.upload import unpack
 from orcha._protocol.relay_greeting import FarSide
 from orcha.bin import main
 from orcha.exceptions import OrchaError
@@ -122,6 +126,24 @@ def test_this_folder_goes_along(run, far, service, tmp_path):
     refused = run("run", "--upload", "true", cwd=ours, environment={"ORCHA_SERVICE": far.url.removeprefix("ssh://box")})
     assert (refused.returncode, "give --service ssh://HOST" in refused.stderr) == (2, True)
     assert run("run", "--exclude", "x", "true").returncode == 2
+
+
+def test_two_uploads_may_remove_the_same_old_ones(tmp_path, monkeypatch):
+    def remove_all(path, **_):
+        for each in Path(path).parent.iterdir():
+            if each.name.startswith("old"):
+                each.rmdir()
+
+    monkeypatch.setenv("ORCHA_HOME", str(tmp_path))
+    (tmp_path / "uploads").mkdir(mode=0o700)
+    for number in range(3):
+        (tmp_path / "uploads" / f"old-{number}").mkdir()
+        os.utime(tmp_path / "uploads" / f"old-{number}", (0, 0))
+    monkeypatch.setattr(shutil, "rmtree", remove_all)
+    empty = io.BytesIO()
+    tarfile.open(mode="w", fileobj=empty).close()
+    where = unpack("new", str(tmp_path), io.BytesIO(empty.getvalue()))
+    assert [str(path) for path in (tmp_path / "uploads").iterdir()] == [where]
 
 
 # --- every verb --------------------------------------------------------------------------------------------------

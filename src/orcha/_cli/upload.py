@@ -138,13 +138,15 @@ def unpack(name: str, home: str, stream: BinaryIO) -> str:
 
 def _remove_old(above: str) -> None:
     """Remove uploads in whose folder nothing was made or removed for so long."""
+    import contextlib
     import shutil
-    import time  # noqa: TID251 - the ages of files are those of the clock on the wall
+    import time  # noqa: TID251 - the ages of files are told by the clock on the wall
 
     with os.scandir(above) as entries:
         for entry in entries:
-            if time.time() - entry.stat(follow_symlinks=False).st_mtime > MAX_AGE_SECONDS:
-                shutil.rmtree(entry.path, ignore_errors=True)
+            with contextlib.suppress(FileNotFoundError):  # another upload removes old ones at the same time
+                if time.time() - entry.stat(follow_symlinks=False).st_mtime > MAX_AGE_SECONDS:
+                    shutil.rmtree(entry.path, ignore_errors=True)
 
 
 __all__ = ["UploadedFile", "files", "new_name", "unpack", "upload", "uploads_folder"]
