@@ -78,9 +78,11 @@ def run(namespace: argparse.Namespace) -> int:
     if namespace.json:
         render.json(known)
         return 0
-    whose = f", which runs as {described(uid)}" if uid is not None else ""
+    whose = ""
     if far is not None:
         whose = f": {far.place} on {far.host}, as {far.user}"
+    elif uid is not None:
+        whose = f", which runs as {described(uid)}"
     render.line(str(known["place"]))
     render.line(f"  {_KINDS[str(known['kind'])]}{whose}")
     render.line(f"  {known['why']}")

@@ -67,10 +67,8 @@ class Supervisor:
         self._nonce = nonce
         self._ordinal = 0
         self._connection: socket.socket | None = connection
-        self._shims: dict[int, int] = {}
-        """Ordinals of the living shims, by pid."""
-        self._names: dict[int, str] = {}
-        """Their names."""
+        self._shims: dict[int, tuple[int, str]] = {}
+        """Ordinals and names of the living shims, by pid."""
         self._boot_id = boot_id()
         self._prctl = ctypes.CDLL(None, use_errno=True).prctl
         self._prctl(_SUBREAPER, 0, 0, 0, 0)
@@ -136,8 +134,7 @@ class Supervisor:
         pid = os.fork()
         if pid == 0:
             self._become(name, listener, box)
-        self._shims[pid] = self._ordinal
-        self._names[pid] = name
+        self._shims[pid] = self._ordinal, name
         listener.close()
         os.close(box)
         return name
@@ -195,8 +192,9 @@ class Supervisor:
                 return
             if pid == 0:
                 return
-            ordinal, name = self._shims.pop(pid, None), self._names.pop(pid, "")
-            if status and ordinal is not None:
+            ended = self._shims.pop(pid, None)
+            if status and ended is not None:
+                ordinal, name = ended
                 secret_files.remove(self._folder, name)
                 sweep(exactly(tag_of(self._nonce, ordinal)), deadline=1.0, since=pid)
 

@@ -86,9 +86,9 @@ def take(engine: Engine, peer: Peer, token: bytes, secrets: Mapping[str, bytes])
         check(secrets)
     except ValueError as error:
         return str(error)
-    row = engine.store.tokens([token]).get(token)
     if token in engine.submissions.undecided:
         return None
+    row = engine.store.tokens([token]).get(token)
     if row is not None:
         if may_act_for(peer, row.owner) and _refusal(engine, row, secrets) is None:
             engine.visits.when_free(partial(_keep, engine, row, secrets))
@@ -101,7 +101,7 @@ def take(engine: Engine, peer: Peer, token: bytes, secrets: Mapping[str, bytes])
 
 
 def settle(engine: Engine, token: bytes) -> None:
-    """Forget the secrets of a message of which no petition is being made, and none is kept."""
+    """Forget the secrets of a message that has become no petition, and is not becoming a petition."""
     if token not in engine.submissions.undecided and not engine.store.tokens([token]):
         engine.admission.secrets.drop(token)
 
