@@ -21,8 +21,9 @@ _OF_TERMINAL = ("TERM", "COLORTERM")
 def adapt(message: dict[str, Any], namespace: argparse.Namespace, far: FarSide, tell: Callable[[str], None]) -> None:
     """Have a command run as if it had been asked for at the login there.
 
-    Its folder is the one here where the login can enter it, else the login's home, which is told. Its variables are the
-    login's; of those here it gets what -e and ORCHA_ENV_ALLOW name, and with --tty what the terminal is.
+    Its folder has the path of the folder here where the login can enter that, else it is the login's home, which is
+    told. Its variables are the login's; of the variables here it gets what -e and ORCHA_ENV_ALLOW name, and with --tty
+    what the terminal is.
     """
     here = os.getcwd()  # noqa: PTH109 - pathlib costs a client 5 ms
     chosen, uploaded = namespace.cwd, getattr(namespace, "uploaded", None)

@@ -85,7 +85,7 @@ def dial_ssh(
 ) -> RelayedConnection:
     """Connect to the service at a login; `key` gives the key to prove in any case, `load_key` what else is asked for.
 
-    `timeout` is in seconds, beyond those of the login. Raises the errors of `orcha._client.dial.dial`.
+    `timeout` is in seconds, and the login has its own time beside it. Raises the errors of `orcha._client.dial.dial`.
     """
     place = endpoint.ssh
     assert place is not None

@@ -25,7 +25,7 @@ class SshPlace:
     port: int = 0
     """0 for the port that ssh's configuration says."""
     service: str = ""
-    """As ``--service`` names it there; empty for the first one that answers."""
+    """As ``--service`` names it there; empty for the first service that answers."""
     program: str = PROGRAM
     """A text for the shell of the login, which starts Orcha there."""
     is_known: bool = False
@@ -67,7 +67,7 @@ def ssh_place(where: str, program: str = PROGRAM) -> SshPlace:
             f"{where!a:.80} is no place of a service: write ssh://host, ssh://user@host:port or ssh://host/service"
         )
     if not program.strip() or not program.isprintable():
-        raise ConfigurationError(f"{program!a:.80} is no program: name the one that starts Orcha on {host}")
+        raise ConfigurationError(f"{program!a:.80} is no program: name the program that starts Orcha on {host}")
     service = service.rstrip("/")
     return SshPlace(login, port, f"/{service}" if "/" in service else service, program)
 

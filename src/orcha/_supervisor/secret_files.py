@@ -1,7 +1,7 @@
 """The files in memory in which a command finds its secrets: made before its start, removed when its attempt is over.
 
 They lie in a folder of the attempt alone, on a file system in memory (tmpfs(5)), under a name that nobody can guess. A
-note in the shims' folder, which is written before, says where: so whoever finds the shim dead finds the files, too.
+note in the shims' folder, which is written before, says where: so a process that finds the shim dead finds the files.
 Nothing but the standard library is needed.
 """
 
