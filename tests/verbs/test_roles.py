@@ -18,6 +18,7 @@ from orcha._protocol.messages import Verdict
 from orcha._service import verbs
 from orcha._service.verbs.follow import recheck
 from orcha._service.verbs.marks import MARKS, deed_of
+from orcha._service.verbs.sights import SOME_OTHER, Sights
 from orcha.interfaces.roles import ATTEMPT, ROLES
 from support.asking import Person, asking, item
 from support.waiting import wait_for
@@ -162,6 +163,41 @@ def test_each_verb_about_one_petition_asks_the_table_about_that_petition(asked, 
         assert (answer.verdict != Verdict.DENIED) is allowed, (role, owner, answer)
 
 
+def test_what_a_schedule_of_others_runs_is_for_admins_alone_and_when_it_runs_for_operators_too(asked, seen_as):
+    seen_as(Visibility.OPEN)
+    schedule = ("nightly", "0 3 * * *", values.encode({}), None, "UTC")
+    assert asked.ask(Person("submitter", OTHERS), messages.AddSchedule, *schedule).verdict == Verdict.OK
+    told = defaultdict(dict)
+    changes = ({"expression": "0 4 * * *"}, {"argv": ["id"]}, {"cwd": "/"}, {"expression": "0 5 * * *", "cwd": "/"})
+    for role, (number, change) in itertools.product(ROLES, enumerate(changes)):
+        arguments = ("nightly", "set", values.encode(change))
+        told[role][number] = asked.ask(Person(role, MINE), messages.ChangeSchedule, *arguments).verdict
+    no, times = Verdict.DENIED, Verdict.OK
+    of_plugins = Verdict.REFUSED  # what is executed is the plugin's affair here; nobody was denied
+    assert [[*each.values()] for each in told.values()] == [
+        [no, no, no, no],
+        [no, no, no, no],
+        [times, no, no, no],
+        [times, of_plugins, of_plugins, of_plugins],
+    ]
+
+
+def test_where_petitions_are_private_only_ones_own_and_leases_are_named():
+    with asking(leases=True, visibility=Visibility.PRIVATE, resources={"rig": 3}) as asked:
+        submitter, others = Person("submitter", MINE), Person("submitter", OTHERS)
+        asked.submit(submitter, "own", waits=True)
+        asked.submit(others, "theirs", waits=True)
+        assert asked.lock(others, "lease", needs={"rig": 1}, why="soldering").verdict == Verdict.ACCEPTED
+        asked.wait_for("lease", "running")
+        names = ("own", "theirs", "lease", "nothing-by-this-name")
+        for role, told in (("submitter", ["own", SOME_OTHER, "lease", SOME_OTHER]), ("operator", [*names])):
+            sights = Sights(asked.engine, Person(role, MINE))
+            assert [sights.named(name) for name in names] == told
+        (rig,) = asked.value(asked.ask(submitter, messages.ListResources))["resources"]
+        (holder,) = rig["holders"]
+        assert (holder["id"], holder["lease"]["why"]) == ("lease", "soldering")
+
+
 @pytest.mark.may_leave("threads")
 def test_output_of_others_is_not_read(asked):
     name = next(_names)
@@ -174,6 +210,8 @@ def test_output_of_others_is_not_read(asked):
         allowed = may(Deed.READ, role, Whose.OTHERS, Entrance.SOCKET)
         assert any(isinstance(said, messages.Gone) for said in person.heard) is not allowed
         assert any(isinstance(said, messages.Data) for said in person.heard) is allowed
+    found = values.decode(asked.ask(asked.owner, messages.ListEvents, 1_000, id=name, verb="attach").value)["events"]
+    assert [(each["who"], each["ids"], each["outcome"]) for each in found] == [(MINE, [name], "done")] * 2
 
 
 @pytest.fixture

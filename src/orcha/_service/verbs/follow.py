@@ -23,8 +23,8 @@ def follow(engine: Engine, peer: Peer, message: Follow) -> None:
         return
     engine.channels.follow(peer, channel, message.index, message.credit)
     if channel.owner != peer.identity:
-        named = next((each.key for each in engine.petitions.records.values() if each.channel == channel.id), "")
-        engine.audit.note(peer, Named("attach", [named] if named else [], [channel.owner]))
+        row = engine.store.tokens([channel.id]).get(channel.id) if channel.own else None  # its number is the token
+        engine.audit.note(peer, Named("attach", [] if row is None else [row.id], [channel.owner]))
 
 
 def recheck(engine: Engine) -> None:

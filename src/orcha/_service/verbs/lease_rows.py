@@ -1,4 +1,4 @@
-"""Leases in listings: owners see all, everybody sees the holder, the purpose, the devices and the end."""
+"""Leases in listings: operators see all, everybody sees the holder, the purpose, the devices and the end."""
 
 from __future__ import annotations
 
