@@ -88,7 +88,7 @@ def test_who_follows_a_lease_is_told_what_it_has_and_warned_of_its_end_once(cloc
         assert warned.startswith("the lease of rig:a ends at ")
         assert warned.endswith(" UTC: orcha extend mine 1h\n")
         assert asked.value(change(asked, "mine", HOUR))["id"] == "mine"
-        clock.set_by += HOUR - 60
+        clock.set_by += HOUR - 30
         wait_for(lambda: len(lines()) == 4, what="the new end, and its warning")
         clock.set_by += HOUR
         wait_for(lambda: lines()[-1] is None, what="the end of the channel")
