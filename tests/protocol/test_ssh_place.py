@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from orcha._protocol.endpoint import Endpoint
 from orcha._protocol.relay_greeting import MAX_NOISE_BYTES, FarSide, GreetingError, GreetingReader, greeting
-from orcha._protocol.services import local_place, named_place, names_path
+from orcha._protocol.services import local_place, named_place, names_path, own_place
 from orcha._protocol.ssh_place import SshPlace, ssh_place
 from orcha.exceptions import ConfigurationError
 from orcha.utils import paths
@@ -75,9 +77,19 @@ def test_a_name_may_say_which_program_is_started_there(monkeypatch, tmp_path):
         with pytest.raises(ConfigurationError, match=said):
             names(text)
     monkeypatch.setenv("ORCHA_SERVICE", "ssh://box")
-    with pytest.raises(ConfigurationError, match="on its machine: ssh box orcha doctor"):
-        local_place("doctor")
+    for place_for in (local_place, own_place):
+        with pytest.raises(ConfigurationError, match="on its machine: ssh box orcha doctor"):
+            place_for("doctor")
     assert paths
+
+
+def test_what_a_service_of_another_user_keeps_is_not_looked_for_where_its_socket_is(monkeypatch):
+    monkeypatch.setenv("ORCHA_SERVICE", "user:4711")
+    assert local_place("relay").owner == 4711
+    with pytest.raises(ConfigurationError, match="only uid 4711, who shares it, can"):
+        own_place("restore")
+    monkeypatch.setenv("ORCHA_SERVICE", f"user:{os.geteuid()}")
+    assert own_place("restore").owner is None
 
 
 @pytest.mark.parametrize("noise", [b"", b"Welcome!\n", b"no end of a line", b"\0orcha", b"\0" * MAX_NOISE_BYTES])

@@ -66,10 +66,10 @@ def place_of_state() -> tuple[str, bool]:
 
     """
     from orcha._cli.stop import is_held
-    from orcha._protocol.services import local_place
+    from orcha._protocol.services import own_place
     from orcha.exceptions import ConfigurationError
 
-    place = local_place("backup")
+    place = own_place("backup")
     folders = place.folders()
     there = [folder for folder in folders if os.path.lexists(f"{folder}/orcha.db")]
     for folder in there:

@@ -36,10 +36,10 @@ def run(namespace: argparse.Namespace) -> int:
     import os
 
     from orcha._cli import render
-    from orcha._protocol.services import local_place
+    from orcha._protocol.services import own_place
     from orcha._service.doctor.checks import disk_figures, examine
 
-    endpoint = _examined(local_place("doctor"))
+    endpoint = _examined(own_place("doctor"))
     if endpoint.is_system and os.geteuid():
         return _tell_a_user(endpoint, as_json=namespace.json)
     facts = _facts(endpoint)

@@ -38,10 +38,10 @@ def run(namespace: argparse.Namespace) -> int:
 
     from orcha._cli import render
     from orcha._processes.lock import EndpointLock
-    from orcha._protocol.services import local_place
+    from orcha._protocol.services import own_place
     from orcha._store.copying import refuse_living
 
-    folder = Path(local_place("restore").folder)
+    folder = Path(own_place("restore").folder)
     with open(namespace.file, "rb") as file:  # noqa: PTH123
         total = os.fstat(file.fileno()).st_size
         lock = EndpointLock(folder)

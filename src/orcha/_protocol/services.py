@@ -82,7 +82,7 @@ def named_place(service: str) -> Endpoint:
 
 
 def local_place(verb: str) -> Endpoint:
-    """Give the endpoint as :func:`place` does, for a verb that looks at the files of the service.
+    """Give the endpoint as :func:`place` does, for a verb that works on the machine of the service.
 
     Raises ConfigurationError also where the service is reached over SSH.
     """
@@ -90,6 +90,20 @@ def local_place(verb: str) -> Endpoint:
     if found.ssh is not None:
         there = f"ssh {found.ssh.login} {found.ssh.program} {verb}"
         raise ConfigurationError(f"orcha {verb} works with the files of the service: run it on its machine: {there}")
+    return found
+
+
+def own_place(verb: str) -> Endpoint:
+    """Give the endpoint as :func:`local_place` does, for a verb that works with what the service keeps.
+
+    Raises ConfigurationError also for a service that another user shares: that service keeps its state elsewhere.
+    """
+    found = local_place(verb)
+    if found.owner is not None:
+        from orcha.utils.users import described
+
+        whose = described(found.owner)
+        raise ConfigurationError(f"orcha {verb} works with the files of the service: only {whose}, who shares it, can")
     return found
 
 
@@ -216,6 +230,7 @@ __all__ = [
     "local_place",
     "named_place",
     "names_path",
+    "own_place",
     "place",
     "place_at",
     "place_of_client",
