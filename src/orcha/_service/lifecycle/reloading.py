@@ -93,7 +93,7 @@ class Reloading:
         """Has other roles hold, also for clients that are connected."""
         self.shows: ServerTls | None = None
         """The certificate of the port; None where there is no port."""
-        self.use_tls: Callable[[ServerTls], None] = _show_nobody
+        self.use_tls: Callable[[ServerTls], None] = lambda _: None
         """Shows another certificate to the clients that come from now on."""
 
     def check(self, loaded: Loaded) -> None:
@@ -216,10 +216,6 @@ class Reloading:
             if self.fault is None
             else f"the configuration is as it was before, since a file is wrong: {self.fault}"
         )
-
-
-def _show_nobody(_: ServerTls) -> None:
-    """Do nothing: there is no server yet."""
 
 
 def _differing(before: Loaded, now: Loaded) -> list[tuple[str, ...]]:
