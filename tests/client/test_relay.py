@@ -165,6 +165,7 @@ def test_the_words_of_an_ssh(monkeypatch):
     words = ssh_command(SshPlace("anna@box", 2222), "orcha relay", asks=True)
     assert words[:6] == ["sh", "-F", "my config", "-T", "-x", "-a"]
     assert words[-4:] == ["-p", "2222", "anna@box", "orcha relay"]
+    assert {"ServerAliveInterval=15", "ServerAliveCountMax=3", "ClearAllForwardings=yes"} < set(words)  # after 45 s
     assert "BatchMode=yes" not in words
     assert "BatchMode=yes" in ssh_command(SshPlace("box"), "orcha relay", asks=False)
 
