@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from orcha._core import quotas as module
 from orcha._core import transitions as change
-from orcha._core.admission import Admission, petition_name
+from orcha._core.admission import Admission, group_name, petition_name
 from orcha._core.forecast.virtual_schedule import VirtualSchedule
 from orcha._core.forecast.workload import Capacity, Job
 from orcha._core.petitions import Petitions
 from orcha._core.quota_rules import ANY_NUMBER, Quota, QuotaRules, accounts_of, read_accounts, written
 from orcha._core.quotas import OUTPUT, QUEUED, QUOTA_LOT, RUNNING, SLOTS, Account, Limit, Used
-from orcha._core.reasons import InOrder, NeedsShort, QuotaInUse, QuotaSpent, QuotaTooSmall
+from orcha._core.reasons import GroupPaused, InOrder, NeedsShort, QuotaInUse, QuotaSpent, QuotaTooSmall
 from orcha._core.record import Record
 from orcha._core.selection import Selection
 from orcha.interfaces.built_in import ARRAY_MANAGER
@@ -227,6 +227,28 @@ def test_a_spilled_petition_is_counted_for_its_owner():
     world.petitions.load_waiting([(0, 1, "a"), (0, 2, "b")])
     world.holds(ann=(account("ann", queued=1),), bob=(account("bob", queued=1),))
     assert [world.quotas.queued(name) for name in ("ann", "bob")] == [1, 1]
+
+
+def test_where_the_group_of_a_petition_is_paused_too_nobody_looks_at_it_again_and_again():
+    """Each park and each return is a change, after which parked petitions are looked at."""
+    world = World(ann=(account("ann", running=1),))
+    world.admission.load([group_name("rig")], {"rig": 5})
+    runs = world.runs()
+    held = world.waits(group="rig")
+    assert world.blocks(held) == GroupPaused("rig")
+    world.selection.make_ready()
+    assert world.lot(held) == group_name("rig")
+    assert not world.selection.may_unpark
+    world.admission.resume(group_name("rig"))
+    world.admission.unpark_resumed()
+    assert world.blocks(held) == QuotaInUse("ann", RUNNING, 1, 1, 1)
+    world.admission.pause(group_name("rig"))
+    world.selection.make_ready()
+    assert world.blocks(held) == GroupPaused("rig")
+    world.selection.make_ready()
+    assert not world.selection.may_unpark
+    world.ends(runs)
+    assert world.lot(held) == group_name("rig")
 
 
 def test_of_many_that_may_go_some_leave_a_lot_at_a_time(monkeypatch):

@@ -319,7 +319,12 @@ class Quotas:
     # --- lots ---------------------------------------------------------------------------------------------------
 
     def park(self, record: Record) -> bool:
-        """Park a petition that its owner's quotas keep from starting; tell whether they do."""
+        """Park a petition that its owner's quotas keep from starting; tell whether it is parked for them.
+
+        What people hold back is parked for that: it would leave a lot of quotas at once, and come back, without end.
+        """
+        if self._is_paused(record.seq, record.group):
+            return False
         found = self._short(record.owner, record.place, record.manager, record.needs)
         if found is None:
             return False
