@@ -360,13 +360,14 @@ class Admission:
         if isinstance(record.why, MachineTaken | BehindExclusive) and WHOLE not in (record.needs or ()):
             return freed  # nothing that comes after it goes either: it stays where it is in the queue
         if not self._park_apart(record) and record.group is not None:
-            if (blocked := self._before_needs(record)) is not None:
+            blocked = self._before_needs(record)
+            if blocked is None:
+                freed = self.of_groups.unpark_one(record.group)
+            elif not isinstance(blocked, MachineTaken | BehindExclusive):  # its group has room: it would not stay there
                 hold.park(petitions, record, self.of_groups.lot(record.group, record.owner))
                 self.of_groups.note_parked(record.group)
                 if isinstance(blocked, InOrder) and petitions.fairness is not None:
                     freed = self.of_groups.unpark_one(record.group)  # another owner's turn has come since it left
-            else:
-                freed = self.of_groups.unpark_one(record.group)
         if record.needs:
             freed += self.resources.park(record)
         return freed
