@@ -269,6 +269,18 @@ def test_a_start_of_one_owner_lets_another_owners_petition_come_first_in_a_line(
     assert owned.admission.blocked_by(small) is None
 
 
+def test_a_forecast_too_lets_a_petition_come_first_in_a_line_after_starts_of_another_owner():
+    jobs = [
+        Job("first", 0.0, 100.0, manager="m", owner="ann", needs={"gpu": 1}),
+        Job("large", 1.0, 50.0, manager="m", owner="bob", needs={"gpu": 4}),
+        Job("small", 2.0, 50.0, manager="m", owner="ann", needs={"gpu": 1}),
+        *(Job(name, 3.0, 10.0, manager="m", owner="bob") for name in ("one", "two")),
+    ]
+    planned = VirtualSchedule(jobs, Capacity({"m": 5}, {}, {"gpu": 4})).run()
+    started = {each.job.id: each.started for each in planned}
+    assert started == {"first": 0.0, "one": 3.0, "two": 3.0, "small": 3.0, "large": 100.0}
+
+
 def test_a_slot_of_a_group_goes_to_the_owner_who_has_least():
     owned = Owned()
     running = owned.waits("ann", group="rig")

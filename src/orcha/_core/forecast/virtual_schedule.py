@@ -221,6 +221,7 @@ class VirtualSchedule:
     def _round(self, new: list[Converted], now: Moment) -> bool:
         """Ask once; tell whether another round may start more."""
         selection, petitions = self._selection, self._petitions
+        starts = petitions.starts
         self._load(selection.make_ready())
         asked = selection.next_round(now.steady, converting=bool(new))
         asked.new = new
@@ -244,7 +245,9 @@ class VirtualSchedule:
         self._load(settled.unloaded)
         selection.note(asked, now.steady)
         self._take(now)
-        return selection.are_news
+        if petitions.fairness is not None and petitions.starts != starts:
+            return True  # the first petition of a line may be another owner's now
+        return selection.are_news or selection.may_unpark
 
     def _said(self, candidate: Candidate) -> Said:
         """Answer as the condition of its manager does: as many run as may."""
