@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -56,20 +57,14 @@ class PageReader:
             TimeoutError: it took too long, by itself or because of other readers.
         """
         deadline = time.monotonic() + PAGE_SECONDS
-        if not self._lock.acquire(timeout=PAGE_SECONDS):
-            raise TimeoutError("others are reading")
-        try:
-            if self._closed:
+        with self._reading() as connection:
+            if connection is None:
                 return []
-            if self._connection is None:
-                self._connection = self._connect()
             if id is None and array is not None:
-                return self._by_index(self._connection, "page_of_array", (states, limit, before), (array, owner))
+                return self._by_index(connection, "page_of_array", (states, limit, before), (array, owner))
             if id is None and group is not None:
-                return self._by_index(self._connection, "page_of_group", (states, limit, before), (group, owner))
-            return self._read(self._connection, deadline, (states, limit, before), (id, owner))
-        finally:
-            self._lock.release()
+                return self._by_index(connection, "page_of_group", (states, limit, before), (group, owner))
+            return self._read(connection, deadline, (states, limit, before), (id, owner))
 
     def events(self, wanted: EventFilter) -> list[tuple[AuditEntry, int]]:
         """Give what clients did and tried, the newest first.
@@ -77,17 +72,23 @@ class PageReader:
         Raises:
             TimeoutError: others were reading for too long.
         """
+        with self._reading() as connection:
+            if connection is None:
+                return []
+            found = decode_list(connection.execute(queries()["events"], tuple(wanted)).get)
+        return sorted(map(_event, found), key=lambda each: each[0].at, reverse=True)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[apsw.Connection | None]:
+        """Give the connection to one thread at a time, opened when it is first needed; None once it is closed."""
         if not self._lock.acquire(timeout=PAGE_SECONDS):
             raise TimeoutError("others are reading")
         try:
-            if self._closed:
-                return []
-            if self._connection is None:
+            if self._connection is None and not self._closed:
                 self._connection = self._connect()
-            found = decode_list(self._connection.execute(queries()["events"], tuple(wanted)).get)
+            yield self._connection
         finally:
             self._lock.release()
-        return sorted(map(_event, found), key=lambda each: each[0].at, reverse=True)
 
     @staticmethod
     def _by_index(
