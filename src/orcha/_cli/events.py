@@ -84,8 +84,8 @@ def _follow(service: Session, namespace: argparse.Namespace, known: list[Row]) -
         sleep(_PAUSE_SECONDS)
         found = _ask(service, namespace, max(begun, since - _OVERLAP_SECONDS), MAX_FOLLOWED_ROWS)
         new = [each for each in found if _key(each) not in seen]
-        seen.update(_key(each) for each in new)
-        since = max((each["at"] for each in new), default=since)
+        seen = {_key(each) for each in found}  # no later look reaches further back
+        since = max([since, *(each["at"] for each in new)])
         _show(new, as_json_lines=namespace.json, with_title=False)
 
 

@@ -30,7 +30,8 @@ MIN_STRONG_KEY_CHARACTERS = 16
 PBKDF2_ITERATIONS = 4096
 """Rounds of PBKDF2: the least that SCRAM allows (RFC 7677), since all keys are 32 random or stretched bytes."""
 
-_ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
+MAX_ID_CHARACTERS = 32
+ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
 _TO_URL, _FROM_URL = bytes.maketrans(b"+/", b"-_"), bytes.maketrans(b"-_", b"+/")
 """From base64 to base64url and back (RFC 4648, 4 and 5)."""
 _SCRYPT = {"n": 1 << 15, "r": 8, "p": 1, "maxmem": 64 * 1024 * 1024, "dklen": SECRET_BYTES}
@@ -123,7 +124,7 @@ def capability_id(seq: int, attempt: int) -> str:
 
 def capability_of(key_id: str) -> tuple[int, int] | None:
     """Give the sequence and attempt number that a capability's id names; None for another id."""
-    if len(key_id) != 17 or not key_id.startswith("c") or not _ID_CHARACTERS.issuperset(key_id):
+    if len(key_id) != 17 or not key_id.startswith("c") or not ID_CHARACTERS.issuperset(key_id):
         return None
     numbers = _from_base64url(key_id[1:])
     return int.from_bytes(numbers[:8], "big"), int.from_bytes(numbers[8:], "big")
@@ -310,9 +311,9 @@ def _check_credential(path: str, found: os.stat_result) -> None:
 
 def _parse_made(text: str) -> Key:
     key_id, _, secret = text.removeprefix(KEY_PREFIX).partition(".")
-    if not 0 < len(key_id) <= 32 or not _ID_CHARACTERS.issuperset(key_id):
-        raise ValueError("its id is not 1 to 32 letters, digits, - and _")
-    if len(secret) != 43 or not _ID_CHARACTERS.issuperset(secret):
+    if not 0 < len(key_id) <= MAX_ID_CHARACTERS or not ID_CHARACTERS.issuperset(key_id):
+        raise ValueError(f"its id is not 1 to {MAX_ID_CHARACTERS} letters, digits, - and _")
+    if len(secret) != 43 or not ID_CHARACTERS.issuperset(secret):
         raise ValueError("its secret is not 43 characters of base64url")
     key = Key(key_id, _from_base64url(secret + "="))
     if key.text != text:

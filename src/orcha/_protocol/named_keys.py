@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import os
 
-from orcha._protocol.keys import PBKDF2_ITERATIONS, SECRET_BYTES, Key, KeyRecord, capability_of, record_of
+from orcha._protocol.keys import (
+    ID_CHARACTERS,
+    MAX_ID_CHARACTERS,
+    PBKDF2_ITERATIONS,
+    SECRET_BYTES,
+    Key,
+    KeyRecord,
+    capability_of,
+    record_of,
+)
 
-MAX_NAME_CHARACTERS = 32
 VERIFIER_BYTES = 64
 """StoredKey and ServerKey of SCRAM-SHA-256 (RFC 5802, 3)."""
 _HASH_BYTES = VERIFIER_BYTES // 2
-_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
 _MAX_SEQ_NUMBER = 1 << 50
 """Sequence numbers of petitions stay far below: an id with a larger one is no attempt's."""
 
@@ -23,8 +30,8 @@ def name_problem(name: str) -> str | None:
     >>> name_problem("c i")
     'a key has a name of 1 to 32 letters, digits, - and _'
     """
-    if not 0 < len(name) <= MAX_NAME_CHARACTERS or not _CHARACTERS.issuperset(name):
-        return f"a key has a name of 1 to {MAX_NAME_CHARACTERS} letters, digits, - and _"
+    if not 0 < len(name) <= MAX_ID_CHARACTERS or not ID_CHARACTERS.issuperset(name):
+        return f"a key has a name of 1 to {MAX_ID_CHARACTERS} letters, digits, - and _"
     attempt = capability_of(name)
     if attempt is not None and attempt[0] < _MAX_SEQ_NUMBER:
         return f"{name} looks like the id of an attempt: give the key another name"
@@ -50,4 +57,4 @@ def named_record(
     return KeyRecord(name, salt, PBKDF2_ITERATIONS, stored, server, role, is_named=True, uid=uid, expires=expires)
 
 
-__all__ = ["MAX_NAME_CHARACTERS", "VERIFIER_BYTES", "make_named_key", "name_problem", "named_record", "verifier_of"]
+__all__ = ["VERIFIER_BYTES", "make_named_key", "name_problem", "named_record", "verifier_of"]

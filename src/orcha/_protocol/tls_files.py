@@ -9,7 +9,7 @@ class TlsFiles(NamedTuple):
     """The files of a service with a certificate of people's own, in PEM."""
 
     certificate: str
-    """The service's certificate, and behind it those that lead to the authority."""
+    """The service's certificate, and behind it the certificates that lead to the authority."""
     key: str
     client_ca: str | None = None
     """The authority whose certificates clients have to show beside the key; None where they need none."""

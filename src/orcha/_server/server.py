@@ -150,7 +150,7 @@ class Server:
         self._lets_in_others = settings.roles.lets_in_others
         shared = settings.endpoint.shared_path if self._lets_in_others and self._is_a_users() else ""
         if shared:
-            settings.report(_BY_ROLES.format(_people(settings.roles), described(os.geteuid()), shared), None)
+            settings.report(_BY_ROLES.format(_people(settings.roles), runs_as, shared), None)
         tls = self._tls()
         if tls is not None and not local:
             settings.report(f"the certificate of its port has the fingerprint {tls.fingerprint}", None)
@@ -219,7 +219,7 @@ class Server:
         then()
 
     def use_tls(self, tls: ServerTls) -> None:
-        """Show another certificate to the clients that come from now on; those that are in stay. From any thread."""
+        """Show another certificate to the clients that come from now on; connected clients stay. From any thread."""
         self._table.tls = tls  # each connection looks once
 
     def pause_accepting(self) -> None:

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 class UnauthenticatedConnections:
     """Connections before authentication, by the user of the client as the kernel names the user.
 
-    Where there are too many the user with the most yields: one user's connections keep nobody else out. All clients
-    whose user no kernel names, which are those of a TCP port, are one user here.
+    Where there are too many the user with the most yields: one user's connections keep nobody else out. All clients of
+    a TCP port, whose user no kernel names, are one user here.
     """
 
     def __init__(self) -> None:
