@@ -561,8 +561,9 @@ class Engine:
         ahead = self.starts_ahead
         if ahead.ends or ahead.has_begun or self.petitions.prompt:
             ahead.about_to_keep()
-        for peer, new in self.submissions.by_key(self.petitions.changes.petitions):
-            self.audit.submitted(peer, new)
+        if accepted := self.petitions.changes.petitions:
+            for peer, new in self.submissions.by_key(accepted):
+                self.audit.submitted(peer, new)
 
     def _refused(self, record: Record, verdict: int, reason: str) -> None:
         self.admission.secrets.drop(record.token, record.seq)
