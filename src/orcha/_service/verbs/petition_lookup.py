@@ -103,7 +103,7 @@ def is_somebody_elses(engine: Engine, peer: Peer, message: OfAnAttempt, gone: st
     """Tell whether an attempt is that of another user's petition; a client of whom that is so has been answered.
 
     An attempt's own processes have been looked at by their connection. `gone` is the reason of an
-    answer about a petition of which the client may not know.
+    answer about a petition that the client may not know of.
     """
     record = engine.petitions.records.get(message.seq)
     if peer.role == ATTEMPT or record is None or may_do(engine, peer, deed_of(message), record.owner):
