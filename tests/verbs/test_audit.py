@@ -80,7 +80,9 @@ def test_a_deed_on_petitions_of_several_users_names_them_only_where_the_client_s
             asked.ask(operator, Select, "cancel", ["anns", "bobs"])
             (told,) = events(asked, ann, verb="cancel")
             assert (sorted(told["ids"]), told["owners"]) == (seen, ["uid:7"])
-            (told,) = events(asked, operator, verb="cancel")
+            assert len(events(asked, ann, verb="cancel", id="anns")) == 1
+            assert len(events(asked, ann, verb="cancel", id="bobs")) == len(seen) / 2
+            (told,) = events(asked, operator, verb="cancel", id="bobs")
             assert sorted(told["ids"]) == ["anns", "bobs"]
 
 

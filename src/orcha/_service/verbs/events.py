@@ -8,11 +8,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from orcha._core.authority import may_act_for_all
+from orcha._core.permissions import Sight
 from orcha._protocol.messages import Reply, Verdict
 from orcha._service.reports.explanations import describe
 from orcha._service.reports.user_names import user
 from orcha._service.verbs import answer_size as fitting
-from orcha._service.verbs.petition_lookup import refuse
+from orcha._service.verbs.petition_lookup import refuse, row_of
 from orcha._service.verbs.sights import Sights
 from orcha._store.contract import EventFilter
 
@@ -37,7 +38,7 @@ def list_events(engine: Engine, peer: Peer, message: ListEvents) -> None:
         None if may_act_for_all(peer) else peer.identity,
         min(message.limit, MAX_TOLD_EVENTS),
     )
-    engine.searches.begin(lambda: engine.store.events(wanted), partial(_answer, engine, peer, message.request))
+    engine.searches.begin(lambda: engine.store.events(wanted), partial(_answer, engine, peer, message))
 
 
 def _identity(who: str) -> str:
@@ -48,15 +49,23 @@ def _identity(who: str) -> str:
         return who
 
 
-def _answer(engine: Engine, peer: Peer, request: int, found: list[tuple[AuditEntry, int]] | Exception) -> None:
+def _answer(engine: Engine, peer: Peer, message: ListEvents, found: list[tuple[AuditEntry, int]] | Exception) -> None:
     if isinstance(found, TimeoutError):
-        refuse(engine, peer, request, Verdict.BUSY, describe(found))
+        refuse(engine, peer, message.request, Verdict.BUSY, describe(found))
         return
     if isinstance(found, Exception):
         raise found
     sights = Sights(engine, peer)
-    known = {"events": [_described(sights, peer, entry, number) for entry, number in found]}
-    engine.reply(peer, Reply(request, Verdict.OK, fitting.answer(known)))
+    told = [_described(sights, peer, entry, number) for entry, number in found]
+    if message.id is not None and sights.of_others is Sight.NOTHING and not _is_own(engine, peer, message):
+        told = [each for each in told if message.id in each["ids"]]
+    engine.reply(peer, Reply(message.request, Verdict.OK, fitting.answer({"events": told})))
+
+
+def _is_own(engine: Engine, peer: Peer, message: Any) -> bool:
+    """Tell whether the client asks about a petition of its own: any other id would tell it that there is a petition."""
+    row = row_of(engine, message)
+    return row is not None and row.owner == peer.identity
 
 
 def _described(sights: Sights, peer: Peer, entry: AuditEntry, number: int) -> dict[str, Any]:
