@@ -251,6 +251,25 @@ def test_where_the_group_of_a_petition_is_paused_too_nobody_looks_at_it_again_an
     assert world.lot(held) == group_name("rig")
 
 
+def test_a_user_who_has_left_a_group_loses_its_quota_when_a_petition_comes():
+    """Also where the user always has petitions that wait or run."""
+    world, known = World(), {ANN: (account("@lab", running=1),)}
+    world.admission.set_quotas(known.__getitem__)
+    first, waits = world.runs(), world.waits()
+    assert world.blocks(waits) == QuotaInUse("@lab", RUNNING, 1, 1, 1)
+    known[ANN] = (account("ann", running=2, queued=9),)
+    assert world.quotas.refusal(ANN) is None
+    assert [each.name for each in world.quotas.accounts(ANN)] == ["ann"]
+    second = world.runs()
+    world.selection.make_ready()
+    assert world.ready() == [waits.key], "nothing of the group holds it back any more"
+    assert world.admission.blocked_by(waits) is None, "the first petition counts for the group to its end"
+    assert (world.quotas.used("@lab").running, world.quotas.used("ann").running) == (1, 1)
+    world.ends(first)
+    world.ends(second)
+    assert (world.quotas.used("@lab").running, world.quotas.used("ann").running) == (0, 0)
+
+
 def test_of_many_that_may_go_some_leave_a_lot_at_a_time(monkeypatch):
     monkeypatch.setattr(module, "MAX_UNPARKED_PETITIONS", 2)
     world = World(ann=(account("ann", running=5),))

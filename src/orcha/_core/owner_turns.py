@@ -8,12 +8,12 @@ from orcha._core.group_admission import group_name
 from orcha._core.reasons import OwnerFirst
 from orcha._core.resources import Resources
 
-HOUR_SECONDS = 3_600
-MEMORY = "memory"
-
 if TYPE_CHECKING:
     from orcha._core.petitions import Petitions
     from orcha._core.record import Record
+
+HOUR_SECONDS = 3_600
+MEMORY = "memory"
 
 
 def owner_first(petitions: Petitions, record: Record) -> OwnerFirst | None:

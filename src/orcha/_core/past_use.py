@@ -32,7 +32,7 @@ class PastUse(NamedTuple):
 
     @property
     def window(self) -> float:
-        """The seconds by which what was used is divided: whoever always used all of something has the share 1."""
+        """The seconds by which what was used is divided: 1 is all of something, used always."""
         return self.half_life / log(2)
 
 

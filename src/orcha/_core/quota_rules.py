@@ -50,7 +50,7 @@ NO_RULES = QuotaRules()
 
 
 def accounts_of(rules: QuotaRules, names: Collection[str], groups: Collection[str]) -> tuple[Account, ...]:
-    """Give the accounts of a user, each with the limits that hold: the user's own, then those of groups.
+    """Give the accounts of a user, each with the limits that hold: the user's own account, then the accounts of groups.
 
     For each limit the user's own table counts more than that of a group for each of its members, and that more than
     the default. Of two such groups the larger limit counts.

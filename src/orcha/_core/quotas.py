@@ -286,7 +286,12 @@ class Quotas:
     # --- may it be asked for? -----------------------------------------------------------------------------------
 
     def refusal(self, owner: str, more: int = 1) -> QuotaSpent | None:
-        """Give why so many more petitions of an owner are not accepted, if that is so."""
+        """Give why so many more petitions of an owner are not accepted, if that is so.
+
+        The accounts of the owner are looked up anew: the user may have entered or left a group.
+        """
+        if owner in self._accounts:
+            self._accounts[owner] = self._accounts_of(owner)
         for account in self.accounts(owner):
             limit = account.limits.get(QUEUED)
             if limit is not None and (queued := self.queued(account.name)) + more > limit.most:
@@ -350,7 +355,7 @@ class Quotas:
         return unloaded
 
     def _going(self, name: str, lot: _Lot) -> Iterator[Key]:
-        """Give the first petitions of a lot that its quota has room for; people's pauses are none of its business."""
+        """Give the first petitions of a lot that its quota has room for, or does not hold back any more."""
         use = self._uses.get(lot.account.name, _NO_USE)
         left: Amount = (
             lot.account.resources[lot.what].most - use.held.get(lot.what, 0)
@@ -358,7 +363,7 @@ class Quotas:
             else lot.account.limits[lot.what].most - (use.running if lot.what == RUNNING else use.slots)
         )
         for key in self._petitions.waiting.first_parked_in(name, MAX_UNPARKED_PETITIONS):
-            if self._is_held(key):
+            if self._is_held(key) or not self._counts_for(key[1], lot.account.name):
                 yield key
                 continue
             parked = self._parked.get(key[1])
@@ -368,6 +373,11 @@ class Quotas:
                 return
             left -= amount
             yield key
+
+    def _counts_for(self, seq: int, account: str) -> bool:
+        """Tell whether a parked petition would count for an account still."""
+        owner = self._owners.get(seq)
+        return owner is None or self._is_of(owner, account)
 
     # --- for people ---------------------------------------------------------------------------------------------
 
