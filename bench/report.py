@@ -86,8 +86,8 @@ BENCHMARKS = {
     "slow_sockets": Benchmark(
         "Slow sockets of others",
         "No-op petitions of a client that is connected, one at a time, while a process keeps 2,000 connections, half of"
-        " them over TCP. Each sends a byte of a handshake twice a second. The service closes those that are too slow or"
-        " too many, and half a second later they are there again.",
+        " them over TCP. Each sends a byte of a handshake twice a second. The service closes sockets that are too slow,"
+        " or too many, and half a second later they are there again.",
     ),
     "peers": Benchmark(
         "Beside Celery and Huey",

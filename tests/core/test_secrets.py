@@ -20,7 +20,7 @@ def test_a_petition_has_its_secrets_until_it_is_dropped():
     secrets.keep(TOKEN, "uid:7", {"A": b"2", "B": b"3"})
     assert secrets
     assert dict(secrets.of(TOKEN)) == {"A": b"2", "B": b"3"}
-    assert "1" not in repr(vars(secrets)), "what is printed for whoever looks for a fault shows no value"
+    assert "1" not in repr(vars(secrets)), "what is printed to find a fault shows no value"
     assert secrets.find(1, TOKEN, ["A", "B"]) == ()
     secrets.drop(TOKEN)
     assert not secrets.of(TOKEN)
@@ -31,7 +31,7 @@ def test_what_an_owner_has_is_bounded(monkeypatch):
     monkeypatch.setattr(secrets_module, "MAX_OWNER_SECRET_BYTES", 8)
     secrets = Secrets()
     secrets.keep(TOKEN, "uid:7", {"A": b"12345"})
-    assert secrets.refusal(TOKEN, "uid:7", {"A": b"12345678"}) is None, "instead of those that it has"
+    assert secrets.refusal(TOKEN, "uid:7", {"A": b"12345678"}) is None, "instead of the secrets that it has"
     assert secrets.refusal(b"other", "uid:8", {"A": b"12345678"}) is None
     assert "at most 8" in (secrets.refusal(b"other", "uid:7", {"A": b"1234"}) or "")
 

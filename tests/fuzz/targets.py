@@ -57,7 +57,7 @@ _SHOWN_INSTANTS = 3
 
 
 def frames(data: bytes) -> None:
-    """Bytes that arrive in pieces are the same frames as those that arrive at once, and none is larger than may be."""
+    """Bytes give the same frames in pieces and at once, and no frame is larger than may be."""
     whole, by_piece = _fed([data]), _fed([data[place : place + 3] for place in range(0, len(data), 3)])
     assert whole == by_piece
     assert all(0 < len(body) <= MAX_FRAME_BYTES_BEFORE_AUTHENTICATION for body in whole[0])

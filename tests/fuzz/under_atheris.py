@@ -1,4 +1,4 @@
-"""``python under_atheris.py TARGET OPTION...``: have atheris drive one target; the options are those of libFuzzer."""
+"""``python under_atheris.py TARGET OPTION...``: have atheris drive one target; the options are libFuzzer's."""
 
 from __future__ import annotations
 

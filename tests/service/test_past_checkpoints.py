@@ -135,7 +135,7 @@ def test_a_checkpoint_comes_now_and_then_as_long_as_this_half_life_holds(store):
     (last,) = kept.timers.take(float("inf"))
     last()
     assert kept.used() == {}
-    assert list(store.decided(KIND)) == ["ann"], "it stays, for whoever has the past count again"
+    assert list(store.decided(KIND)) == ["ann"], "it stays, for a service that lets the past count again"
     assert CHECKPOINT_SECONDS <= 60
 
 

@@ -86,7 +86,7 @@ def _facts(endpoint: Endpoint) -> DoctorFacts:
 
 
 def _examined(endpoint: Endpoint) -> Endpoint:
-    """Give the service that a client would use: the first one that keeps a state, else the one of the endpoint."""
+    """Give the service that a client would use: the first service that keeps a state, else the endpoint's."""
     import os
 
     tried = [endpoint.found(path) for path in endpoint.socket_paths()]

@@ -33,7 +33,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     add("name", type=_name, metavar="NAME", help="what orcha --service NAME means from now on")
     add("place", metavar="PLACE", help="tls://host:port, ssh://host, unix:/path/orcha.sock, or a path")
     add("--key-file", dest="key", metavar="FILE", help="the key to prove there (default: the user's own)")
-    add("--ca", metavar="FILE", help="authority of its certificate, in PEM; system for those of this machine")
+    add("--ca", metavar="FILE", help="authority of its certificate, in PEM; system for the machine's own")
     add("--cert", dest="certificate", metavar="FILE", help="certificate to show there, where it wants one, in PEM")
     add("--cert-key", dest="certificate_key", metavar="FILE", help="key of that certificate, in PEM")
     add = verbs.add_parser("ls", help="show the services that have names").add_argument

@@ -70,10 +70,10 @@ class ListenTable(_Table):
 
 
 class TlsTable(_Table):
-    """The certificate of the service's port, where it is not to be one that the service makes for itself."""
+    """The certificate of the service's port, where the service is not to make its own."""
 
     certificate: (
-        Annotated[str, _of(kinds.PATH, "certificate, and those that lead to its authority, in PEM")] | UnsetType
+        Annotated[str, _of(kinds.PATH, "certificate, and its chain up to the authority, in PEM")] | UnsetType
     ) = UNSET
     key: Annotated[str, _of(kinds.PATH, "private key of the certificate, in PEM")] | UnsetType = UNSET
     client_ca: (

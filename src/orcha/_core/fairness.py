@@ -161,7 +161,7 @@ class Fairness:
         return {owner: dict(used) for owner, used in found.items() if self._most_used(used)[2] > NEGLIGIBLE_SHARE}
 
     def most_used(self, lane: Lane) -> tuple[str, float]:
-        """Give the resource of which an owner used the largest share before, and the units times seconds of it."""
+        """Give the resource that an owner used the largest share of before, and the units times seconds of it."""
         use = self._uses.get(lane)
         return (SLOTS, 0.0) if use is None else self._most_used(use.used)[:2]
 

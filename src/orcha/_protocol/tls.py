@@ -117,7 +117,7 @@ def _no_password() -> str:
 
 
 def server_tls(path: str | None = None) -> ServerTls:
-    """Give a key, a certificate and a context of them: those in a file, which is made where there is none.
+    """Give a key, a certificate and a context of them: from a file, which is made where there is none.
 
     Without a path they are made anew; that costs about 0.1 s at its first call.
 

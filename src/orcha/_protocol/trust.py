@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 SYSTEM_AUTHORITIES = "system"
-"""In place of a file with authorities: those of the machine."""
+"""In place of a file with authorities: the machine's own authorities."""
 
 
 class ServiceTrust(NamedTuple):

@@ -266,7 +266,7 @@ class Store(Protocol):
         ...
 
     def channel_owners(self, channels: Sequence[bytes]) -> dict[bytes, str]:
-        """Give the owners of those channels that are known."""
+        """Give the owners of the known channels among these."""
         ...
 
     def records(self, channel: bytes, index: int, limit: int) -> list[tuple[int, int, bytes]]:

@@ -451,7 +451,7 @@ class MemoryStore:
         return sorted(met, key=lambda each: each[0].at, reverse=True)[: wanted.limit]
 
     def channel_owners(self, channels: Sequence[bytes]) -> dict[bytes, str]:
-        """Give the owners of those channels that are known."""
+        """Give the owners of the known channels among these."""
         return {channel: self._channels[channel].owner for channel in channels if channel in self._channels}
 
     def records(self, channel: bytes, index: int, limit: int) -> list[tuple[int, int, bytes]]:

@@ -425,7 +425,7 @@ class SqliteStore:
 
     @_guarded
     def channel_owners(self, channels: Sequence[bytes]) -> dict[bytes, str]:
-        """Give the owners of those channels that are known."""
+        """Give the owners of the known channels among these."""
         found = decode_list(self._ask("channel_owners", json.dumps([channel.hex() for channel in channels])))
         return {bytes.fromhex(channel): owner for channel, owner in found}
 

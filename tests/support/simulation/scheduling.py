@@ -303,7 +303,7 @@ class Scheduling:
     def delayed_by(self, asked: Round, starts: Candidate) -> list[Candidate]:
         """Give the earlier petitions of the same owner that may start later since this one starts now.
 
-        Only petitions that wait for nothing but an amount of one resource are looked at, and of them the first one:
+        Only petitions that wait for nothing but an amount of one resource are looked at, and of them the first:
         it could start as soon as enough ends, if all that nobody knows the length of ends at once.
         """
         plan = self.plan(starts)

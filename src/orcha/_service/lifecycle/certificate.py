@@ -1,4 +1,4 @@
-"""The certificate that a service shows on its port: of people's own, else one that it makes once and keeps."""
+"""The certificate that a service shows on its port: what people give it, else its own, made once and kept."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def quota(account: Account) -> dict[str, Any]:
 
 def _groups(quotas: Quotas, accounts: dict[str, tuple[Account, ...]]) -> list[dict[str, Any]]:
     """Give what all members of each group of users have together that has a quota."""
-    found = {each.name: each for those in accounts.values() for each in those if each.name.startswith("@")}
+    found = {each.name: each for known in accounts.values() for each in known if each.name.startswith("@")}
     return [
         {"group": name, **quotas.used(name)._asdict(), "output": quotas.output(name), "quota": quota(found[name])}
         for name in sorted(found)
