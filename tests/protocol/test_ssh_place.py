@@ -86,7 +86,7 @@ def test_a_name_may_say_which_program_is_started_there(monkeypatch, tmp_path):
 def test_what_a_service_of_another_user_keeps_is_not_looked_for_where_its_socket_is(monkeypatch):
     monkeypatch.setenv("ORCHA_SERVICE", "user:4711")
     assert local_place("relay").owner == 4711
-    with pytest.raises(ConfigurationError, match="only uid 4711, who shares it, can"):
+    with pytest.raises(ConfigurationError, match="run it as uid 4711, who shares it"):
         own_place("restore")
     monkeypatch.setenv("ORCHA_SERVICE", f"user:{os.geteuid()}")
     assert own_place("restore").owner is None

@@ -103,7 +103,7 @@ def own_place(verb: str) -> Endpoint:
         from orcha.utils.users import described
 
         whose = described(found.owner)
-        raise ConfigurationError(f"orcha {verb} works with the files of the service: only {whose}, who shares it, can")
+        raise ConfigurationError(f"orcha {verb} works with the files of the service: run it as {whose}, who shares it")
     return found
 
 
