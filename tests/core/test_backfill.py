@@ -8,6 +8,8 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from orcha._core import transitions
+from orcha._core.admission import Admission
 from orcha._core.backfill import MAX_PLANNED_PETITIONS, _seconds_left
 from orcha._core.devices import Device
 from orcha._core.forecast.virtual_schedule import VirtualSchedule
@@ -15,7 +17,8 @@ from orcha._core.forecast.workload import Capacity, Job
 from orcha._core.granted import LENT, Grant
 from orcha._core.inventory import Inventory
 from orcha._core.moment import Moment
-from orcha._core.record import Phase
+from orcha._core.petitions import Petitions
+from orcha._core.record import Phase, Record
 from orcha._core.reservations import Plan, Want
 from orcha._core.resource_lines import MAX_PASSING_PETITIONS
 from orcha._core.state import State
@@ -222,6 +225,26 @@ def test_nobody_goes_before_one_that_waits_for_the_whole_machine():
     jobs = [job("long", 0, 60, 2), Job("bench", 1, 5, needs={"*": 1, "gpu": 1}, expect=5), job("short", 2, 1, 1)]
     found = starts(jobs, Capacity(resources={"gpu": GPUS}))
     assert (found["bench"], found["short"]) == (60, 65)
+
+
+@pytest.mark.parametrize(("asked_at", "goes"), [(0.0, True), (4.0, False)], ids=["at_once", "after_slow_conditions"])
+def test_a_gap_is_as_long_as_it_is_when_the_petition_is_asked(asked_at, goes):
+    """The batch of all questions began at 0: conditions that took long may have been asked before this one."""
+    petitions = Petitions()
+    admission = Admission(petitions, resources={"gpu": 2}, clock=lambda: Moment(asked_at, asked_at))
+
+    def waits(seq, gpus, expect):
+        record = Record(seq, seq.to_bytes(16, "big"), f"p{seq}", "m", "ann", b"", b"", 0.0)
+        record.needs, record.expect = {"gpu": gpus}, expect
+        assert transitions.submit.receive(petitions, record) is None
+        transitions.submit.accept(petitions, record, petitions.now, start=False, new_channel=False)
+        return record
+
+    runs, large, small = waits(1, 1, 5.0), waits(2, 2, 9.0), waits(3, 1, 5.0)
+    petitions.granted.take(runs)
+    assert transitions.start.start(petitions, runs, petitions.now)
+    assert admission.blocked_by(large) is not None
+    assert (admission.blocked_by(small) is None) == goes
 
 
 def test_a_petition_that_goes_before_others_is_not_among_those_that_may_pass():

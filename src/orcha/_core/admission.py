@@ -125,10 +125,13 @@ class Admission:
         lock: AbstractContextManager[object] | None = None,
         vocabulary: Vocabulary = BUILT_IN,
         now: Callable[[], Moment] = lambda: Moment(0.0, 0.0),
+        clock: Callable[[], Moment] | None = None,
     ) -> None:
         """Pause nothing, and know no group; there is so much of each of the `resources`, or there are these devices.
 
         Conditions in text are read with the `vocabulary`. `now` gives the time, by which rates of groups are counted.
+        `clock` gives the time of the very moment, by which starts are foretold: where conditions take long, a petition
+        is asked long after its batch began. Without it that is `now`.
         """
         self._petitions = petitions
         self._granted = petitions.granted
@@ -137,7 +140,7 @@ class Admission:
         self.keys = OnceKeys(petitions.granted)
         self.dependencies = Dependencies()
         self.secrets = Secrets()
-        self.resources = Resources(petitions, resources or {}, self._is_paused, lock, now)
+        self.resources = Resources(petitions, resources or {}, self._is_paused, lock, clock or now)
         self.conditions = ConditionBook(self._service_values(), vocabulary)
         self.of_groups = GroupAdmission(petitions, lambda name: name in self.paused, self.conditions, now)
         self._holding: set[str] = set()

@@ -18,6 +18,7 @@ from orcha._core.admission import Admission
 from orcha._core.conditions.terms import BUILT_IN, Origin
 from orcha._core.effects import Do
 from orcha._core.granted import GrantedSlots
+from orcha._core.moment import Moment
 from orcha._core.permissions import ALLOWED, Deed
 from orcha._core.petitions import Petitions
 from orcha._core.record import Record
@@ -259,6 +260,7 @@ class Engine:
             lock=threading.Lock(),
             vocabulary=vocabulary,
             now=lambda: self.petitions.now,
+            clock=lambda: Moment(time.time(), time.monotonic()),
         )
         self.sampling = self._sampling(vocabulary, functions)
         self.searches = Searches(self.post, self.end_with)

@@ -133,11 +133,12 @@ class Planning:
     # --- the end ------------------------------------------------------------------------------------------------
 
     def holds_nothing_back(self) -> None:
-        """Have all resources there again, and no schedule."""
+        """Have all resources there again, and no schedule; a service that died may not have kept what was asked."""
         for name in SCHEDULES:
-            self._service.ask(ChangeSchedule, name, "remove")
+            if name in self._service.engine.schedules.planned:
+                self._service.ask(ChangeSchedule, name, "remove")
         for name, there in RESOURCES.items():
-            stock = there if isinstance(there, int) else ",".join(there)
-            self._service.ask(SetResource, f"{name}={stock}")
+            if self._world.stock.there[name] != there:
+                self._service.ask(SetResource, f"{name}={there if isinstance(there, int) else ','.join(there)}")
         for name, device in sorted(self._world.stock.drained, key=str):
             self._undrain(name, device)

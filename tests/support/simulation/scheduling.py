@@ -72,13 +72,21 @@ class Scheduling:
         token = candidate.token if isinstance(candidate, Unloaded) else record_behind(candidate).token
         return self._world.plans[token]
 
+    @staticmethod
+    def _has_ended(candidate: Candidate) -> bool:
+        """Tell whether a petition has ended since its round was made: its answer counts no more, and starts nothing.
+
+        The core knows its owner no more either, so that it may be asked in the turn of another owner.
+        """
+        return record_behind(candidate).state is State.ENDED
+
     # --- who may be asked ---------------------------------------------------------------------------------------
 
     def may_be_asked(self, candidate: Candidate) -> None:
         """Hold that a petition is asked only where nobody and nothing holds it back."""
         record = record_behind(candidate)
-        if record.state is State.ENDED:
-            return  # since the round was made: its answer counts no more
+        if self._has_ended(candidate):
+            return
         assert not self._is_paused(candidate), f"{record} is paused, and asked"
         assert not self._is_group_full(candidate), f"{record} is asked, and its group has no slot"
         assert self._fits(candidate), f"{record} is asked, and what it needs is not there"
@@ -127,7 +135,7 @@ class Scheduling:
         A petition that came back into the queue after the round began, since its pause or its rest ended, is asked in
         the next round: it is in this round neither asked nor parked.
         """
-        if asked.repeats >= MAX_REPEATS_PER_ROUND or asked.is_sampling:
+        if asked.repeats >= MAX_REPEATS_PER_ROUND or asked.is_sampling or self._has_ended(starts):
             return []
         waiting = [asked.again.get(record.seq, record) for record in asked.waiting]
         considered = in_order([each for each in waiting if each.petition is not None], asked.new)
@@ -307,7 +315,7 @@ class Scheduling:
         it could start as soon as enough ends, if all that nobody knows the length of ends at once.
         """
         plan = self.plan(starts)
-        if self._petitions.version != asked.version or asked.is_sampling:
+        if self._petitions.version != asked.version or asked.is_sampling or self._has_ended(starts):
             return []
         waiting = [each for each in self._petitions.records.values() if each.seq != starts.seq and self._waits(each)]
         found: list[Candidate] = []

@@ -470,6 +470,7 @@ class Story:
     def _ends_all(self) -> None:
         """Resume and end all that can be, then let time pass to what is due next."""
         service = self.service
+        self._planning.holds_nothing_back()
         rows = list(self.world.store.rows_by_seq.values())
         over = {petition_name(row.seq) for row in rows if row.state is State.ENDED}
         for name in sorted(service.engine.admission.paused - over):

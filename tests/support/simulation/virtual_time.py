@@ -10,6 +10,8 @@ from unittest.mock import patch
 from orcha._service.hooks import hook_thread
 
 BEGIN = 1_700_000_000.0
+ROUNDING = 1e-6
+"""By so much two sums of seconds may differ that are the same."""
 
 
 class VirtualTime:
@@ -19,6 +21,8 @@ class VirtualTime:
         """Begin at some moment of the year 2023."""
         self.steady = 1_000.0
         self._set_by = 0.0
+        self._sets = [(self.steady, 0.0)]
+        """Since when the clock on the wall is ahead by how much."""
         self._highest = 0.0
         self.lowest = self.wall
         """What the clock on the wall showed after it was set back furthest."""
@@ -33,10 +37,21 @@ class VirtualTime:
         """The latest time that the clock on the wall has shown."""
         return max(self._highest, self.wall)
 
+    def steady_when(self, wall: float) -> float:
+        """Give what the steady clock showed when the clock on the wall showed this last; now where it never did."""
+        until = self.steady
+        for since, set_by in reversed(self._sets):
+            steady = wall - BEGIN - set_by
+            if since - ROUNDING <= steady <= until + ROUNDING:
+                return steady
+            until = since
+        return self.steady
+
     def is_set_by(self, seconds: float) -> None:
         """Set the clock on the wall."""
         self._highest = self.highest
         self._set_by += seconds
+        self._sets.append((self.steady, self._set_by))
         self.lowest = min(self.lowest, self.wall) if seconds < 0 else self.lowest
 
     def passes(self, seconds: float) -> None:

@@ -10,9 +10,10 @@ from random import Random
 from typing import Any
 from unittest.mock import patch
 
-from orcha._core.changes import Changes
+from orcha._core.changes import AttemptStep, Changes
 from orcha._core.petitions import PREEMPTED
 from orcha._core.preempted import PAUSE, REQUEUE, Preempted
+from orcha._core.retry import decided_at
 from orcha._core.state import Outcome, State
 from orcha._protocol.messages import Submitted, Verdict
 from orcha._service.arrays import array_book
@@ -72,6 +73,8 @@ class World:
         """How often petitions gave their place, and were to run anew."""
         self.rests: dict[Attempt, float] = {}
         """When petitions that rest may start again, on the clock that nobody sets."""
+        self._decided: dict[Attempt, float] = {}
+        """When each of them was to start again as it was decided first, on the clock on the wall."""
         self.dues: dict[int, float] = {}
         """The same for first attempts, on the clock on the wall."""
 
@@ -173,16 +176,34 @@ class World:
 
     def _note_times(self, changes: Changes) -> None:
         for step in changes.attempts.values():
+            key = step.seq, step.attempt
             if step.due is None:
-                self.rests.pop((step.seq, step.attempt), None)
+                self.rests.pop(key, None)
+                self._decided.pop(key, None)
                 continue
             plan = self.plan_of(step.seq)
             if step.attempt:
-                self.rests[step.seq, step.attempt] = self.time.steady + step.due - self.time.wall
+                self._note_rest(key, step)
             elif plan.delay is not None:
                 self.rests[step.seq, 0] = self.time.steady + plan.delay
             else:
                 self.dues[step.seq] = step.due
+
+    def _note_rest(self, key: Attempt, step: AttemptStep) -> None:
+        """Note until when a petition rests: as it was when that was decided, whatever people made of the clock since.
+
+        An attempt that takes too long is kept twice with the time of the next one: when its end is decided, and when
+        nothing of it lives any more.
+        """
+        if key in self.rests and self._decided.get(key) == step.due:
+            return
+        assert step.due is not None
+        decided = decided_at(step.history)
+        self._decided[key] = step.due
+        if decided is None:
+            self.rests[key] = self.time.steady + step.due - self.time.wall
+        else:
+            self.rests[key] = self.time.steady_when(decided) + step.due - decided
 
     def is_ahead(self, seq: int) -> bool:
         """Tell whether a petition waits, and its start is kept already."""
