@@ -329,6 +329,20 @@ def test_the_supervisor_leaves_the_group_of_the_service(handed: tuple[Path, str,
     assert (unit / cgroups.SERVICE_GROUP / "cgroup.procs").read_text() == ""
 
 
+def test_a_command_may_read_its_groups_and_write_nothing_there(handed: tuple[Path, str, str]) -> None:
+    """The unit has UMask=0077, and a command of the machine's service belongs to another user than the groups."""
+    unit, mounts, own = handed
+    limited = unit / "orcha-x"
+    limited.mkdir()
+    (limited / "pids.max").write_text("")
+    groups = (unit / cgroups.COMMANDS_GROUP, limited)
+    for folder in groups:
+        folder.chmod(0o700)
+    assert cgroups.enter_commands_group(mounts, own)
+    AttemptCgroup(CgroupPlaces(mounts, own), "x", CommandSpec(1, 1, b"", ("true",), "/", {}, pids=7))
+    assert [oct(folder.stat().st_mode & 0o777) for folder in groups] == ["0o755", "0o755"]
+
+
 def test_the_supervisor_stays_where_no_group_was_handed_to_the_service(handed: tuple[Path, str, str]) -> None:
     unit, mounts, own = handed
     (unit / cgroups.COMMANDS_GROUP / "cgroup.procs").unlink()  # as where it cannot be written

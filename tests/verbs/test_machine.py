@@ -41,6 +41,16 @@ def machine(stopped):
     return stopped
 
 
+READS_ITS_LIMIT = """
+for folder in "$0"/orcha-*; do
+    if grep -qx $$ $folder/cgroup.procs; then
+        cat $folder/pids.max
+        ! test -w $folder -o -w $folder/pids.max -o -w $folder/cgroup.procs
+        exit
+    fi
+done
+exit 9
+"""
 BOMB = "for i in 1 2 3 4 5 6 7 8; do sleep 1000 >/dev/null 2>&1 & done; echo as many as it likes"
 LOOK = """
 echo "$(id -u) $(id -g) $(id -G) $(umask)"
@@ -308,6 +318,8 @@ def test_limits_by_cgroups_hold_for_the_commands_of_a_user(machine):
     uid, *groups = looked.stdout.splitlines()
     assert uid == str(ALICE)
     assert groups != Path("/proc/self/cgroup").read_text().splitlines()
+    read = machine.run(ALICE, "run", "--pids", "7", "--", "sh", "-c", READS_ITS_LIMIT, CgroupPlaces().bases["pids"])
+    assert (read.stdout, read.returncode) == ("7\n", 0), read.stderr
     bomb = machine.run(ALICE, "run", "--pids", "7", "--", "sh", "-c", BOMB)
     assert (bomb.returncode != 0, bomb.stdout) == (True, "")
     assert "fork" in bomb.stderr

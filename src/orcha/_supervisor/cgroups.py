@@ -20,6 +20,8 @@ and where the supervisor is, its shims, and commands without limits of their own
 """
 _CONTROLLERS = {"memory": "memory", "pids": "pids", "cpu_share": "cpu"}
 _PERIOD_MICROSECONDS = 100_000  # microseconds
+_GROUP_MODE_BITS = 0o755
+"""As of the groups that systemd makes."""
 
 
 class NotAvailableError(Exception):
@@ -97,8 +99,7 @@ def enter_commands_group(mounts: str = "/proc/self/mounts", own: str = "/proc/se
         if kind != "cgroup2" or base == inside:
             continue
         try:
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(f"{base}/{COMMANDS_GROUP}")
+            _make_group(f"{base}/{COMMANDS_GROUP}")
             _write(f"{base}/{COMMANDS_GROUP}/cgroup.procs", "0")
         except OSError:
             return False
@@ -178,8 +179,7 @@ class AttemptCgroup:
         if base is None:
             raise OSError(errno.EACCES, f"no writable cgroup with the controller '{controller}'")
         folder = f"{base}/{_PREFIX}{shim}"
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(folder, 0o700)
+        _make_group(folder)
         self._folders[controller] = folder
         for name, text, needed in _settings(field, value, unified=base == self._places.unified):
             try:
@@ -201,6 +201,16 @@ def _settings(field: str, value: int, *, unified: bool) -> list[tuple[str, str, 
     if unified:
         return [("cpu.max", f"{quota} {_PERIOD_MICROSECONDS}", True)]
     return [("cpu.cfs_period_us", str(_PERIOD_MICROSECONDS), True), ("cpu.cfs_quota_us", quota, True)]
+
+
+def _make_group(folder: str) -> None:
+    """Make a cgroup, where it is not there, which everybody may read and only the user of the service may write.
+
+    A command of the machine's service belongs to another user, and looks there for its limits.
+    """
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder)
+    os.chmod(folder, _GROUP_MODE_BITS)  # whatever the umask of the service is
 
 
 def _lines(path: str) -> list[str]:
