@@ -7,6 +7,7 @@ import pytest
 from orcha._core.changes import PART_BYTES, Altered, ArrayStop, Changes, NewAlteration, NewArray, NewDependency
 from orcha._core.state import IfFails, Outcome, State
 from orcha._store.contract import ArrayRow, Element, KeptDependency, Waiting
+from orcha._store.declarations import WRITERS
 from orcha._store.memory import MemoryStore
 from support.changes import ANY_STATE, MANAGER, accept, end, petition, step, steps
 
@@ -269,3 +270,7 @@ def test_a_page_has_elements_where_they_are_asked_for(store):
     store.commit(steps(step(2, State.STARTING, to_attempt=1), step(3, State.STARTING, to_attempt=1)))
     started = 1 << State.STARTING
     assert (seqs(states=started), seqs(states=started, array=1), seqs(states=started, id="job-2")) == ([3], [2], [2])
+
+
+def test_each_field_that_is_made_on_demand_has_its_writer():
+    assert set(Changes.__annotations__) - set(Changes.__slots__) == set(WRITERS)
