@@ -11,7 +11,7 @@ from orcha.interfaces import Message
 from support.commands import COMMANDS, everything, run, writer, written_by
 from support.waiting import wait_for
 
-KINDS = ("accept", "start", "put", "end", "hook")
+KINDS = ("accept", "start", "put", "end")
 POINTS = [f"{kind}.{when}-commit" for kind in KINDS for when in ("before", "after")]
 POINTS += [f"put.{when}-commit:{nth}" for when in ("before", "after") for nth in (2,)]
 POINTS += [f"reply.after-send:{nth}" for nth in (1, 2, 3)]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from orcha._core.record import Record
 from orcha._core.state import Outcome, State
 from orcha._protocol import messages
-from orcha._service.hooks import visits
 from orcha._supervisor.contract import CommandNotStarted
 from support.fake_commands import RealProcesses, ended, output, started
 from support.waiting import wait_for
@@ -129,7 +129,7 @@ def test_a_limit_is_told_as_such(engine):
 @pytest.fixture
 def without_hooks(monkeypatch):
     """Treat commands as commands of the built-in manager."""
-    monkeypatch.setattr(visits, "has_no_hooks", lambda record: record.command)
+    monkeypatch.setattr(Record, "has_hooks", property(lambda record: not record.command))
 
 
 @pytest.mark.usefixtures("without_hooks")
@@ -140,7 +140,7 @@ def test_a_command_of_the_built_in_manager_starts_and_ends_without_calls_of_hook
     engine.settle(asked)
     assert engine.values(asked)[-1] == 0
     assert engine.manager.hooks == []
-    wait_for(lambda: not engine.row(asked).hook_pending, what="the row that owes no on_finish")
+    assert not engine.row(asked).hook_pending
 
 
 @pytest.mark.usefixtures("without_hooks")

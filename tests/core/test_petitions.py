@@ -6,12 +6,15 @@ import pytest
 
 from orcha._core import transitions
 from orcha._core.changes import AttemptStep, Changes, NewFiring
+from orcha._core.effects import Do
 from orcha._core.moment import Moment
 from orcha._core.petitions import Petitions
 from orcha._core.record import Record
 from orcha._core.retry import Ended, Tries
 from orcha._core.state import OnInterrupt, Outcome, State
+from orcha._core.transitions.command import CommandEnd
 from orcha.interfaces import Retry
+from orcha.interfaces.built_in import COMMAND_MANAGER, LEASE_MANAGER
 
 NOW = Moment(wall=7.0, steady=3.0)
 FAIL, RERUN, ASK = OnInterrupt
@@ -53,6 +56,7 @@ def test_schedules_their_firings_and_decisions_are_kept_with_the_next_transactio
     changes = petitions.take_changes()
     assert changes == Changes(schedules={"gone": None}, firings=[firing], decided={("device", "gpu:0"): "drained"})
     assert changes.declares
+    assert changes.declared.keys() == {"schedules", "firings", "decided"}
     assert not petitions.changes.declares
 
 
@@ -118,6 +122,25 @@ def test_flags_wait_for_the_next_transaction_and_running_commands_with_them(peti
     assert petitions.changes.transitions == ({1: step} if steps else {})
     assert petitions.changes.attempts == ({1: command} if steps else {})
     assert changes == (Changes() if steps else Changes(transitions={1: step}, attempts={1: command}))
+
+
+@pytest.mark.parametrize(("manager", "is_owed"), [("m", True), (COMMAND_MANAGER, False), (LEASE_MANAGER, False)])
+def test_the_end_of_a_command_whose_hooks_do_nothing_is_kept_as_one_step(petitions, record, manager, is_owed):
+    record.command, record.manager = True, manager
+    transitions.command.ended(petitions, 1, 1, CommandEnd(Outcome.SUCCEEDED, 0), NOW)
+    changes, effects, _ = petitions.take()
+    assert changes.transitions[1].hook_pending is is_owed
+    assert [effect.do for effect in effects] == [Do.ON_FINISH] * is_owed
+    assert not changes.flags
+
+
+def test_a_petition_is_found_by_its_token_and_the_first_record_of_a_token_stays(petitions, record):
+    again = Record(petitions.take_seq(), record.token, "b", "m", "o", b"d" * 16, None, 0.0)
+    petitions.enter(again)
+    petitions.forget(again)
+    assert petitions.of_token(record.token) is record
+    petitions.forget(record)
+    assert petitions.of_token(record.token) is None
 
 
 def test_once_a_start_is_kept_its_message_is_needed_no_more(record):

@@ -99,7 +99,7 @@ class Restless:
             selection.settle(asked.answers, asked.unchanged, petitions.now)
             selection.note(asked, self.time)
             petitions.take()
-            if ALL in admission.paused or not (selection.are_news or selection.may_unpark):
+            if ALL in admission.paused or not selection.are_news:
                 return True
         return False
 

@@ -73,6 +73,8 @@ class Petitions:
         self.next_seq = next_seq
         self.records: dict[int, Record] = {}
         """Petitions that are being converted, held, ready in the queue, or running, by sequence."""
+        self._of_token: dict[bytes, Record] = {}
+        """The same by token."""
         self.live: dict[str, Record | Key] = {}
         """str(id) of every live petition; a spilled one is only its key."""
         self.waiting = WaitingQueue(most_ready)
@@ -142,6 +144,10 @@ class Petitions:
             return record
         self.dropped_events += 1
         return None
+
+    def of_token(self, token: bytes) -> Record | None:
+        """Give the petition that was asked for by a token, while its record is in memory."""
+        return self._of_token.get(token)
 
     def is_live(self, record: Record) -> bool:
         """Tell whether a petition's id is its own still."""
@@ -222,8 +228,9 @@ class Petitions:
         hook_pending: bool = True,
         slot_held: bool = False,
     ) -> None:
-        """Give a kept petition its outcome."""
+        """Give a kept petition its outcome; with `hook_pending` its on_finish is owed from now on, if it has one."""
         self.set_outcome(record, outcome, code, reason)
+        hook_pending = hook_pending and record.has_hooks
         self.step(record, states, _ENDED, now, outcome, code, reason, hook_pending=hook_pending, slot_held=slot_held)
 
     def set_outcome(self, record: Record, outcome: Outcome, code: int | None, reason: str | None) -> None:
@@ -355,6 +362,7 @@ class Petitions:
         if self.quotas is not None:
             self.quotas.enter(record.seq, record.owner, record.manager)
         self.records[record.seq] = record
+        self._of_token.setdefault(record.token, record)  # another record of the token is about to be refused
         self.live[record.key] = record
 
     def note_owner(self, seq: int, owner: str) -> None:
@@ -407,7 +415,8 @@ class Petitions:
             self.forget_preempted(seq)
 
     def release(self, record: Record, *, hook: bool = True) -> None:
-        """Free slot and id: nothing of the attempt lives any more. With `hook`, its on_finish is owed."""
+        """Free slot and id: nothing of the attempt lives any more. With `hook`, its on_finish is called."""
+        hook = hook and record.has_hooks
         self.ungrant(record)
         self.version += 1
         self.forget(record)
@@ -424,6 +433,7 @@ class Petitions:
         if self.is_live(record):
             del self.live[record.key]
         self.records.pop(record.seq, None)
+        self._forget_token(record)
         if self.preempted:
             self.forget_preempted(record.seq)
         if self.fairness is not None:
@@ -441,6 +451,10 @@ class Petitions:
                 quotas.enter(seq, owner, known.manager if isinstance(known, Record) else "")
         self.granted.count_for_quotas(quotas)
         self.quotas = quotas
+
+    def _forget_token(self, record: Record) -> None:
+        if self._of_token.get(record.token) is record:
+            del self._of_token[record.token]
 
     # --- the queue ----------------------------------------------------------------------------------------------
 
@@ -503,5 +517,6 @@ class Petitions:
             near = self.waiting.is_ready(key) and not self.waiting.is_parked(key)
             if record is not None and record.state is _QUEUED and not near and record.seq not in self.ahead:
                 del self.records[key[1]]
+                self._forget_token(record)
                 self.live[key[2]] = key
         self._unloading = []

@@ -6,6 +6,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from orcha._core.state import OnInterrupt, Outcome, State
+from orcha.interfaces.built_in import WITHOUT_HOOKS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -204,6 +205,11 @@ class Record:
         """Processes of its attempt that cannot be killed: as long as they live it keeps id, slot and what it needs."""
         self.hook_owed = False
         """Whether its on_finish is called when these processes have ended."""
+
+    @property
+    def has_hooks(self) -> bool:
+        """Whether its hooks are called: those of commands and leases of built-in managers do nothing."""
+        return not self.command or self.manager not in WITHOUT_HOOKS
 
     @property
     def starts_after(self) -> float:

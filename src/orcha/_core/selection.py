@@ -101,6 +101,13 @@ class Selection:
 
     @property
     def are_news(self) -> bool:
+        """Whether the waiting petitions are to be asked once more, or parked ones may wait with them again."""
+        if self._petitions.waiting.is_empty:
+            return False
+        return self._are_to_be_asked or self._admission.may_unpark
+
+    @property
+    def _are_to_be_asked(self) -> bool:
         """Whether the waiting petitions are to be asked, though they were asked before."""
         petitions = self._petitions
         return (self._more or petitions.version != self._asked_version) and bool(petitions.waiting)
@@ -152,7 +159,7 @@ class Selection:
         narrow = self.look_ahead is not None and converting  # who is new counts among the first so many
         if not petitions.waiting:
             self._time_due = self._starts_due = None
-        elif self.are_news or narrow or self._is_start_due(now):
+        elif self._are_to_be_asked or narrow or self._is_start_due(now):
             self._asked_starts, self._starts_due = petitions.starts, None
             heads = petitions.waiting.head(self.look_ahead or self.heads)
             waiting = self._records(heads)

@@ -235,7 +235,7 @@ class _Told:
 
 def _short(text: str) -> str:
     """Give a text that a store takes, no longer than people read."""
-    return cleaned(text)[:MAX_TEXT_CHARACTERS]
+    return cleaned(text)[:MAX_TEXT_CHARACTERS] if text else ""
 
 
 __all__ = ["DONE", "FAILED", "REFUSED", "AuditBook", "Named"]

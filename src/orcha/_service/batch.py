@@ -187,8 +187,9 @@ class Batch:
             self._channels.pace.batch_is_sent()
 
     def finish(self) -> None:
-        """End a batch."""
-        self._listeners.over()
+        """Have the shims told what gathered for them."""
+        if not self._petitions.ahead:  # else a start follows soon, and wakes the shim of an ended command once for both
+            self._listeners.over()
 
     def fail(self, error: BaseException) -> None:
         """Tell all parts that the engine has failed and nothing goes on."""

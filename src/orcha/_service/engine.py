@@ -223,7 +223,7 @@ class Engine:
                 self.starts_ahead.begin,
                 self._about_to_keep,
                 self._count,
-                self._batch_is_over,
+                self.shims.settle,
                 self._say_failed,
             ),
         )
@@ -578,10 +578,6 @@ class Engine:
             self.journal.kept(changes, self.petitions.records)
         if self.arrays.due:
             self.arrays.fill_due()
-
-    def _batch_is_over(self) -> None:
-        if not self.petitions.ahead:  # else a start follows soon, and wakes the shim of an ended command once for both
-            self.shims.settle()
 
     def _note_ending(self, finals: Sequence[Final]) -> None:
         self.dependents.ended(finals)

@@ -273,8 +273,11 @@ class ShimExecutor:
 
     def _end(self, seq: int, attempt: int, verb: str, why: str) -> None:
         with self._lock:
-            if self._tell(seq, attempt, {"t": verb, "why": why}):
-                self._heartbeats.hasten(self._registry.by_key[seq, attempt])
+            if (shim := self._registry.by_key.get((seq, attempt))) is not None:
+                shim.link.hold({"t": verb, "why": why, "s": seq, "a": attempt})
+                self._heartbeats.hasten(shim)  # where that asks the shim for an answer, both leave together
+                if shim.link.holds:
+                    shim.link.release()
                 os.eventfd_write(self._wake, 1)  # the reader may wait for longer than the shim has to answer
                 return
             for spec in self._waiting:

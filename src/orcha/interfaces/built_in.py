@@ -22,6 +22,8 @@ ARRAY_MANAGER = "orcha.arrays"
 """Whose petitions arrays are: no manager's, since only their elements are executed."""
 BUILT_IN_MANAGERS = frozenset((COMMAND_MANAGER, LEASE_MANAGER, WATCHDOG_MANAGER))
 """The managers whose hooks are none of a plugin's."""
+WITHOUT_HOOKS = frozenset((COMMAND_MANAGER, LEASE_MANAGER))
+"""The managers whose on_start and on_finish do nothing, so that nobody calls them for commands and leases."""
 
 __all__ = [
     "ARRAY_MANAGER",
@@ -32,4 +34,5 @@ __all__ = [
     "LEASE_MANAGER",
     "WATCHDOG",
     "WATCHDOG_MANAGER",
+    "WITHOUT_HOOKS",
 ]

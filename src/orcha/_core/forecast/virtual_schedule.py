@@ -247,7 +247,7 @@ class VirtualSchedule:
         self._take(now)
         if petitions.fairness is not None and petitions.starts != starts:
             return True  # the first petition of a line may be another owner's now
-        return selection.are_news or selection.may_unpark
+        return selection.are_news
 
     def _said(self, candidate: Candidate) -> Said:
         """Answer as the condition of its manager does: as many run as may."""

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING
 
 from orcha._core import transitions
 from orcha._service import faults
-from orcha._service.hooks.visits import has_no_hooks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -141,7 +140,7 @@ class StartsAhead:
 
 def _is_plain(record: Record) -> bool:
     """Tell whether a command of the built-in manager waits for nothing but a slot, as far as it says."""
-    return record.needs is None and record.when is None and has_no_hooks(record)
+    return record.needs is None and record.when is None and not record.has_hooks
 
 
 __all__ = ["StartsAhead"]

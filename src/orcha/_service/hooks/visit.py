@@ -103,8 +103,8 @@ class Visit:
         "started",
     )
 
-    def __init__(self, calls: list[HookCall | FunctionCall], asked: Round) -> None:
-        """Take the calls, then the round of the petitions that are to be asked."""
+    def __init__(self, calls: list[HookCall | FunctionCall], asked: Round, *, only_starts: bool = False) -> None:
+        """Take the calls, which may be `only_starts`, then the round of the petitions that are to be asked."""
         self.calls = calls
         self.round = asked
         self.firsts_cost: Cost | None = None
@@ -118,7 +118,7 @@ class Visit:
         self.choosing = False
         """Whether the calls have been made."""
         self.abandoned = False
-        self.awaited = bool(asked.waiting or asked.sample or any(hook_of(call) is not ON_START for call in calls))
+        self.awaited = not only_starts or bool(asked.waiting or asked.sample)
         """Whether the engine is woken at the end of the visit; of starts that went well it learns at its next event."""
         self.started = False
         """Whether the visit started an action."""

@@ -16,7 +16,6 @@ from orcha._service import faults
 from orcha._service.hooks.deadlines import WEDGED
 from orcha._service.hooks.hook_thread import CANCELLED_BEFORE
 from orcha._service.hooks.visit import CONVERT, ON_FINISH, ON_START, FunctionCall, Visit
-from orcha.interfaces.built_in import COMMAND_MANAGER, LEASE_MANAGER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +43,6 @@ CONVERSIONS_PER_BUSY_VISIT = 24
 """Conversions of one visit while something runs: with more, waiting petitions would be asked late."""
 MAX_QUICK_CALLS = 16
 """Calls of a visit that is over sooner than a transaction."""
-_WITHOUT_HOOKS = (COMMAND_MANAGER, LEASE_MANAGER)
 _HELD_FOR_SECONDS = 0.02
 _NOBODY = Round([])
 """The round of a visit that asks no petition, and converts none that it could ask; nothing changes it."""
@@ -150,7 +148,7 @@ class Visits:
             self._timers.at(time.monotonic() + _HELD_FOR_SECONDS, lambda: self.on_start(record))
             return
         self._starter.begin(record)
-        if has_no_hooks(record):
+        if not record.has_hooks:
             self._outbox.after(partial(self._start_command, record))  # the shim of an ended command is free then
             return
         self._starts.append(record)
@@ -170,7 +168,7 @@ class Visits:
 
     def on_finish(self, record: Record, _: object = None) -> None:
         """Have on_finish called; where the on_start is stuck, after the on_start has returned."""
-        if has_no_hooks(record):
+        if not record.has_hooks:
             self._outcomes.take_finish(record)
         elif record.petition is None:
             if record.command or record.hook_owed:
@@ -221,8 +219,7 @@ class Visits:
     @property
     def are_news(self) -> bool:
         """Whether the waiting petitions are to be asked once more, or parked ones may wait with them again."""
-        selection = self.selection
-        return self.may_start and (selection.are_news or selection.may_unpark)
+        return self.may_start and self.selection.are_news
 
     @property
     def may_find(self) -> bool:
@@ -271,7 +268,9 @@ class Visits:
         asked = self._next_round()
         if not (self.has_calls or asked.waiting or asked.sample):
             return
-        self._visit = visit = Visit(self._gathered(asked), asked)
+        starts_number = len(self._starts)
+        calls = self._gathered(asked)
+        self._visit = visit = Visit(calls, asked, only_starts=len(calls) == starts_number)
         self.selection.handed_over()
         if self._managers.have_ours and self._managers.answer_at_once(visit):
             self.hooks.perform_here(visit)
@@ -415,11 +414,6 @@ class Visits:
         self._note_calls()
         if self._stopped_by == thread:
             self._stopped_by = self.wedged = None
-
-
-def has_no_hooks(record: Record) -> bool:
-    """Tell whether this is a command or a lease of a built-in manager, whose on_start and on_finish do nothing."""
-    return record.command and record.manager in _WITHOUT_HOOKS
 
 
 def _is_new(call: HookCall | FunctionCall) -> TypeGuard[HookCall]:

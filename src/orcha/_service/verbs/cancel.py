@@ -43,8 +43,7 @@ def cancel(engine: Engine, peer: Peer, message: Cancel) -> None:
         refuse(engine, peer, message.request, Verdict.REFUSED, "a cancel names a petition, by its token or its id")
         return
     record = find_live(engine, message)
-    sights = Sights(engine, peer)
-    if record is not None and message.token is None and not sights.sees(record.owner):
+    if record is not None and message.token is None and not Sights(engine, peer).sees(record.owner):
         _unknown(engine, peer, message)
         return
     if record is None:
@@ -91,7 +90,7 @@ def find_live(engine: Engine, message: Cancel) -> Record | None:
         return engine.find(message.id)
     if message.token is None:
         return None
-    record = next((r for r in engine.petitions.records.values() if r.token == message.token), None)
+    record = engine.petitions.of_token(message.token)
     if record is not None:
         return record
     row = engine.store.tokens([message.token]).get(message.token)

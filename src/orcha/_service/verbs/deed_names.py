@@ -9,12 +9,11 @@ from orcha._core.authority import may_act_for_all
 from orcha._core.permissions import Deed
 from orcha._protocol import messages
 from orcha._service.audit_book import Named
-from orcha._service.verbs.petition_lookup import named_petition
+from orcha._service.verbs.petition_lookup import NamedPetition, named_petition
 
 if TYPE_CHECKING:
     from orcha._server.peer import Peer
     from orcha._service.engine import Engine
-    from orcha._service.verbs.petition_lookup import NamedPetition
     from orcha._store.contract import Row
 
 MAX_VERB_CHARACTERS = 40
@@ -62,23 +61,28 @@ def named(engine: Engine, peer: Peer, message: Any, deed: Deed | None) -> Named:
     if looks:
         return Named(verb_of(message), _ids(message), only_looks=True)
     owners: tuple[str, ...] = ()
-    ids = _ids(message)
     meant = _meant(engine, message)
     if meant is not None:
         is_said = getattr(message, "id", None) is not None or peer.identity == meant.owner or may_act_for_all(peer)
-        ids, owners = (meant.id if is_said else "",), (meant.owner,)
-    elif type(message) in {messages.ChangeSchedule, messages.FireSchedule}:
-        planned = engine.schedules.planned.get(message.name)
-        owners = () if planned is None else (planned.schedule.owner,)
+        ids: tuple[str, ...] = (meant.id if is_said else "",)
+        owners = (meant.owner,)
+    else:
+        ids = _ids(message)
+        if type(message) in {messages.ChangeSchedule, messages.FireSchedule}:
+            planned = engine.schedules.planned.get(message.name)
+            owners = () if planned is None else (planned.schedule.owner,)
     why, is_cancel = getattr(message, "why", ""), type(message) is messages.Cancel
     return Named(verb_of(message), ids, owners, why, is_at_once=is_cancel)
 
 
 def _meant(engine: Engine, message: Any) -> NamedPetition | Row | None:
     """Give the petition that a message is about, if it is about one."""
-    if type(message) is messages.Cancel and message.id is None and message.token is not None:
-        return engine.store.tokens([message.token]).get(message.token)
-    return named_petition(engine, message)
+    if type(message) is not messages.Cancel or message.id is not None or message.token is None:
+        return named_petition(engine, message)
+    record = engine.petitions.of_token(message.token)
+    if record is not None:
+        return NamedPetition(record.seq, record.key, record.owner, record.manager)
+    return engine.store.tokens([message.token]).get(message.token)
 
 
 def _ids(message: Any) -> tuple[str, ...]:
