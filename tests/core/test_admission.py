@@ -191,6 +191,23 @@ def test_one_waits_for_what_another_holds_and_later_ones_wait_behind_it(world):
     assert world.petitions.version == version + 1
 
 
+def test_a_petition_that_starts_has_those_behind_it_looked_at_where_something_is_left_for_them(world):
+    first = world.runs(1, needs={"gpu": 2})
+    one, another, large = (world.waits(seq, needs={"gpu": count}) for seq, count in ((2, 1), (3, 1), (4, 2)))
+    for record in (one, another, large):
+        world.blocked(record)
+    world.ends(first)
+    assert world.asked() == [one.seq, another.seq]
+    looked_at = []
+    for record in (one, another):
+        assert world.admission.blocked_by(record) is None
+        world.petitions.granted.take(record)
+        version = world.petitions.version
+        world.admission.resources.note_left()
+        looked_at.append(world.petitions.version > version)
+    assert looked_at == [True, False], "the second gpu is left for another one, then nothing for the large one"
+
+
 def test_what_came_to_the_head_of_a_line_and_is_blocked_again_stays_ready_for_the_next_question(world):
     first = world.runs(1, needs={"gpu": 2})
     waits = world.waits(2, needs={"gpu": 1})

@@ -35,20 +35,6 @@ def test_more_than_there_ever_is_is_named(wanted, found):
 
 
 @pytest.mark.parametrize(
-    ("free", "behind", "found"),
-    [(1, (), []), (0, (), ["gpu"]), (1, {"gpu"}, ["gpu"]), (1, {"ram"}, []), (0, {"gpu"}, ["gpu"])],
-)
-def test_one_waits_for_what_is_not_free_and_behind_who_came_first(free, behind, found):
-    assert needs.lacking({"gpu": 1}, {"gpu": free}, behind) == found
-
-
-def test_all_that_is_lacking_is_named():
-    wanted = {"gpu": 1, "ram": 4, "tape": 1}
-    found = needs.lacking(wanted, {"gpu": 0, "ram": 4, "tape": 0}, ())
-    assert found == ["gpu", "tape"]
-
-
-@pytest.mark.parametrize(
     ("said", "text"),
     [
         (NeedsShort("gpu", 2, 1, 2), "it needs 2 gpu, 1 of 2 is free"),

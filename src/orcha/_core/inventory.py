@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._core.devices import Device, choose, fitting, most, room
@@ -72,6 +72,10 @@ class Inventory:
         """Give the devices of a resource; None where that is an amount, or there is no such resource."""
         return self._devices.get(resource)
 
+    def are_devices(self, resources: Iterable[str]) -> bool:
+        """Tell whether any of these resources consists of devices."""
+        return any(name in self._devices for name in resources)
+
     def capacity(self, resource: str) -> int:
         """Give how much there is of a resource."""
         devices = self._devices.get(resource)
@@ -94,9 +98,10 @@ class Inventory:
             used: which share of each of its devices is in use.
 
         """
-        free = max(0, self.capacity(resource) - held)  # more is held where there was more before a restart
-        drains = self.drains.get(resource, _NONE)
         devices = self._devices.get(resource)
+        most = self._counts.get(resource, 0) if devices is None else len(devices)
+        free = most - held if most > held else 0  # more is held where there was more before a restart
+        drains = self.drains.get(resource, _NONE)
         if None in drains or (devices is None and need.where):
             return 0
         if devices is None:

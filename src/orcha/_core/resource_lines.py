@@ -84,8 +84,8 @@ class Lines:
     >>> lines = Lines(lambda waiter: True)
     >>> lines.enter((0, 2, "b"), {"gpu": 2}, None, ["gpu"], "gpu")
     >>> lines.enter((0, 1, "a"), {"gpu": 1}, None, ["gpu"], "gpu")
-    >>> lines.first("gpu").place, lines.leave(1), lines.first("gpu").place
-    ((0, 1, 'a'), True, (0, 2, 'b'))
+    >>> lines.first("gpu").place, lines.leave(1).place, lines.first("gpu").place
+    ((0, 1, 'a'), (0, 1, 'a'), (0, 2, 'b'))
     """
 
     def __init__(self, waits: Callable[[Waiter], bool], fairness: Callable[[], Fairness | None] = lambda: None) -> None:
@@ -151,9 +151,9 @@ class Lines:
                 waiter.names.add(name)
                 self._part(name, waiter.place).add(waiter.place)
 
-    def leave(self, seq: int) -> bool:
-        """Have one wait for no resource any more; tell whether it did."""
-        return self.waiters.pop(seq, None) is not None
+    def leave(self, seq: int) -> Waiter | None:
+        """Have one wait for no resource any more; give what stood in line for it, if it did wait."""
+        return self.waiters.pop(seq, None)
 
     def is_before(self, one: Key, other: Key) -> bool:
         """Tell whether the petition at one place comes before the petition at another one."""
@@ -161,8 +161,11 @@ class Lines:
 
     def first(self, name: str) -> Waiter | None:
         """Give the first one of a line."""
-        firsts = [waiter for part in self._parts(name) if (waiter := self._head(name, part))]
-        return min(firsts, key=lambda waiter: self.rank(waiter.place)) if len(firsts) > 1 else next(iter(firsts), None)
+        parts = self._lines.get(name, {})
+        if len(parts) == 1:
+            return self._head(name, *parts.values())
+        firsts = [waiter for part in parts.values() if (waiter := self._head(name, part))]
+        return min(firsts, key=lambda waiter: self.rank(waiter.place), default=None)
 
     def firsts(self, name: str, count: int, stands: Callable[[Waiter], bool]) -> list[Waiter]:
         """Give the first petitions that stand in a line, in order, up to so many."""
@@ -241,21 +244,34 @@ class Lines:
         """Where each part of a line began before any of its first ones was passed over."""
         for part in (part for name in self._lines for part in self._parts(name)):
             part.drop_useless()
-        still = set(self.names())
-        while heads := [(self.rank(waiter.place), name) for name in still if (waiter := self.first(name))]:
-            (*_, seq), name = min(heads)
-            waiter = self.waiters[seq]
-            if waiter.asked or not goes(waiter):
-                still.discard(name)
+        fairness = self._fairness()
+        refused: set[int] = set()
+        """Petitions that do not go since the last one went: each may be first in several lines."""
+        heads = {line: head for line in self.names() if (head := self.first(line)) is not None}
+        while heads:
+            name = min(heads, key=lambda line: (self.rank(heads[line].place), line))
+            waiter = heads[name]
+            seq = waiter.place[1]
+            if waiter.asked or seq in refused or not goes(waiter):
+                refused.add(seq)
+                del heads[name]
                 continue
+            refused.clear()
             waiter.asked = True
             part = self._part(name, waiter.place)
             passed_over.setdefault(id(part), (part, part.begin))
             part.begin += 1
-            if (fairness := self._fairness()) is not None:
+            if fairness is not None:
                 lane = fairness.lane(seq)
                 self._gone[lane] = self._gone.get(lane, (0, 0))[0] + 1, len(forward) + 1
             forward.append(waiter)
+            # With several owners another one's petition may be first in each line now, since this one goes.
+            for line in (name,) if fairness is None else tuple(heads):
+                following = self.first(line)
+                if following is None:
+                    del heads[line]
+                else:
+                    heads[line] = following
         self._gone.clear()
         for part, begin in passed_over.values():
             part.begin = begin

@@ -7,13 +7,14 @@ that come later may not take what it waits for, so that small ones never starve 
 from __future__ import annotations
 
 from contextlib import nullcontext
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._core.backfill import Backfill
 from orcha._core.devices import fitting
 from orcha._core.inventory import Inventory
 from orcha._core.moment import Moment
-from orcha._core.needs import beyond, lacking
+from orcha._core.needs import beyond
 from orcha._core.reasons import (
     BehindAnother,
     BehindExclusive,
@@ -47,6 +48,11 @@ if TYPE_CHECKING:
 
     Needs = Mapping[str, int | str]
 
+# Looked up once: an attribute of an enumeration costs ten times a global name.
+_CONVERTING, _WAITING = Phase.CONVERTING, Phase.WAITING
+_QUEUED = State.QUEUED
+
+_NOTHING: Mapping[str, Amount] = MappingProxyType({})
 MAX_LINES_OF_DEVICES = 100
 """Lines of a resource, by what its devices must be, before empty lines are forgotten."""
 FIRST_OF_ALL = float("-inf")
@@ -97,8 +103,8 @@ class Resources:
         self._in_gap: int | None = None
         """The sequence of the petition that was let go last before others, whom it does not delay."""
         self._paused: list[Key] = []
-        self.has_left = False
-        """Whether a petition has left its line, so that those behind it are to be looked at."""
+        self._left: list[Needs] = []
+        """What petitions need that have left their lines: those behind them may go."""
         self._wheres: dict[str, dict[str, None]] = {}
         """What needs say of devices that wait, or have waited, by resource."""
         self.whole_waits = False
@@ -110,7 +116,7 @@ class Resources:
         """Give why nothing that needs this can ever start, if that is so."""
         wanted = {name: read(need) for name, need in needs.items()}
         for resource, need in wanted.items():
-            if self.inventory.devices(resource) is not None and need.amount > 1 and need.amount.denominator != 1:
+            if need.amount > 1 and need.amount.denominator != 1 and self.inventory.devices(resource) is not None:
                 return NoSuchShare(resource, shown(need.amount))
         most = {name: self.inventory.most(name, need) for name, need in wanted.items()}
         name = beyond({name: need.amount for name, need in wanted.items()}, most)
@@ -126,12 +132,13 @@ class Resources:
 
         It takes so many `seconds`, as far as that is known.
         """
-        never = self.refusal(needs) or self._drained(needs)
         with self._lock:
+            names = self._lacking(place, needs)
+            may_be_refused = names or self.inventory.are_devices(needs)  # what is free of an amount, there is
+            never = (self.refusal(needs) or self._drained(needs)) if may_be_refused else None
             if never is not None:  # nobody has to wait behind what does not go, however much ends
                 self._lines.enter(place, needs, group, (), never.resource)
                 return never
-            names = self._lacking(place, needs)
             if names and seconds is not None and not self._short(needs):
                 want = Want(needs, seconds, self.backfill.slots(group, manager))
                 if self.backfill.may_go(place, want):
@@ -143,7 +150,7 @@ class Resources:
                 for name in names:
                     self._forget_empty_lines(name)
                 return self._reason(place, needs, names[0], seconds)
-            self.has_left |= self._lines.leave(place[1])
+            self._leave(place[1])
         return None
 
     def whole_blocks(self, record: Candidate) -> MachineTaken | BehindExclusive | None:
@@ -210,8 +217,7 @@ class Resources:
     def is_behind(self, place: Key, needs: Needs) -> bool:
         """Tell whether another petition that waits for any of this comes before the one at a place."""
         with self._lock:
-            firsts = [self._first_for(name, wanted) for name, wanted in needs.items()]
-            return any(first is not None and self._lines.is_before(first, place) for first in firsts)
+            return any(self._is_behind(name, wanted, place) for name, wanted in needs.items())
 
     def held_by(self, seq: int) -> Reason | None:
         """Give for what a petition waits now, where it waits for a resource."""
@@ -246,24 +252,32 @@ class Resources:
             line = next(self._lines_of(waiter.needs, names), None)
             return None if line is None else self._lines.before(waiter.place, line, self._stands)
 
-    def _lacking(self, place: Key, needs: Needs, taken: Mapping[str, Amount] | None = None) -> list[str]:
+    def _lacking(self, place: Key, needs: Needs, taken: Mapping[str, Amount] = _NOTHING) -> list[str]:
         """Name what a petition has to wait for, where so much is taken beside what is held, by line."""
-        behind, amounts, free = set(), {}, {}
-        for name, wanted in needs.items():
-            need, first = read(wanted), self._first_for(name, wanted)
-            if first is not None and self._lines.is_before(first, place):
-                behind.add(name)
-            amounts[name] = need.amount
-            free[name] = self._room(name, need) - (taken or {}).get(_line(name, _where(wanted)), 0)
-        return lacking(amounts, free, behind)
+        return [
+            name
+            for name, wanted in needs.items()
+            if self._is_short(name, wanted, taken) or self._is_behind(name, wanted, place)
+        ]
 
-    def _short(self, needs: Needs, taken: Mapping[str, Amount] | None = None) -> bool:
+    def _short(self, needs: Needs, taken: Mapping[str, Amount] = _NOTHING) -> bool:
         """Tell whether too little of anything is free for any petition; `taken` is as `_lacking` has it."""
-        for name, wanted in needs.items():
-            need = read(wanted)
-            if need.amount > self._room(name, need) - (taken or {}).get(_line(name, _where(wanted)), 0):
-                return True
-        return False
+        return any(self._is_short(name, wanted, taken) for name, wanted in needs.items())
+
+    def _is_short(self, name: str, wanted: int | str, taken: Mapping[str, Amount]) -> bool:
+        need = read(wanted)
+        free = self._room(name, need)
+        if taken:
+            free -= taken.get(_line(name, _where(wanted)), 0)
+        return need.amount > free
+
+    def _is_behind(self, name: str, wanted: int | str, place: Key) -> bool:
+        """Tell whether another petition comes first that waits for what a petition at a place would get of a resource.
+
+        This is asked last: mostly too little is free, and the heads of the lines need not be found then.
+        """
+        first = self._first_for(name, wanted)
+        return first is not None and self._lines.is_before(first, place)
 
     def _all_lines(self, name: str) -> list[str]:
         """Give all lines for a resource."""
@@ -355,9 +369,11 @@ class Resources:
         known = self._petitions.live.get(waiter.place[2])
         if not isinstance(known, Record):
             return known == waiter.place
-        if known.phase is Phase.CONVERTING:  # its record does not say yet which priority its conversion found out
+        if known.phase is _CONVERTING:  # its record does not say yet which priority its conversion found out
             return known.seq == waiter.place[1]
-        return known.state is State.QUEUED and known.phase is Phase.WAITING and known.place == waiter.place
+        priority, seq, _ = waiter.place
+        is_at_place = known.priority == priority and known.seq == seq
+        return is_at_place and known.state is _QUEUED and known.phase is _WAITING
 
     # --- lots ---------------------------------------------------------------------------------------------------
 
@@ -385,13 +401,34 @@ class Resources:
     def leave(self, seq: int) -> None:
         """Have a petition stand in no line any more: what it needs has changed, and it is asked anew."""
         with self._lock:
-            self.has_left |= self._lines.leave(seq)
+            self._leave(seq)
+
+    def _leave(self, seq: int) -> None:
+        waiter = self._lines.leave(seq)
+        if waiter is not None:
+            self._left.append(waiter.needs)
 
     def note_left(self) -> None:
-        """Have the petitions behind looked at, where one has left its line."""
-        if self.has_left:
-            self.has_left = False
+        """Have the petitions behind looked at, where one has left its line and another one may go for that.
+
+        Mostly the petition that left has started, and nothing is free: then a look at the first ones of its lines
+        spares a round of asking, which is a quarter of what a start costs.
+        """
+        left, self._left = self._left, []
+        if left and self._may_follow(left):
             self._petitions.note_change()
+
+    def _may_follow(self, left: Iterable[Needs]) -> bool:
+        """Tell whether another petition may go since petitions that needed this have left their lines."""
+        if self._petitions.fairness is not None or self._lines.are_timed:  # not only the first one of a line may go
+            return True
+        names = {name for needs in left for name in needs}
+        granted = self._petitions.granted
+        are_free = [name for name in names if granted.held(name) < self.inventory.capacity(name)]
+        with self._lock:
+            firsts = (self._lines.first(line) for name in are_free for line in self._all_lines(name))
+            follows = any(first is not None and not self._short(first.needs) for first in firsts)
+            return follows or WHOLE in names or bool(self._paused)
 
     def unpark(self) -> list[Key]:
         """Let those at the heads of the lines wait with the others again, where they can go now; called often.

@@ -268,8 +268,7 @@ class Selection:
 
     def note(self, asked: Round, now: float, *, firsts: Cost | None = None, others: Cost | None = None) -> None:
         """Learn from a round whose answers are settled, and from what it cost where time alone had it made."""
-        if self._admission.resources.has_left:
-            self._admission.resources.note_left()
+        self._admission.resources.note_left()
         asking = self._asking
         if asked.by_time:
             self._note_cost(asked, now, firsts or Cost(), others or Cost())

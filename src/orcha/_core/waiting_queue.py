@@ -14,6 +14,8 @@ from bisect import bisect_left, insort
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from orcha._core.lot import Lot
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 
 MAX_READY_PETITIONS = 10_000
 """Petitions that are kept ready."""
-_NONE: list[Key] = []
 
 
 class WaitingQueue:
@@ -47,7 +48,7 @@ class WaitingQueue:
         self._spilled: list[Key] = []
         self._removed: set[Key] = set()
         """Keys that are in the heap still, and wait no more."""
-        self._lots: dict[str, list[Key]] = {}
+        self._lots: dict[str, Lot] = {}
         self._lot_of: dict[int, str] = {}
 
     def __len__(self) -> int:
@@ -146,15 +147,16 @@ class WaitingQueue:
 
     def first_parked(self, lot: str) -> Key | None:
         """Give the first key of a lot; any thread may ask."""
-        return next(iter(self._lots.get(lot, ())), None)
+        return next(iter(self.first_parked_in(lot, 1)), None)
 
     def first_parked_in(self, lot: str, most: int) -> list[Key]:
         """Give the first keys of a lot, `most` at most; any thread may ask."""
-        return self._lots.get(lot, _NONE)[:most]
+        parked = self._lots.get(lot)
+        return [] if parked is None else parked.first(most)
 
     def parked_keys(self, lot: str) -> list[Key]:
         """Give the keys of a lot in order."""
-        return self._lots.get(lot, [])
+        return list(self._lots.get(lot, ()))
 
     def merged(self, lots: list[list[Key]], count: int) -> Iterator[Key]:
         """Give the first `count` keys of several lots in the order of the queue."""
@@ -163,24 +165,22 @@ class WaitingQueue:
     def park(self, key: Key, lot: str) -> None:
         """Park a waiting key in a lot."""
         self.remove(key)
-        parked = self._lots.setdefault(lot, [])
-        if parked and key < parked[-1]:
-            insort(parked, key)
-        else:
-            parked.append(key)
+        parked = self._lots.get(lot)
+        if parked is None:
+            parked = self._lots[lot] = Lot()
+        parked.add(key)
         self._lot_of[key[1]] = lot
 
     def move_parked(self, key: Key, moved: Key) -> None:
         """Put a parked petition in another place of its lot."""
         parked = self._lots[self._lot_of[key[1]]]
-        del parked[bisect_left(parked, key)]
-        insort(parked, moved)
+        parked.remove(key)
+        parked.add(moved)
 
     def unpark(self, lot: str, count: int) -> list[Key]:
         """Take the first `count` keys out of a lot, and give them in order; they wait nowhere then."""
-        parked = self._lots.get(lot, [])
-        keys = parked[:count]
-        del parked[:count]
+        parked = self._lots.get(lot)
+        keys = [] if parked is None else parked.take(count)
         for key in keys:
             del self._lot_of[key[1]]
         self._drop_empty(lot)
@@ -192,8 +192,7 @@ class WaitingQueue:
             self._leave(self._lot_of.pop(key[1]), key)
 
     def _leave(self, lot: str, key: Key) -> None:
-        parked = self._lots[lot]
-        del parked[bisect_left(parked, key)]
+        self._lots[lot].remove(key)
         self._drop_empty(lot)
 
     def _drop_empty(self, lot: str) -> None:
@@ -219,7 +218,7 @@ class WaitingQueue:
     def place(self, key: Key) -> int:
         """Count the keys before this one, among the ready keys or the keys of its lot."""
         lot = self._lot_of.get(key[1])
-        return bisect_left(self._ready if lot is None else self._lots[lot], key)
+        return bisect_left(self._ready, key) if lot is None else self._lots[lot].place(key)
 
     def index(self, key: Key) -> int:
         """Give how many ready keys are before this one, whether it waits or not."""
