@@ -378,9 +378,11 @@ def test_what_the_machine_lacks_is_a_note(stopped, tmp_path):
     mounts = tmp_path / "mounts"
     mounts.write_text("proc /proc proc rw,hidepid=2 0 0\n")
     limits = CgroupPlaces(mounts=str(mounts), changes=False).available
-    facts = replace(look(stopped), limits=limits, hidden=hidden(str(mounts), 1000))
+    without_pam = "there is no /etc/pam.d/orcha"
+    facts = replace(look(stopped), limits=limits, no_login_limits=without_pam, hidden=hidden(str(mounts), 1000))
     those = {each.check: each for each in examine(facts)}
     assert "Delegate=yes" in those["cgroups"].text
+    assert without_pam in those["login limits"].text
     assert "hidepid=2" in those["hidden processes"].text
     assert all(each.is_note for each in those.values())
 

@@ -66,6 +66,25 @@ def test_a_dry_run_shows_all_and_writes_nothing(install, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_machines_service_gets_its_pam_service_and_others_files_stay(install, tmp_path):
+    own = tmp_path / "pam.d" / "orcha"
+    assert install("--user", "--dir", tmp_path)[0] == 0
+    assert not own.exists()
+    assert f"wrote {own}" in install("--system", "--dir", tmp_path)[2]
+    lines = [line.split() for line in own.read_text().splitlines() if line[0] != "#"]
+    assert lines == [["account", "required", "pam_permit.so"], ["session", "required", "pam_limits.so", "utmp_early"]]
+    own.write_text("session required pam_limits.so\n")
+    code, _, said = install("--system", "--dir", tmp_path)
+    assert (code, own.read_text()) == (0, "session required pam_limits.so\n")
+    assert f"left {own} as it is" in said
+
+
+def test_a_machine_without_pam_gets_units_alone(install, monkeypatch, tmp_path):
+    for folder, named in ((tmp_path / "none", False), (tmp_path, True)):
+        monkeypatch.setattr(install_units, "_PAM_FOLDER", str(folder))
+        assert (f"# --- {folder}/orcha\n" in install("--system", "--dry-run")[1]) is named
+
+
 def test_own_files_are_written_again_and_others_stay(install, tmp_path):
     assert install("--user", "--dir", tmp_path)[0] == 0
     (tmp_path / "orcha.socket").unlink()

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from orcha._cli.install_units import pam_service
+from orcha._supervisor.pam_session import LIBRARY
 from support import as_user, machine_users, warm
 from support.processes import processes_of
 from support.waiting import DEADLINE, wait_for
@@ -30,6 +32,16 @@ def can_have_a_machine() -> bool:
     if not child:
         os._exit(ctypes.CDLL(None).unshare(machine_users.CLONE_NEWNS) != 0)
     return os.waitpid(child, 0)[1] == 0
+
+
+def has_pam() -> bool:
+    """Tell whether PAM is installed, with the module that gives limits."""
+    try:
+        ctypes.CDLL(LIBRARY)
+    except OSError:
+        return False
+    folders = ("usr/lib*", "usr/lib/*", "lib*", "lib/*")
+    return any(any(Path("/").glob(f"{folder}/security/pam_limits.so")) for folder in folders)
 
 
 class Machine:
@@ -52,6 +64,13 @@ class Machine:
         (self.folder / "group").write_text("root:x:0:\n" + groups)
         for name in ("passwd", "group"):
             (self.folder / name).chmod(0o644)
+
+    def write_limits(self, lines: str) -> None:
+        """Have PAM give these lines of limits.conf(5), by the service that Orcha installs; before `start`."""
+        (self.folder / "pam.d").mkdir(exist_ok=True)
+        text = pam_service().replace("pam_limits.so", f"pam_limits.so conf={self.folder}/limits.conf")
+        (self.folder / "pam.d" / "orcha").write_text(text)
+        (self.folder / "limits.conf").write_text(lines)
 
     def home(self, uid: int) -> Path:
         """Give the home of a user, who has ORCHA_HOME there."""

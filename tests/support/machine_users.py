@@ -1,5 +1,7 @@
 """The machine's service and its users, in a mount namespace with a passwd and a group file of its own; needs root.
 
+Where FOLDER/pam.d is there, it stands for /etc/pam.d.
+
 ``python machine_users.py FOLDER serve WORD...`` is the service, ``python machine_users.py FOLDER UID HOME WORD...`` an
 orcha command of a user.
 """
@@ -32,6 +34,8 @@ def enter_namespace(folder: str) -> None:
     checked(libc.mount(None, b"/", None, _MS_REC | _MS_PRIVATE, None))
     for name in ("passwd", "group"):
         checked(libc.mount(f"{folder}/{name}".encode(), f"/etc/{name}".encode(), None, _MS_BIND, None))
+    if Path(folder, "pam.d").is_dir():
+        checked(libc.mount(f"{folder}/pam.d".encode(), b"/etc/pam.d", None, _MS_BIND, None))
     checked(libc.mount(b"tmpfs", f"{folder}/nosuid".encode(), b"tmpfs", _MS_NOSUID, None))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -17,7 +18,8 @@ import pytest
 
 from orcha._supervisor.cgroups import CgroupPlaces
 from support import as_user, warm
-from support.machine import ACCOUNTS, ALICE, BOB, CAROL, GONE, LAB, Machine, can_have_a_machine
+from support.machine import ACCOUNTS, ALICE, BOB, CAROL, GONE, LAB, Machine, can_have_a_machine, has_pam
+from support.processes import each_process
 from support.terminals import OnTerminal
 from support.waiting import DEADLINE, wait_for
 
@@ -164,6 +166,156 @@ def test_a_user_or_group_that_is_gone_counts_at_the_start(machine):
     gone = machine.run(BOB, "attach", "user")
     assert gone.returncode == 125
     assert f"no user with the uid {BOB}" in machine.rows(0)["user"]["reason"]
+
+
+def test_what_runs_of_a_user_who_is_gone_goes_on_and_can_be_ended(machine):
+    for name in ("goes-on", "ended"):
+        words = ["sh", "-c", f"cat {machine.home(BOB)}/{name}; id -u"]
+        os.mkfifo(machine.home(BOB) / name)
+        os.chown(machine.home(BOB) / name, BOB, BOB)
+        assert machine.run(BOB, "run", "-d", "--name", name, "--", *words).returncode == 0
+        wait_for(lambda name=name: machine.rows(0)[name]["state"] == "running")
+    machine.write_accounts({ALICE: "alice"}, "")
+    assert machine.run(0, "cancel", "ended").returncode == 0
+    assert machine.rows(0)["ended"]["outcome"] == "cancelled"
+    (machine.home(BOB) / "goes-on").write_text("after\n")
+    assert machine.run(0, "attach", "goes-on").returncode == 0
+    assert machine.run(0, "logs", "goes-on").stdout == f"after\n{BOB}\n"
+
+
+def test_a_user_who_logs_out_finds_everything_done(machine):
+    runtime = machine.home(ALICE) / "run"
+    runtime.mkdir(mode=0o700)
+    os.chown(runtime, ALICE, ALICE)
+    environment = machine.environment | {"XDG_RUNTIME_DIR": str(runtime)}
+    fifo = machine.home(ALICE) / "fifo"
+    os.mkfifo(fifo)
+    os.chown(fifo, ALICE, ALICE)
+    words = machine.words(ALICE, "run", "--name", "runs", "--", "sh", "-c", f"echo begun; cat {fifo}; id -u")
+    with OnTerminal(words, environment, cwd="/") as person:
+        person.until(b"begun")
+        assert machine.run(ALICE, "run", "-d", "--name", "waits", "--after", "runs", "--", "id", "-u").returncode == 0
+        person.hang_up()
+    runtime.rmdir()  # as systemd-logind does at the last logout
+    assert machine.rows(ALICE)["runs"]["state"] == "running"
+    fifo.write_text("later\n")
+    assert machine.run(ALICE, "attach", "waits").stdout == f"{ALICE}\n"
+    assert machine.run(ALICE, "logs", "runs").stdout == f"begun\nlater\n{ALICE}\n"
+
+
+def test_a_user_ends_a_program_that_runs_as_root_by_its_set_user_id_bit(machine):
+    program = machine.folder / "sleep"
+    shutil.copy(shutil.which("sleep", path="/usr/bin:/bin"), program)
+    program.chmod(0o755 | stat.S_ISUID)
+    asked = machine.run(ALICE, "run", "-d", "--name", "set-user-id", "--", str(program), "1000")
+    assert asked.returncode == 0, asked.stderr
+    wait_for(lambda: machine.rows(ALICE)["set-user-id"]["state"] == "running")
+    pid = next(pid for pid, words in each_process("cmdline") if words.startswith(os.fsencode(program)))
+    assert "Uid:\t" + f"{ALICE}\t0\t0\t0" in Path(f"/proc/{pid}/status").read_text()
+    assert machine.run(ALICE, "cancel", "set-user-id").returncode == 0
+    assert machine.rows(ALICE)["set-user-id"]["outcome"] == "cancelled"
+    assert not Path(f"/proc/{pid}").exists()
+
+
+LIMITS = """
+* soft nofile 333
+* hard nofile 444
+* hard core 0
+* - locks 77
+* - memlock 64
+bob - priority 15
+@lab - nproc 40
+carol - maxlogins 0
+"""
+"""Lines of limits.conf(5), which lower limits alone: a machine of a test may raise none."""
+LOOK_AT_LIMITS = ["sh", "-c", "cat /proc/self/limits; echo nice $(nice)"]
+
+
+def limits_in(text):
+    """Give the soft and hard limits that a command has told, and its nice value."""
+    lines = text.replace("\r", "").splitlines()
+    return {line[:25].strip(): tuple(line[25:].split()[:2]) for line in lines if line.startswith("Max ")} | {
+        "nice": next(line.split()[1] for line in lines if line.startswith("nice "))
+    }
+
+
+needs_pam = pytest.mark.skipif(
+    not has_pam(),
+    reason="PAM is not installed; what stands in for it is asked in tests/supervisor/test_login.py",
+)
+
+
+@needs_pam
+def test_each_command_has_the_limits_of_its_users_login(stopped):
+    machine = stopped
+    machine.write_limits(LIMITS)
+    machine.start()
+    own = limits_in(machine.run(0, "run", "--", *LOOK_AT_LIMITS).stdout)
+    wanted = {"Max open files": ("333", "444"), "Max core file size": ("0", "0"), "Max locked memory": ("65536",) * 2}
+    processes = {ALICE: ("40", "40"), BOB: own["Max processes"]}
+    for uid, nice in ((ALICE, own["nice"]), (BOB, "15")):
+        ran = machine.run(uid, "run", "--", *LOOK_AT_LIMITS)
+        assert ran.returncode == 0, ran.stderr
+        found = limits_in(ran.stdout)
+        assert wanted.items() <= found.items()
+        assert (found["Max processes"], found["nice"]) == (processes[uid], nice)
+        assert "77" not in found["Max file locks"], "that limit carries the tag of the attempt"
+    twice = ["sh", "-c", f"{LOOK_AT_LIMITS[-1]}; test $ORCHA_ATTEMPT = 2"]
+    tried = machine.run(ALICE, "run", "--retry", "1", "--retry-delay", "0.01", "--", *twice)
+    assert (tried.returncode, len(re.findall(r"Max open files +333 +444", tried.stdout))) == (0, 2)
+    assert own["Max open files"] != ("333", "444"), "root's commands have the limits of the service"
+    refused = machine.run(CAROL, "run", "--name", "no-login", "--", "true")
+    assert (refused.returncode, refused.stdout) == (125, "")
+    assert "There were too many logins for 'carol'" in machine.rows(0)["no-login"]["reason"]
+    assert "note: login limits" not in machine.run(0, "doctor").stdout
+
+
+@needs_pam
+def test_limits_of_a_login_hold_at_terminals_beside_other_commands_and_after_a_kill(stopped):
+    machine = stopped
+    machine.write_limits(LIMITS)
+    machine.start()
+    fifo = machine.home(BOB) / "fifo"
+    os.mkfifo(fifo)
+    os.chown(fifo, BOB, BOB)
+    tell = f"cat {fifo}; {LOOK_AT_LIMITS[-1]}"
+    assert machine.run(BOB, "run", "-d", "--name", "kept", "--", "sh", "-c", tell).returncode == 0
+    wait_for(lambda: machine.rows(BOB)["kept"]["state"] == "running")
+    told = {
+        "terminal": machine.run(BOB, "run", "-t", "--", *LOOK_AT_LIMITS).stdout,
+        "input": machine.run(BOB, "run", "-i", "--", "sh", input=LOOK_AT_LIMITS[-1]).stdout,
+        "beside": machine.run(BOB, "exec", "kept", "--", *LOOK_AT_LIMITS).stdout,
+    }
+    machine.kill()
+    machine.start()
+    fifo.write_text("after\n")
+    told["kept"] = machine.run(BOB, "attach", "kept").stdout
+    told["new"] = machine.run(BOB, "run", "--", *LOOK_AT_LIMITS).stdout
+    for where, text in told.items():
+        found = limits_in(text)
+        assert (found["Max open files"], found["Max core file size"]) == (("333", "444"), ("0", "0")), where
+    assert len({limits_in(text)["nice"] for text in told.values()}) == 1
+
+
+@needs_pam
+def test_a_user_with_all_processes_of_the_login_is_told_so(stopped):
+    machine = stopped
+    machine.write_limits("alice - nproc 0\n")
+    machine.start()
+    refused = machine.run(ALICE, "run", "--", "true")
+    assert (refused.returncode, refused.stdout) == (125, "")
+    assert "cannot execute 'true': Resource temporarily unavailable" in refused.stderr
+    assert machine.run(BOB, "run", "--", "true").returncode == 0
+
+
+def test_without_pam_commands_have_the_limits_of_the_service_and_the_doctor_says_so(stopped):
+    (stopped.folder / "pam.d").mkdir()
+    stopped.start()
+    files = [limits_in(stopped.run(uid, "run", "--", *LOOK_AT_LIMITS).stdout)["Max open files"] for uid in (0, ALICE)]
+    assert files[0] == files[1]
+    examined = stopped.run(0, "doctor")
+    assert examined.returncode == 0
+    assert "note: login limits: commands of users have the limits of the service" in examined.stdout
 
 
 def test_a_set_user_id_program_of_a_nosuid_mount_gives_nobody_anything(machine):

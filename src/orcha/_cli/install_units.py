@@ -1,4 +1,4 @@
-"""``orcha install-units``: write the units with which systemd starts the service."""
+"""``orcha install-units``: write the units with which systemd starts the service, and its PAM service."""
 
 from __future__ import annotations
 
@@ -20,11 +20,14 @@ examples:
   orcha install-units --system --dry-run
 
 The units start the Orcha that writes them, with its interpreter. What to tell systemd then is printed.
+For the service of the machine /etc/pam.d/orcha is written, too, where there is PAM: so commands have the limits of
+their users' logins (limits.conf). With --dir it is FOLDER/pam.d/orcha.
 """
 _MARK = b'Written by "orcha install-units'
 """What the files hold that this command has written, and may write again."""
 _SYSTEM_FOLDER = "/etc/systemd/system"
 _SYSTEM_SOCKET = "/run/orcha/orcha.sock"
+_PAM_FOLDER = "/etc/pam.d"
 
 
 def create_parser(parser: argparse.ArgumentParser) -> None:
@@ -52,16 +55,23 @@ def run(namespace: argparse.Namespace) -> int:
         render.note("--hardened is for --system: a user's own manager cannot take what the drop-in takes")
         return 2
     folder = namespace.dir or (_SYSTEM_FOLDER if is_system else _users_folder())
-    files = units(is_system=is_system, is_hardened=namespace.hardened, program=program(), socket=_socket(is_system))
+    texts = units(is_system=is_system, is_hardened=namespace.hardened, program=program(), socket=_socket(is_system))
+    files = {f"{folder}/{name}": text for name, text in texts.items()}
+    pam = _PAM_FOLDER if namespace.dir is None else f"{folder}/pam.d"
+    keeps_pam = is_system and _is_others(f"{pam}/orcha")
+    if is_system and not keeps_pam and (namespace.dir is not None or os.path.isdir(pam)):  # noqa: PTH112
+        files[f"{pam}/orcha"] = pam_service()
     if namespace.dry_run:
-        for name, text in files.items():
-            render.out(f"# --- {folder}/{name}\n{text}\n")
+        for path, text in files.items():
+            render.out(f"# --- {path}\n{text}\n")
         return 0
-    for name in files:
-        _refuse_others(f"{folder}/{name}")
-    for name, text in files.items():
-        _write(f"{folder}/{name}", text)
-        render.note(f"wrote {folder}/{name}")
+    for path in files:
+        _refuse_others(path)
+    for path, text in files.items():
+        _write(path, text)
+        render.note(f"wrote {path}")
+    if keeps_pam:
+        render.note(f"left {pam}/orcha as it is: somebody else has written it")
     _say_what_follows(is_system=is_system)
     return 0
 
@@ -90,6 +100,11 @@ def units(*, is_system: bool, is_hardened: bool, program: str, socket: str) -> d
         "@FOLDER_MODE@": folder_mode,
     }
     return {name: re.sub(r"@[A-Z_]+@", lambda found: values[found[0]], text) for name, text in texts.items()}
+
+
+def pam_service() -> str:
+    """Give the text of the PAM service by which commands have the limits of their users' logins."""
+    return _template("orcha.pam")
 
 
 def program() -> str:
@@ -128,16 +143,20 @@ def _template(name: str) -> str:
         return file.read()
 
 
-def _refuse_others(path: str) -> None:
-    """Raise ConfigurationError where a file is there that somebody else has written."""
+def _is_others(path: str) -> bool:
+    """Tell whether a file is there that somebody else has written; raises ConfigurationError."""
     try:
         with open(path, "rb") as file:  # noqa: PTH123
-            text = file.read()
+            return _MARK not in file.read()
     except FileNotFoundError:
-        return
+        return False
     except OSError as error:
         raise _cannot(path, error) from None
-    if _MARK not in text:
+
+
+def _refuse_others(path: str) -> None:
+    """Raise ConfigurationError where a file is there that somebody else has written."""
+    if _is_others(path):
         raise ConfigurationError(
             f"{path} is there, and orcha install-units has not written it: move it away, or give another --dir"
         )

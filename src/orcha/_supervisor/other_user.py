@@ -1,8 +1,9 @@
 """Becomes another user for good: what a child of root's shim does before it executes a user's command.
 
-The order matters. Groups are root's to set, so they come first; the user id comes last, and what is looked at
-afterwards (the folder, the program) is looked at as the user. Nothing of root is left: no supplementary group, no
-capability in any set, no keyring of root's session, no memory of the shim that the user could read.
+The order matters. Groups, priority and higher limits are root's to set, so they come first; the user id comes last, and
+what is looked at afterwards (the folder, the program) is looked at as the user. Nothing of root is left: no
+supplementary group, no capability in any set, no keyring of root's session, no memory of the shim that the user could
+read.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ import errno
 import os
 import platform
 import pwd
+import resource
 import struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from orcha._supervisor.login import Login
 
 DEFAULT_UMASK_BITS = 0o022
 _MAX_UID = (1 << 32) - 2
@@ -33,10 +37,13 @@ _KEYCTL_NUMBER = _KEYCTL_NUMBERS.get(platform.machine(), 219)
 _NO_KEYRINGS = frozenset((errno.ENOSYS, errno.EPERM))
 """The kernel, or a container, has no keyrings: then the command cannot reach one either."""
 _LIBC = ctypes.CDLL(None, use_errno=True)
+_LAST = frozenset((resource.RLIMIT_AS, resource.RLIMIT_DATA, resource.RLIMIT_NOFILE))
+"""Limits that could hinder this process itself before it executes the command, so that they are lowered last."""
+_BOUNDLESS = (1 << 64) - 1
 
 
 class NoSuchUserError(Exception):
-    """Nobody can be this user here; the text says why."""
+    """Nobody can be this user here, or nothing is known of the user; the text says why."""
 
 
 def find_account(uid: int) -> pwd.struct_passwd:
@@ -49,27 +56,47 @@ def find_account(uid: int) -> pwd.struct_passwd:
         raise NoSuchUserError(f"this machine has no user with the uid {uid} (any more)") from None
 
 
-def environment_of(account: pwd.struct_passwd, given: Mapping[str, str]) -> dict[str, str]:
+def environment_of(login: Login, given: Mapping[str, str]) -> dict[str, str]:
     """Give the environment of a user's command: what came with it, and the user's own HOME, USER, LOGNAME and SHELL."""
-    own = {"HOME": account.pw_dir or "/", "USER": account.pw_name, "LOGNAME": account.pw_name}
-    return {**given, **own, "SHELL": account.pw_shell or "/bin/sh"}
+    own = {"HOME": login.home, "USER": login.name, "LOGNAME": login.name}
+    return {**given, **own, "SHELL": login.shell}
 
 
-def become(account: pwd.struct_passwd) -> None:
-    """Be this user from now on, with the groups that the machine gives the user now; raises OSError.
+def become(login: Login) -> None:
+    """Be this user from now on, with the user's groups, priority and limits; raises OSError.
 
     The process is root's before. Afterwards the user may send it signals, but may neither trace it nor read its memory,
-    until it executes something.
+    until it executes something. :func:`limit_at_last` has to follow.
     """
     _be_killed_as_others()
-    os.initgroups(account.pw_name, account.pw_gid)
-    os.setresgid(account.pw_gid, account.pw_gid, account.pw_gid)
-    os.setresuid(account.pw_uid, account.pw_uid, account.pw_uid)
+    os.setpriority(os.PRIO_PROCESS, 0, login.priority)
+    for number, *limits in login.limits:
+        soft, hard = map(_larger, resource.getrlimit(number), limits) if number in _LAST else limits
+        resource.setrlimit(number, (soft, hard))
+    os.setgroups(login.groups)
+    os.setresgid(login.gid, login.gid, login.gid)
+    os.setresuid(login.uid, login.uid, login.uid)
     _LIBC.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)  # the kernel does so too, unless fs.suid_dumpable says otherwise
     _drop_capabilities()
     _leave_keyring()
-    if os.getresuid() != (account.pw_uid,) * 3 or os.getresgid() != (account.pw_gid,) * 3:
+    if os.getresuid() != (login.uid,) * 3 or os.getresgid() != (login.gid,) * 3:
         raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+def limit_at_last(login: Login) -> None:
+    """Have those limits, too, that could hinder this process, which executes the command now; raises OSError."""
+    for number, soft, hard in login.limits:
+        if number in _LAST:
+            resource.setrlimit(number, (soft, hard))
+
+
+def _larger(one: int, other: int) -> int:
+    """Give the larger of two limits.
+
+    >>> _larger(5, resource.RLIM_INFINITY) == resource.RLIM_INFINITY, _larger(5, 7)
+    (True, 7)
+    """
+    return max(one, other, key=lambda limit: _BOUNDLESS if limit == resource.RLIM_INFINITY else limit)
 
 
 def _be_killed_as_others() -> None:
@@ -95,4 +122,4 @@ def _leave_keyring() -> None:
             raise OSError(number, os.strerror(number))
 
 
-__all__ = ["DEFAULT_UMASK_BITS", "NoSuchUserError", "become", "environment_of", "find_account"]
+__all__ = ["DEFAULT_UMASK_BITS", "NoSuchUserError", "become", "environment_of", "find_account", "limit_at_last"]

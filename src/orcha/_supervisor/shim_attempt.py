@@ -14,6 +14,8 @@ from orcha._supervisor.contract import BESIDE, OUTSIDE, AttemptLimitValues
 from orcha._supervisor.escalation import SignalEscalation
 from orcha._supervisor.host_process import HostProcess
 from orcha._supervisor.leftovers import Leftovers
+from orcha._supervisor.login import look_up
+from orcha._supervisor.other_user import NoSuchUserError
 from orcha._supervisor.outside_shutdown import OutsideShutdown
 from orcha._supervisor.pipes import Pipes
 from orcha._supervisor.spawn import BESIDE_HAS_ENDED, NotExecutedError, spawn
@@ -102,16 +104,20 @@ class ShimAttempt:
             self.refuse(125, BESIDE_HAS_ENDED)
             return
         try:
+            login = None if self.spec.uid is None else look_up(self.spec.uid)
             if self.spec.secrets is not None:
-                self.spec = self.secrets.put(self.spec)
+                self.spec = self.secrets.put(self.spec, login)
             descriptors = self.pipes.open(self.spec)
             try:
-                self.leader = spawn(self.spec, descriptors, group.procs if group else self._host.groups)
+                self.leader = spawn(self.spec, descriptors, group.procs if group else self._host.groups, login)
             finally:
                 self.pipes.close_theirs(descriptors)
                 self.secrets.guard()
         except NotExecutedError as error:
             self.refuse(error.code, error.reason)
+            return
+        except NoSuchUserError as error:
+            self.refuse(125, f"cannot run as uid {self.spec.uid}: {error}")
             return
         except (OSError, TypeError, OverflowError) as error:
             self.refuse(125, f"cannot start a command: {getattr(error, 'strerror', None) or error}")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from orcha._supervisor import secret_files
-from orcha._supervisor.other_user import NoSuchUserError, find_account
 from orcha._supervisor.spawn import NotExecutedError
 from orcha.utils import core_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from orcha._supervisor.contract import CommandSpec
+    from orcha._supervisor.login import Login
 
 
 class ShimSecrets:
@@ -22,20 +22,15 @@ class ShimSecrets:
         self.were_there = False
         """Whether the attempt had secrets: then the shim runs no other, since they may be in its memory still."""
 
-    def put(self, spec: CommandSpec) -> CommandSpec:
+    def put(self, spec: CommandSpec, login: Login | None) -> CommandSpec:
         """Write the secrets into files; give the specification that says where, without the secrets.
 
-        Raises NotExecutedError.
+        The files belong to the user of `login`, where there is one. Raises NotExecutedError.
         """
         self.were_there = True
         try:
-            account = None
-            if spec.uid is not None:
-                found = find_account(spec.uid)
-                account = found.pw_uid, found.pw_gid
+            account = None if login is None else (login.uid, login.gid)
             variables = secret_files.write(self._folder, self._shim, spec.secrets or {}, account)
-        except NoSuchUserError as error:
-            raise NotExecutedError(125, f"cannot run as uid {spec.uid}: {error}") from error
         except OSError as error:
             why = error.strerror or str(error)
             raise NotExecutedError(125, f"cannot put its secrets into memory: {why}") from error

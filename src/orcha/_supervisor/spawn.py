@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from orcha._supervisor.contract import CommandSpec
+    from orcha._supervisor.login import Login
 
 BESIDE_HAS_ENDED = "the command beside which it was to run has ended"
 _DEFAULTED = sorted(int(number) for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
@@ -66,15 +67,17 @@ class _Program(NamedTuple):
     has_terminal: bool
 
 
-def spawn(spec: CommandSpec, descriptors: Descriptors, groups: Sequence[str] = ()) -> int:
+def spawn(spec: CommandSpec, descriptors: Descriptors, groups: Sequence[str] = (), login: Login | None = None) -> int:
     """Start a command and return its pid; raises NotExecutedError.
 
     The process enters the `cgroup.procs` files `groups` before its first instruction. For a moment this process has
     the command's folder, umask and processors: it has one thread, so that nothing else happens meanwhile. A command of
-    another user gets all of that in the child, which is that user by then.
+    another user gets all of that in the child, which is the user of `login` by then.
     """
     if spec.uid is not None:
-        return _fork_as_user(spec, descriptors, groups)
+        if login is None or login.uid != spec.uid:
+            raise NotExecutedError(125, f"cannot run as uid {spec.uid}: nobody has looked that user up")
+        return _fork_as_user(spec, descriptors, groups, login)
     before = own_processors = None
     try:
         _change_folder(spec.cwd)
@@ -214,13 +217,13 @@ def _settle(descriptors: Descriptors, groups: Sequence[str], *, has_terminal: bo
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def _fork_as_user(spec: CommandSpec, descriptors: Descriptors, groups: Sequence[str]) -> int:
-    """Start a command as the user of its specification; raises NotExecutedError."""
+def _fork_as_user(spec: CommandSpec, descriptors: Descriptors, groups: Sequence[str], login: Login) -> int:
+    """Start a command as another user; raises NotExecutedError."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
-            _become_as_user(spec, descriptors, groups, writing)
+            _become_as_user(spec, descriptors, groups, login, writing)
         except NotExecutedError as error:
             os.write(writing, json.dumps([error.code, error.reason]).encode())
         except BaseException as error:  # noqa: BLE001 - the parent hears of it, whatever it is
@@ -238,25 +241,26 @@ def _fork_as_user(spec: CommandSpec, descriptors: Descriptors, groups: Sequence[
     return pid
 
 
-def _become_as_user(spec: CommandSpec, descriptors: Descriptors, groups: Sequence[str], writing: int) -> NoReturn:
+def _become_as_user(
+    spec: CommandSpec, descriptors: Descriptors, groups: Sequence[str], login: Login, writing: int
+) -> NoReturn:
     """Turn this child into the command of another user."""
-    assert spec.uid is not None
-    try:
-        account = other_user.find_account(spec.uid)
-    except other_user.NoSuchUserError as error:
-        raise NotExecutedError(125, f"cannot run as uid {spec.uid}: {error}") from error
     _settle(descriptors, groups, has_terminal=spec.tty is not None)
     os.closerange(len(descriptors), writing)
     os.closerange(writing + 1, _MAX_DESCRIPTOR_NUMBER)
     if spec.processors is not None or spec.beside_pid is not None:
         _bind(spec)
     os.umask(other_user.DEFAULT_UMASK_BITS if spec.umask is None else spec.umask)
-    other_user.become(account)
+    other_user.become(login)
     _change_folder(spec.cwd)
-    environment = other_user.environment_of(account, spec.env)
+    environment = other_user.environment_of(login, spec.env)
+
+    def execute(path: bytes, program: _Program) -> NoReturn:
+        other_user.limit_at_last(login)
+        os.execve(path, program.arguments, program.environment)  # noqa: S606 - the command, as it was given
+
     try:
-        program = _Program([to_bytes(one) for one in spec.argv], environment, spec.tty is not None)
-        _execute(program, lambda path, program: os.execve(path, program.arguments, program.environment))  # noqa: S606
+        _execute(_Program([to_bytes(one) for one in spec.argv], environment, spec.tty is not None), execute)
     except ValueError as error:  # a NUL in an argument, "=" in a variable's name
         named = readable(spec.argv[0]) if spec.argv else "nothing"
         raise NotExecutedError(125, f"cannot execute {named}: {error}") from error

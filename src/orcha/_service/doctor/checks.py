@@ -244,6 +244,14 @@ def _cgroups(facts: DoctorFacts) -> Iterator[str]:
         )
 
 
+def _login_limits(facts: DoctorFacts) -> Iterator[str]:
+    if facts.no_login_limits:
+        yield (
+            f"commands of users have the limits of the service, and not those of their logins (limits.conf):"
+            f" {facts.no_login_limits}; where this machine has PAM, orcha install-units --system writes what is missing"
+        )
+
+
 def _inotify(facts: DoctorFacts) -> Iterator[str]:
     if not facts.has_inotify:
         yield (
@@ -285,6 +293,7 @@ CHECKS = (
     Check("inotify", _inotify),
     Check("filling disk", _filling, is_note=True),
     Check("cgroups", _cgroups, is_note=True),
+    Check("login limits", _login_limits, is_note=True),
     Check("hidden processes", _hidden, is_note=True),
 )
 """What is looked for; the table of docs/serving.md names the same."""

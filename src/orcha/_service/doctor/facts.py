@@ -74,6 +74,8 @@ class DoctorFacts:
     """Module and problem of each plugin that cannot be used."""
     limits: frozenset[str] = frozenset()
     """Which limits of a command cgroups can set here."""
+    no_login_limits: str | None = None
+    """Why commands of users have no limits of their logins; None where they have, and for a service of a user."""
     hidden: str | None = None
     """How /proc hides processes."""
     has_inotify: bool = True

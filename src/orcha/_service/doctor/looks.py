@@ -23,6 +23,7 @@ from orcha._service.lifecycle.settings import from_environment
 from orcha._store.examining import examine
 from orcha._store.last_start import refuse_moved
 from orcha._store.opening import refuse_network
+from orcha._supervisor import pam_session
 from orcha._supervisor.cgroups import CgroupPlaces
 from orcha._supervisor.supervisor_process import PROGRAM
 from orcha.exceptions import ConfigurationError, OrchaError
@@ -94,6 +95,7 @@ def look(
         supervisors=tuple(_supervisors(folder)),
         plugins=plugins,
         limits=CgroupPlaces(changes=False).available,
+        no_login_limits=pam_session.missing() if endpoint.is_system else None,
         hidden=hidden(),
         has_inotify=(inotify or _has_inotify)(),
         max_inotify=_text("/proc/sys/fs/inotify/max_user_instances").strip(),
