@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orcha._service.reports.user_names import user
+from orcha.utils.users import name_of
 from support.waiting import wait_for
 
 FIRST = """\
@@ -214,7 +214,7 @@ resources = { gpu = 1 }
 
 def test_quotas_hold_and_are_changed_while_petitions_wait(configured):
     service = configured
-    me = user(f"uid:{os.geteuid()}")
+    me = name_of(os.geteuid())
     write(service, QUOTAS)
     service.start()
 

@@ -12,12 +12,12 @@ from orcha._protocol import values
 from orcha._protocol.messages import Cancel, ChangeLease, Pause, Retry, Show, Signal, Unfollow, Verdict
 from orcha._service import clock_looks
 from orcha._service.execution import leases
-from orcha._service.reports.user_names import user
+from orcha.utils.users import name_of
 from support.asking import asking
 from support.clocks import HOUR, WallClock
 from support.waiting import wait_for
 
-SOMEBODY = user("uid:7")
+SOMEBODY = name_of(7)
 RESOURCES = {"rig": (Device("a"), Device("b")), "licence": 2}
 
 

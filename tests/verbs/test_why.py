@@ -13,7 +13,7 @@ from orcha._core.permissions import Visibility
 from orcha._core.reasons import Reason
 from orcha._protocol import values
 from orcha._protocol.messages import Cancel, Pause, Resume, SetGroup, Show, Verdict
-from orcha._service.reports.user_names import user
+from orcha.utils.users import name_of
 from support.asking import asking
 from support.waiting import wait_for
 
@@ -212,7 +212,7 @@ def test_who_paused_it_and_when_is_told_over_a_restart_until_it_is_resumed(tmp_p
         after = {each["kind"]: (each["by"], each["since"]) for each in known(asked)["blocked"]}
         assert after == before
         assert {kind: by for kind, (by, _) in after.items()} == {
-            "everything_paused": user("uid:0"), "petition_paused": user("uid:7"), "group_paused": user("uid:0")
+            "everything_paused": name_of(0), "petition_paused": name_of(7), "group_paused": name_of(0)
         }  # fmt: skip
         asked.ask(asked.user, Resume, "it")
         assert "petition_paused" not in kinds(asked)

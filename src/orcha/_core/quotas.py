@@ -165,6 +165,11 @@ class Quotas:
             self._live.setdefault(owner, set()).add(seq)
             self._owners[seq] = owner
 
+    def renew(self, owner: str) -> None:
+        """Look the accounts of an owner up anew: the user may have entered or left a group."""
+        if owner in self._accounts:
+            self._accounts[owner] = self._accounts_of(owner)
+
     def forget(self, seq: int, owner: str) -> None:
         """Count a petition no more that is not live any more."""
         self._parked.pop(seq, None)
@@ -290,8 +295,7 @@ class Quotas:
 
         The accounts of the owner are looked up anew: the user may have entered or left a group.
         """
-        if owner in self._accounts:
-            self._accounts[owner] = self._accounts_of(owner)
+        self.renew(owner)
         for account in self.accounts(owner):
             limit = account.limits.get(QUEUED)
             if limit is not None and (queued := self.queued(account.name)) + more > limit.most:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._protocol.handshake import BUSY, OK, STOPPING
 from orcha._server.unauthenticated import UnauthenticatedConnections
@@ -39,7 +39,7 @@ class ConnectionTable:
         limits: ConnectionLimits,
         on_message: Callable[[Peer, ClientMessage], None],
         on_close: Callable[[Peer], None],
-        report: Callable[[str, BaseException | None], None],
+        report: Callable[[object, BaseException | None], None],
         writer: LoopWriter,
         runs_as: str,
         is_a_users: bool = False,
@@ -98,17 +98,20 @@ class ConnectionTable:
         if peer.key:
             self._on_key(peer.key)
         how = self._came_in(connection, peer)
-        if how and peer.identity not in self._told_of:
+        if how is not None and peer.identity not in self._told_of:
             self._told_of.add(peer.identity)
-            self.report(f"{peer.identity} came in {how}: what it asks for runs as {self._runs_as}", None)
+            self.report(_CameIn(peer.identity, how, peer.role, self._runs_as), None)
 
-    def _came_in(self, connection: ClientConnection, peer: Peer) -> str:
-        """Tell how another user came in whose petitions run as the user of the service; empty where that is not so."""
+    def _came_in(self, connection: ClientConnection, peer: Peer) -> int | str | None:
+        """Tell how another user came in whose petitions run as the user of the service: with the key, or as which uid.
+
+        None where that is not so.
+        """
         if peer.is_other:
             return "with the key"
         uid = None if connection.credentials is None else connection.credentials.uid
         by_role = self._is_a_users and peer.attempt is None and uid not in {None, 0, os.geteuid()}
-        return f"by the socket ({described(uid)}, {peer.role})" if by_role and uid is not None else ""
+        return uid if by_role else None
 
     def use_roles(self, roles: RoleBook) -> None:
         """Have other roles hold: each client whom the kernel names gets its role at once, or is cut off without one.
@@ -153,6 +156,19 @@ class ConnectionTable:
         connection = self.unauthenticated.first_to_yield()
         if connection is not None:
             connection.abort()
+
+
+class _CameIn(NamedTuple):
+    """What is told of another user, whose name the thread that writes it looks up: the loop waits for no directory."""
+
+    identity: str
+    how: int | str
+    role: str
+    runs_as: str
+
+    def __str__(self) -> str:
+        how = f"by the socket ({described(self.how)}, {self.role})" if isinstance(self.how, int) else self.how
+        return f"{self.identity} came in {how}: what it asks for runs as {self.runs_as}"
 
 
 def _is_counted(peer: Peer) -> bool:

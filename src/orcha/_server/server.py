@@ -62,7 +62,7 @@ def _ignore(_: str) -> None:
 _logger = logging.getLogger("orcha.wire")
 
 
-def _report(what: str, error: BaseException | None) -> None:
+def _report(what: object, error: BaseException | None) -> None:
     _logger.error("%s", what, exc_info=error)
 
 
@@ -95,8 +95,8 @@ class ServerSettings:
     limits: ConnectionLimits = field(default_factory=ConnectionLimits)
     uvloop: bool | None = None
     """Whether to use uvloop; None for wherever it can be imported."""
-    report: Callable[[str, BaseException | None], None] = _report
-    """Told what went wrong on the loop thread."""
+    report: Callable[[object, BaseException | None], None] = _report
+    """Told what went wrong on the loop thread; `str()` of it is the text, and may take time."""
     on_death: OnDeath = ignore_death
     """Told where that thread dies."""
 

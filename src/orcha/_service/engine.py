@@ -52,6 +52,7 @@ from orcha._service.execution.shims import Shims
 from orcha._service.execution.standard_input import StandardInput
 from orcha._service.execution.starts_ahead import StartsAhead
 from orcha._service.gpus import GpuWatch
+from orcha._service.held_messages import HeldMessages
 from orcha._service.hooks.acceptance import Acceptance
 from orcha._service.hooks.admitting import Admitting
 from orcha._service.hooks.ageing_steps import AgeingSteps
@@ -73,6 +74,7 @@ from orcha._service.hooks.visits import Visits
 from orcha._service.key_book import KeyBook
 from orcha._service.lifecycle.retention import Retention
 from orcha._service.lifecycle.stored_records import StoredPetitions
+from orcha._service.lookups import Lookups
 from orcha._service.mailbox import Mailbox
 from orcha._service.outbox import Outbox, failed, send_nothing
 from orcha._service.reports.explanations import describe
@@ -83,6 +85,7 @@ from orcha._service.searches import Searches
 from orcha._service.submissions import Submissions
 from orcha._service.timers import Timers
 from orcha._service.transaction import FULL, Transaction
+from orcha._service.user_directory import UserDirectory
 from orcha._service.verbs import HANDLERS
 from orcha._service.verbs.authorizing import ask_first
 from orcha._service.verbs.deed_names import named
@@ -248,8 +251,15 @@ class Engine:
             return self.leases if record.manager == LEASE_MANAGER else self.commands
         return self.left_by_actions if record.run is None else self.ending
 
+    def _make_users(self) -> None:
+        """Make what knows the users of this machine."""
+        self.lookups = Lookups(self.post, self.timers, self.end_with)
+        self.users = UserDirectory(self.lookups, self.timers)
+        self.held_messages = HeldMessages(self.users, self.post)
+
     def _make_admission(self) -> None:
         """Make what blocks petitions whatever their own conditions say, and what keeps who decided what."""
+        self._make_users()
         self.audit = AuditBook(self.petitions, self.outbox, self.post, self.report)
         self.audit.logs = self.settings.log_runs
         terms, functions = self.managers.named_values()
@@ -284,7 +294,7 @@ class Engine:
         )
         self.past = PastCheckpoints(self.petitions, self.store, self.timers)
         self.admitting.ages_changed = self.ageing_steps.note_ages
-        self.user_quotas = UserQuotas(self.admission, self.petitions, self.admitting.go_on)
+        self.user_quotas = UserQuotas(self.admission, self.petitions, self.admitting.go_on, self.users)
         see = self.admission.resources.see
         self.gpu_watch = GpuWatch(lambda occupied: self.post(see, occupied), self.end_with)
         self.stocktaking = Stocktaking(self.admission, self.petitions, self.store, self.settings)
@@ -472,6 +482,8 @@ class Engine:
 
     def receive(self, peer: Peer, message: ClientMessage) -> None:
         """Take a message from the wire."""
+        if self.held_messages.hold(peer.identity, self._on_message, peer, message):
+            return
         waits = self.petitions.ahead and len(self.mailbox)  # a message before it may have starts put back on the disk
         if type(message) is Submit and len(message.items) <= FEW_EVENTS_COUNT and not waits:
             self.mailbox.run_or_post(self._on_message, peer, message, may_keep=False)
@@ -480,6 +492,8 @@ class Engine:
 
     def peer_closed(self, peer: Peer) -> None:
         """Note that a connection is gone."""
+        if self.held_messages.hold(peer.identity, self._on_peer_closed, peer):
+            return
         self.mailbox.post(self._on_peer_closed, peer)
 
     # --- events -------------------------------------------------------------------------------------------------

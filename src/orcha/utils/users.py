@@ -9,12 +9,22 @@ def described(uid: int) -> str:
     >>> described(0)
     'root (uid 0)'
     """
+    name = name_of(uid)
+    return f"{name} (uid {uid})" if name else f"uid {uid}"
+
+
+def name_of(uid: int) -> str:
+    """Give a user's name; empty where it has none here.
+
+    >>> name_of(0), name_of(2**31 - 5)
+    ('root', '')
+    """
     import pwd
 
     try:
-        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
-    except KeyError:
-        return f"uid {uid}"
+        return pwd.getpwuid(uid).pw_name
+    except (KeyError, OverflowError):
+        return ""
 
 
 def groups_of(uid: int) -> tuple[str, ...]:
@@ -41,4 +51,4 @@ def groups_of(uid: int) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-__all__ = ["described", "groups_of"]
+__all__ = ["described", "groups_of", "name_of"]

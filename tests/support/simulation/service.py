@@ -154,6 +154,10 @@ class Service:
         converted = engine.command_adoption.converted
         engine.command_adoption.converted = lambda record, reason=None: self._converted(converted, record, reason)
         self.ladders = engine.ending._processes = _Ladders()
+        engine.users.look_up_now = lambda *_: None
+        engine.users.is_due = lambda _: False
+        engine.lookups.begin = lambda look, take, **_: take(look())
+        engine.users._look_up = lambda _: ("", ())
         engine.sampling._looker.ask = lambda readings, _: self._looks.append(readings)
         engine.shims.connect(lambda _: shims)
         engine.shims.find = lambda _: shims.adopt()

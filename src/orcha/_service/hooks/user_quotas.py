@@ -1,13 +1,11 @@
-"""Quotas of users: what the configuration says, looked up for each user who has petitions."""
+"""Quotas of users: what the configuration says of each user who has petitions, and of the user's groups."""
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from orcha._core.quota_rules import NO_RULES, accounts_of
 from orcha._service.reports.user_names import user
-from orcha.utils.users import groups_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -16,20 +14,18 @@ if TYPE_CHECKING:
     from orcha._core.petitions import Petitions
     from orcha._core.quotas import Account
     from orcha._service.lifecycle.settings import Settings
-
-MEMBERSHIP_SECONDS = 60.0
-"""For so long the Unix groups of a user are taken as they were looked up."""
-_UID = "uid:"
+    from orcha._service.user_directory import KnownUser, UserDirectory
 
 
 class UserQuotas:
-    """Has the quotas of the configuration hold; the engine thread's, but for looking up accounts."""
+    """Has the quotas of the configuration hold; the engine thread's, but for `accounts_of`."""
 
     def __init__(
         self,
         admission: Admission,
         petitions: Petitions,
         go_on: Callable[[], None],
+        directory: UserDirectory,
     ) -> None:
         """Have no quota yet.
 
@@ -37,15 +33,18 @@ class UserQuotas:
             admission: decides.
             petitions: what waits and runs.
             go_on: lets petitions wait with the others again that waited for a quota.
+            directory: knows names and groups of users.
 
         """
         self._admission = admission
         self._petitions = petitions
         self._go_on = go_on
+        self._directory = directory
+        directory.on_news = self._renew
         self.unmade: Callable[[], Iterable[tuple[str, int]]] = lambda: ()
         """Gives the owner of each array, and how many of its elements are no petitions yet."""
         self.rules = NO_RULES
-        self._known: dict[str, tuple[float, tuple[Account, ...]]] = {}
+        self._known: dict[str, tuple[KnownUser | None, tuple[Account, ...]]] = {}
         self.output: Mapping[str, int] = {}
         """Bytes of output that are kept of each owner, as they were measured last."""
         self.is_measured = False
@@ -57,6 +56,7 @@ class UserQuotas:
         if rules == self.rules:
             return
         self.rules = rules
+        self._directory.renews = rules != NO_RULES
         self._known = {}
         self._admission.set_quotas(self.accounts_of if rules != NO_RULES else None, self.unmade)
         self._go_on()
@@ -70,15 +70,19 @@ class UserQuotas:
             self._petitions.quotas.note_output(sizes)
 
     def accounts_of(self, owner: str) -> tuple[Account, ...]:
-        """Give the accounts of an owner, as its user's groups are now."""
-        now = time.monotonic()
-        due, found = self._known.get(owner, (0.0, ()))
-        if due <= now:
-            number = owner.removeprefix(_UID)
-            groups = groups_of(int(number)) if number != owner and number.isdecimal() else ()
-            found = accounts_of(self.rules, (user(owner), owner), groups)
-            self._known[owner] = now + MEMBERSHIP_SECONDS, found
+        """Give the accounts of an owner, as its user's groups were looked up last."""
+        known = self._directory.known(owner)
+        made_of, found = self._known.get(owner, (None, None))
+        if found is None or made_of is not known:
+            found = accounts_of(self.rules, (user(owner), owner), () if known is None else known.groups)
+            self._known[owner] = known, found
         return found
+
+    def _renew(self, owner: str) -> None:
+        """Have an owner's petitions count for the accounts of the groups that the user is in by now."""
+        if self._petitions.quotas is not None:
+            self._petitions.quotas.renew(owner)
+            self._go_on()
 
 
 __all__ = ["UserQuotas"]

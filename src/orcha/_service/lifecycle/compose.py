@@ -420,7 +420,7 @@ class _Parts:
             silence=settings.shim_silence,
         )
 
-    def _report(self, what: str, error: BaseException | None) -> None:
+    def _report(self, what: object, error: BaseException | None) -> None:
         self.engine.report(logging.ERROR if error is not None else logging.WARNING, "%s", what, error=error)
 
     def _descriptors(self) -> list[int]:

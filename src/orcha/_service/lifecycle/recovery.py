@@ -16,6 +16,7 @@ from orcha._core.state import State
 from orcha._processes.identity import boot_id
 from orcha._service.execution import retries as retrying
 from orcha._service.lifecycle.stored_records import record_of
+from orcha._service.lookups import LOOKUP_SECONDS
 from orcha._service.verbs.cancel import TOMBSTONE_SECONDS
 from orcha._store.contract import AttemptRow
 from orcha._supervisor import contract
@@ -63,7 +64,8 @@ def recover_all(engine: Engine) -> None:
     for record in recovery.owed:
         engine.visits.owe_on_finish(record)
     waiting = merge(*(engine.store.waiting(name) for name in engine.managers.names))
-    keys = _keys(petitions, (each for each in waiting if each.seq not in recovery.resting))
+    owners = {record.owner for record in petitions.records.values()}
+    keys = _keys(petitions, (each for each in waiting if each.seq not in recovery.resting), owners)
     petitions.load_waiting(keys)
     if engine.managers.serves(LEASE_MANAGER):
         petitions.eager = {waiting.seq: waiting.id for waiting in engine.store.waiting(LEASE_MANAGER)}
@@ -71,17 +73,19 @@ def recover_all(engine: Engine) -> None:
         engine.admission.park_stored(keys)
     if petitions.ageing is not None:
         engine.ageing_steps.recover()
+    engine.users.look_up_now(owners, LOOKUP_SECONDS)
     engine.user_quotas.configure(engine.settings)  # what lives and waits is counted
     for token, until in engine.store.all_tombstones(now.wall).items():
         engine.tombstones[token] = now.steady + min(TOMBSTONE_SECONDS, until - now.wall)
 
 
-def _keys(petitions: Petitions, waiting: Iterable[Waiting]) -> list[Key]:
-    """Give the places of petitions that wait, and note whose they are."""
+def _keys(petitions: Petitions, waiting: Iterable[Waiting], owners: set[str]) -> list[Key]:
+    """Give the places of petitions that wait, and note whose they are; `owners` has each of these owners then."""
     keys: list[Key] = []
     for each in waiting:
         if each.owner != petitions.owner:
             petitions.note_owner(each.seq, each.owner)
+        owners.add(each.owner)
         keys.append((each.priority, each.seq, each.id))
     return keys
 

@@ -29,10 +29,28 @@ MAX_TOLD_EVENTS = 1_000
 
 def list_events(engine: Engine, peer: Peer, message: ListEvents) -> None:
     """Answer with maps, as `docs/wire.md` says: a client's own deeds, and deeds on its petitions; operators see all."""
+    if message.who is None:
+        _search(engine, peer, message, None)
+        return
+    who = message.who
+    engine.lookups.begin(
+        lambda: _identity(who), lambda found: _search(engine, peer, message, found if isinstance(found, str) else who)
+    )
+
+
+def _identity(who: str) -> str:
+    """Give the identity of a user of this machine; what is no user's name stays as it is. On a thread of lookups."""
+    try:
+        return f"uid:{pwd.getpwnam(who).pw_uid}"
+    except (KeyError, ValueError):
+        return who
+
+
+def _search(engine: Engine, peer: Peer, message: ListEvents, who: str | None) -> None:
     wanted = EventFilter(
         message.since,
         math.inf if message.before is None else message.before,
-        None if message.who is None else _identity(message.who),
+        who,
         message.verb,
         message.id,
         None if may_act_for_all(peer) else peer.identity,
@@ -41,20 +59,14 @@ def list_events(engine: Engine, peer: Peer, message: ListEvents) -> None:
     engine.searches.begin(lambda: engine.store.events(wanted), partial(_answer, engine, peer, message))
 
 
-def _identity(who: str) -> str:
-    """Give the identity of a user of this machine; what is no user's name stays as it is."""
-    try:
-        return f"uid:{pwd.getpwnam(who).pw_uid}"
-    except (KeyError, ValueError):
-        return who
-
-
 def _answer(engine: Engine, peer: Peer, message: ListEvents, found: list[tuple[AuditEntry, int]] | Exception) -> None:
     if isinstance(found, TimeoutError):
         refuse(engine, peer, message.request, Verdict.BUSY, describe(found))
         return
     if isinstance(found, Exception):
         raise found
+    if engine.users.when_known((entry.who for entry, _ in found), partial(_answer, engine, peer, message, found)):
+        return
     sights = Sights(engine, peer)
     told = [_described(sights, peer, entry, number) for entry, number in found]
     if message.id is not None and sights.of_others is Sight.NOTHING and not _is_own(engine, peer, message):

@@ -43,15 +43,26 @@ def set_key(engine: Engine, peer: Peer, message: SetKey) -> None:
             text = f"there is no key {message.name!a:.80}: orcha key ls"
             refuse(engine, peer, message.request, Verdict.UNKNOWN, text)
         return
-    try:
-        key = _new_key(engine, peer, message, message.verifier)
-    except _NotAddedError as error:
-        refuse(engine, peer, message.request, Verdict.REFUSED, str(error))
+    user, verifier = message.user, message.verifier
+
+    def add(uid: int | Exception | None) -> None:
+        if isinstance(uid, Exception):
+            refuse(engine, peer, message.request, Verdict.REFUSED, str(uid))
+            return
+        try:
+            key = _new_key(engine, peer, message, verifier, uid)
+        except _NotAddedError as error:
+            refuse(engine, peer, message.request, Verdict.REFUSED, str(error))
+        else:
+            engine.keys.add(key, answer)
+
+    if user is None:
+        add(None)
     else:
-        engine.keys.add(key, answer)
+        engine.lookups.begin(lambda: _uid_of(user), add)
 
 
-def _new_key(engine: Engine, peer: Peer, message: SetKey, verifier: bytes) -> NamedKey:
+def _new_key(engine: Engine, peer: Peer, message: SetKey, verifier: bytes, uid: int | None) -> NamedKey:
     name, seconds, known = message.name, message.seconds, engine.keys.known
     if problem := name_problem(name):
         raise _NotAddedError(problem)
@@ -70,7 +81,7 @@ def _new_key(engine: Engine, peer: Peer, message: SetKey, verifier: bytes) -> Na
         name,
         message.role,
         verifier.hex(),
-        None if message.user is None else _uid_of(message.user),
+        uid,
         now,
         peer.identity,
         None if seconds is None else now + seconds,
@@ -78,7 +89,7 @@ def _new_key(engine: Engine, peer: Peer, message: SetKey, verifier: bytes) -> Na
 
 
 def _uid_of(user: str) -> int:
-    """Give the user as whom clients with a key act."""
+    """Give the user as whom clients with a key act; on a thread of lookups."""
     if os.geteuid():
         raise _NotAddedError("only a service of root runs commands as another user: leave out --as")
     try:

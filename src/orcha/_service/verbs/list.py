@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from orcha._core.admission import ALL, is_petition_name
@@ -59,6 +60,9 @@ def list_petitions(engine: Engine, peer: Peer, message: List) -> None:
     """Answer with rows, newest first: as many as are asked for, or as fit into one answer."""
     sights = Sights(engine, peer)
     rows = _rows(engine, message, None if sights.of_others is not Sight.NOTHING else peer.identity)
+    again = partial(engine.handle, list_petitions, peer, message)
+    if engine.users.when_known((row.owner for row in rows), again):
+        return
     seqs = [row.seq for row in rows]
     groups, needs, expected = engine.store.groups(seqs), engine.store.needs(seqs), engine.store.expected(seqs)
     after = _others_first(engine, rows)

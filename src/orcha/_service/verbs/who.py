@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from orcha._core.authority import ATTEMPT
@@ -30,17 +31,17 @@ _OTHERS = (Phase.CONVERTING, Phase.RESTING)
 
 def who(engine: Engine, peer: Peer, message: Who) -> None:
     """Answer with maps of users and of groups of users, as `docs/wire.md` says."""
+    if engine.users.when_known(_known(engine), partial(engine.handle, who, peer, message)):
+        return
     found = described(engine, lambda owner: may_do(engine, peer, Deed.LOOK, owner))
     engine.reply(peer, Reply(message.request, Verdict.OK, fitting.answer(found)))
 
 
 def described(engine: Engine, may_see: Callable[[str], bool]) -> dict[str, Any]:
     """Give the map of Who that `docs/wire.md` describes, of the owners of whom the client may see something."""
-    queued, uses = _queued(engine), _uses(engine)
-    connected = [peer for peer in engine.outbox.peers.values() if peer.role != ATTEMPT]
+    queued, uses, connected = _queued(engine), _uses(engine), _connected(engine)
     output = engine.user_quotas.output
-    known = {*queued, *uses, *output, *(peer.identity for peer in connected)}
-    owners = sorted(filter(may_see, known), key=user)
+    owners = sorted(filter(may_see, _known(engine)), key=user)
     quotas = engine.petitions.quotas
     accounts = {owner: () if quotas is None else quotas.accounts(owner) for owner in owners}
     users = []
@@ -66,6 +67,16 @@ def described(engine: Engine, may_see: Callable[[str], bool]) -> dict[str, Any]:
             }
         )
     return {"users": users, "groups": [] if quotas is None else _groups(quotas, accounts)}
+
+
+def _connected(engine: Engine) -> list[Peer]:
+    return [peer for peer in engine.outbox.peers.values() if peer.role != ATTEMPT]
+
+
+def _known(engine: Engine) -> set[str]:
+    """Give the owners who have something, or are connected."""
+    connected = (peer.identity for peer in _connected(engine))
+    return {*_queued(engine), *_uses(engine), *engine.user_quotas.output, *connected}
 
 
 def quota(account: Account) -> dict[str, Any]:

@@ -1,0 +1,87 @@
+"""Questions to the directory of users (passwd, sssd, LDAP), each on a thread of its own and with a deadline.
+
+A directory server that hangs costs a thread, and keeps nobody waiting but the client whose question it is.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from orcha.utils.threads import NoThreadError, guarded, start
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orcha._service.timers import Timers
+    from orcha.utils.threads import OnDeath
+
+LOOKUP_SECONDS = 5.0
+"""Seconds after which an answer is not waited for any more."""
+MAX_LOOKUP_THREADS = 16
+"""Threads that may be in lookups at once; a further lookup is answered at once, by a TimeoutError."""
+
+
+class Lookups:
+    """Makes lookups; the engine's, but for `begin` and what its threads do."""
+
+    def __init__(
+        self, post: Callable[..., None], timers: Timers, on_death: OnDeath, seconds: float = LOOKUP_SECONDS
+    ) -> None:
+        """Start no thread; `post` has the engine make a call, and `on_death` is told where a thread dies."""
+        self._post = post
+        self._timers = timers
+        self._on_death = on_death
+        self._seconds = seconds
+        self._numbers = count()
+        self._threads: set[int] = set()
+        """The lookups whose thread has not come back."""
+        self._waiting: dict[int, Callable[[Any], None]] = {}
+        """Who takes what is found, for each lookup that is still waited for."""
+
+    def begin(
+        self, look: Callable[[], Any], take: Callable[[Any], None], late: Callable[[Any], None] = lambda _: None
+    ) -> None:
+        """Have `look` called on a thread, from any thread.
+
+        On the engine's thread `take` gets once what `look` gives or raises, or a TimeoutError. What comes after the
+        deadline goes to `late`.
+        """
+        self._post(self._begin, look, take, late)
+
+    def _begin(self, look: Callable[[], Any], take: Callable[[Any], None], late: Callable[[Any], None]) -> None:
+        if len(self._threads) >= MAX_LOOKUP_THREADS:
+            take(TimeoutError(f"{len(self._threads)} other questions to the directory of users have no answer"))
+            return
+        number = next(self._numbers)
+        thread = guarded("orcha-lookup", lambda: self._post(self._over, number, _found(look), late), self._on_death)
+        try:
+            start(thread)
+        except NoThreadError as error:
+            take(error)
+            return
+        self._threads.add(number)
+        self._waiting[number] = take
+        self._timers.at(time.monotonic() + self._seconds, partial(self._give_up, number))
+
+    def _over(self, number: int, found: Any, late: Callable[[Any], None]) -> None:
+        self._threads.discard(number)
+        take = self._waiting.pop(number, None)
+        (late if take is None else take)(found)
+
+    def _give_up(self, number: int) -> None:
+        take = self._waiting.pop(number, None)
+        if take is not None:
+            take(TimeoutError(f"the directory of users has not answered within {self._seconds:g} s"))
+
+
+def _found(look: Callable[[], Any]) -> Any:
+    try:
+        return look()
+    except Exception as error:  # noqa: BLE001 - who asked is told
+        return error
+
+
+__all__ = ["LOOKUP_SECONDS", "MAX_LOOKUP_THREADS", "Lookups"]
