@@ -10,7 +10,8 @@ import pytest
 
 from orcha._core.record import Record
 from orcha._service.execution.command_attempt import spec_of
-from orcha._supervisor.protocol import STANDARD_CODEC, pack_spec, to_bytes, unpack_spec
+from orcha._supervisor.link import STANDARD_CODEC
+from orcha._supervisor.protocol import pack_spec, to_bytes, unpack_spec
 from orcha.exceptions import ConfigurationError
 from orcha.interfaces import CommandPetition, Message, Retry
 from orcha.lib import CommandManager, commands

@@ -14,7 +14,8 @@ from orcha._core.waiting_queue import checked_priority
 from orcha._protocol.endpoint import Endpoint
 from orcha._service.execution.command_attempt import spec_of
 from orcha._service.lifecycle.settings import from_environment
-from orcha._supervisor.protocol import STANDARD_CODEC, pack_spec, unpack_spec
+from orcha._supervisor.link import STANDARD_CODEC
+from orcha._supervisor.protocol import pack_spec, unpack_spec
 from orcha.bin.main import main
 from orcha.exceptions import ConfigurationError
 from orcha.interfaces import CommandPetition, Message, Policy, Retry

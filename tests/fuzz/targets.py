@@ -45,7 +45,8 @@ from orcha._protocol.handshake import (
 )
 from orcha._protocol.keys import KEY_PREFIX, Key, parse_key, record_of
 from orcha._protocol.relay_greeting import FarSide, GreetingError, GreetingReader, greeting
-from orcha._supervisor.protocol import Decoder, ProtocolError, unpack_spec
+from orcha._supervisor.link import Decoder, ProtocolError
+from orcha._supervisor.protocol import unpack_spec
 from orcha.exceptions import OrchaError
 from orcha.utils import amounts
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orcha._supervisor.protocol import STANDARD_CODEC, Decoder, Frame, ProtocolError, encode
+from orcha._supervisor.link import STANDARD_CODEC, Decoder, Frame, ProtocolError, encode
 from orcha._supervisor.shim_connection import FAST_CODEC
 
 TEXT = st.text(st.characters(), max_size=8)  # lone surrogates too: bytes of arguments that are no UTF-8

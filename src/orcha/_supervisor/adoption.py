@@ -12,7 +12,7 @@ from orcha._processes.identity import Identity, boot_id
 from orcha._supervisor import black_box as boxes
 from orcha._supervisor.contract import ENDED, FOREIGN, RUNNING, WAITING, FoundAttempt
 from orcha._supervisor.dead_shims import DeadShim, clean_up, end
-from orcha._supervisor.protocol import ProtocolError
+from orcha._supervisor.link import ProtocolError
 from orcha._supervisor.secret_files import NOTE_SUFFIX
 from orcha._supervisor.shim_connection import ShimConnection, connect
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from orcha._supervisor.protocol import Head
+    from orcha._supervisor.link import Head
 
 ANSWER_SECONDS = 5.0
 """For so long the answers of all shims together are waited for."""

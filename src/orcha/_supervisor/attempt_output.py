@@ -16,7 +16,7 @@ from orcha.utils.private import open_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from orcha._supervisor.protocol import Head
+    from orcha._supervisor.link import Head
 
 MEMORY_BYTES = 64 << 10
 """So many bytes wait in memory for the service's acknowledgement; further output goes to files."""

@@ -76,7 +76,7 @@ class Supervisor:
 
     def run(self) -> None:
         """Serve until the service is gone and every shim has ended."""
-        from orcha._supervisor.protocol import Decoder
+        from orcha._supervisor.link import Decoder
 
         for descriptor in (self._wake, self._woken):
             os.set_blocking(descriptor, False)
@@ -104,7 +104,7 @@ class Supervisor:
                         self._fork_all(int(frame.head["n"]))
 
     def _fork_all(self, count: int) -> None:
-        from orcha._supervisor.protocol import encode
+        from orcha._supervisor.link import encode
 
         shims = []
         for _ in range(count):

@@ -1,30 +1,19 @@
-"""Frames between the service and a shim, and between the service and the supervisor.
-
-A frame has two lengths (u32, big-endian: of the rest of the frame, and of the head), then a head in JSON, then raw
-bytes. The head is an object; its key `t` names the message.
-"""
+"""What the service and its shims have agreed on: versions, and how a command travels to a shim."""
 
 from __future__ import annotations
 
-import json
-import struct
-from typing import Any, NamedTuple, TypeAlias
+from orcha._supervisor.link import MAX_FRAME_BYTES, STANDARD_CODEC, Head, ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from orcha._supervisor.contract import CommandSpec
 
 VERSIONS = (1, 1)
 """The oldest and the newest version of the protocol that this build speaks."""
-MAX_FRAME_BYTES = 16 << 20
 _MAX_ESCAPE_BYTES = 12
 """The most bytes that stand for one character in JSON."""
 _FIELDS_BYTES = 64 << 10
 """More bytes than all short fields of a specification have."""
-
-Head: TypeAlias = dict[str, Any]
 
 _MAX_NUMBER = 1 << 62
 _NUMBERS = {
@@ -52,84 +41,6 @@ _NEVER_NONE = frozenset(
         "beside_start",
     )
 )
-
-_LENGTHS = struct.Struct("!II")
-_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
-_decode = json.JSONDecoder().decode
-
-
-class ProtocolError(Exception):
-    """The other side does not speak this protocol."""
-
-
-class Frame(NamedTuple):
-    """One message."""
-
-    head: Head
-    raw: bytes
-
-
-class Codec(NamedTuple):
-    """Encodes and decodes heads; decoding raises ValueError where the bytes are no head.
-
-    A codec that knows no lone surrogates, which stand for the bytes of an argument that is no UTF-8, raises
-    UnicodeEncodeError or ValueError there: then the standard library's codec is asked.
-    """
-
-    encode: Callable[[Head], bytes]
-    decode: Callable[[bytes], Any]
-
-
-STANDARD_CODEC = Codec(lambda head: _encode(head).encode("ascii"), lambda text: _decode(text.decode("utf-8")))
-"""The codec of the standard library, which a shim uses."""
-
-
-def encode(head: Head, raw: bytes = b"", codec: Codec = STANDARD_CODEC) -> bytes:
-    """Make the bytes of one message."""
-    try:
-        text = codec.encode(head)
-    except UnicodeEncodeError:
-        text = STANDARD_CODEC.encode(head)
-    return b"".join((_LENGTHS.pack(len(text) + len(raw), len(text)), text, raw))
-
-
-class Decoder:
-    """Makes messages of arriving bytes, however they are cut."""
-
-    def __init__(self, codec: Codec = STANDARD_CODEC) -> None:
-        """Begin at the start of a message."""
-        self._buffer = bytearray()
-        self._decode = codec.decode
-
-    def feed(self, data: bytes) -> Iterator[Frame]:
-        """Take bytes, and yield the messages that are complete; raises ProtocolError."""
-        buffer = self._buffer
-        buffer += data
-        while len(buffer) >= 8:
-            length, head = _LENGTHS.unpack_from(buffer)
-            if length > MAX_FRAME_BYTES or head > length:
-                raise ProtocolError(f"a frame of {length} bytes with a head of {head}")
-            if len(buffer) < 8 + length:
-                return
-            frame = Frame(self._head(bytes(buffer[8 : 8 + head])), bytes(buffer[8 + head : 8 + length]))
-            del buffer[: 8 + length]
-            yield frame
-
-    def _head(self, text: bytes) -> Head:
-        try:
-            head = self._decode(text)
-        except ValueError:
-            head = _head_with_surrogates(text)
-        if not isinstance(head, dict) or not isinstance(head.get("t"), str):
-            raise ProtocolError("a head that is no object with a `t`")
-        return head
-
-
-def _head_with_surrogates(text: bytes) -> Any:
-    try:
-        return STANDARD_CODEC.decode(text)
-    except ValueError as error:
-        raise ProtocolError(f"a head that is no JSON: {error}") from error
 
 
 def common_version(theirs: object) -> int:

@@ -17,9 +17,9 @@ from orcha._supervisor import black_box as boxes
 from orcha._supervisor import shim_failures
 from orcha._supervisor.cgroups import AttemptCgroup, CgroupPlaces, NotAvailableError
 from orcha._supervisor.contract import CommandSpec
-from orcha._supervisor.link import ShimLink, peer_may
+from orcha._supervisor.link import ProtocolError, ShimLink, peer_may
 from orcha._supervisor.process_tree import ProcessTree
-from orcha._supervisor.protocol import ProtocolError, common_version, unpack_spec
+from orcha._supervisor.protocol import common_version, unpack_spec
 from orcha._supervisor.shim_attempt import ShimAttempt
 from orcha._supervisor.shim_secrets import ShimSecrets
 from orcha.utils.private import unlink
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
-    from orcha._supervisor.protocol import Frame, Head
+    from orcha._supervisor.link import Frame, Head
 
 IDLE_SECONDS = 30.0
 """For so long a shim without an attempt waits for a service."""

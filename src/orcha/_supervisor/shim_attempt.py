@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     from orcha._supervisor.cgroups import AttemptCgroup
     from orcha._supervisor.contract import CommandSpec
+    from orcha._supervisor.link import Head
     from orcha._supervisor.pipes import Watch
     from orcha._supervisor.process_tree import ProcessTree
-    from orcha._supervisor.protocol import Head
     from orcha._supervisor.shim_secrets import ShimSecrets
 
 SURVIVOR_LOOK_SECONDS = 1.0

@@ -20,14 +20,14 @@ from orcha._supervisor.contract import (
     ResourceUsage,
     UnkeptPiece,
 )
-from orcha._supervisor.link import ShimLink
+from orcha._supervisor.link import Codec, ShimLink
 from orcha._supervisor.output_index import parse
-from orcha._supervisor.protocol import VERSIONS, Codec
+from orcha._supervisor.protocol import VERSIONS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from orcha._supervisor.contract import Event
-    from orcha._supervisor.protocol import Frame, Head
+    from orcha._supervisor.link import Frame, Head
 
 _BOOT_ID = boot_id()
 FAST_CODEC = Codec(msgspec.json.Encoder().encode, msgspec.json.Decoder().decode)

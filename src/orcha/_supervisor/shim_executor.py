@@ -20,7 +20,8 @@ from orcha._supervisor.contract import LOST, CommandEnded, CommandLost, CommandN
 from orcha._supervisor.dead_shims import DeadShim, DeadShimCleaner, forget
 from orcha._supervisor.foreign_shims import ForeignShims
 from orcha._supervisor.handover_log import HandoverLog, HandoverNotes
-from orcha._supervisor.protocol import ProtocolError, fits, pack_secrets, pack_spec, readable
+from orcha._supervisor.link import ProtocolError
+from orcha._supervisor.protocol import fits, pack_secrets, pack_spec, readable
 from orcha._supervisor.shim_connection import ShimConnection, connect, event_of, exited
 from orcha._supervisor.shim_heartbeats import KILLED, NO_END, SILENCE_SECONDS, ShimHeartbeats
 from orcha._supervisor.shim_registry import IDLE_SHIMS, SPARE_SHIMS, ShimRegistry
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from orcha._supervisor.contract import AttemptLimitValues, CommandSpec, Event, FoundAttempt
     from orcha._supervisor.handover_log import Key
-    from orcha._supervisor.protocol import Frame
+    from orcha._supervisor.link import Frame
     from orcha.utils.threads import OnDeath
 
 MAX_FAILED_SUPERVISORS = 3

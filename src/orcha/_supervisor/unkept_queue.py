@@ -7,7 +7,7 @@ from collections import deque
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from orcha._supervisor.protocol import Head
+    from orcha._supervisor.link import Head
 
 FULL_QUEUE_BYTES = 1 << 20
 """From this size on the command has to wait until the service has passed something on."""
