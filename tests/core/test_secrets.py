@@ -15,16 +15,16 @@ TOKEN = b"t" * 16
 
 def test_a_petition_has_its_secrets_until_it_is_dropped():
     secrets = Secrets()
-    assert not secrets
+    assert not secrets.kept
     secrets.keep(TOKEN, "uid:7", {"A": b"1"})
     secrets.keep(TOKEN, "uid:7", {"A": b"2", "B": b"3"})
-    assert secrets
+    assert secrets.kept
     assert dict(secrets.of(TOKEN)) == {"A": b"2", "B": b"3"}
     assert "1" not in repr(vars(secrets)), "what is printed to find a fault shows no value"
     assert secrets.find(1, TOKEN, ["A", "B"]) == ()
     secrets.drop(TOKEN)
     assert not secrets.of(TOKEN)
-    assert not secrets
+    assert not secrets.kept
 
 
 def test_what_an_owner_has_is_bounded(monkeypatch):
@@ -70,6 +70,6 @@ def test_a_petition_without_its_secrets_waits_apart_until_it_has_all_of_them(wor
 def test_what_has_ended_lacks_nothing(world):
     record = world.waits(1)
     world.admission.secrets.find(record.seq, TOKEN, ["A"])
-    assert world.admission.secrets.are_lacked
+    assert world.admission.secrets.lacking
     world.admission.secrets.drop(TOKEN, record.seq)
-    assert not world.admission.secrets.are_lacked
+    assert not world.admission.secrets.lacking

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -32,6 +33,8 @@ class Parts:
     """What a batch touches; notes who keeps a transaction."""
 
     dirty = ()
+    frames = ("a reply",)
+    pace = SimpleNamespace(sent=False)
 
     def __init__(self):
         self.petitions = Petitions()
@@ -66,7 +69,7 @@ class Parts:
     def flags_wait(self, _):
         return False
 
-    def let_flags_wait(self):
+    def let_flags_wait(self, _):
         """Do nothing."""
 
     def keep(self, _, effects):
@@ -76,7 +79,6 @@ class Parts:
     def send(self):
         assert not self.petitions.changes, "a reply leaves before what it says is kept"
         self.flushes += 1
-        return False
 
     def send_to_all(self, _):
         """Do nothing."""

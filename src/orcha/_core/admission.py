@@ -215,7 +215,7 @@ class Admission:
             record.group is record.once is None
             and not record.needs
             and not self.paused
-            and not self.secrets.are_lacked
+            and not self.secrets.lacking
             and record.after is None
             and record.at is record.delay is None
             and record.when is None
@@ -237,7 +237,7 @@ class Admission:
         terms = self._terms
         if (
             not self.paused
-            and not self.secrets.are_lacked
+            and not self.secrets.lacking
             and record.once is None
             and record.when is None
             and record.after is None
@@ -280,7 +280,7 @@ class Admission:
         return ReplacesAnother() if is_blocked else None
 
     def _lacks_secrets(self, petition: Candidate | Known) -> Reason | None:
-        return self.secrets.lacks(petition.seq) if self.secrets.are_lacked else None
+        return self.secrets.lacks(petition.seq) if self.secrets.lacking else None
 
     def _petition_paused(self, petition: Candidate | Known) -> Reason | None:
         if not self.paused or petition_name(petition.seq) not in self.paused:

@@ -372,8 +372,3 @@ class Changes:
     def declares(self) -> bool:
         """Whether there is anything that petitions declare, that people decide, or of arrays and schedules."""
         return any(self.__dict__.values()) or self.slots is not None
-
-    @property
-    def declared(self) -> Mapping[str, Any]:
-        """The fields of that which anybody asked for, by their names: all others are empty."""
-        return self.__dict__

@@ -230,7 +230,8 @@ class Petitions:
     ) -> None:
         """Give a kept petition its outcome; with `hook_pending` its on_finish is owed from now on, if it has one."""
         self.set_outcome(record, outcome, code, reason)
-        hook_pending = hook_pending and record.has_hooks
+        if record.command and not record.has_hooks:
+            hook_pending = False
         self.step(record, states, _ENDED, now, outcome, code, reason, hook_pending=hook_pending, slot_held=slot_held)
 
     def set_outcome(self, record: Record, outcome: Outcome, code: int | None, reason: str | None) -> None:
@@ -416,7 +417,8 @@ class Petitions:
 
     def release(self, record: Record, *, hook: bool = True) -> None:
         """Free slot and id: nothing of the attempt lives any more. With `hook`, its on_finish is called."""
-        hook = hook and record.has_hooks
+        if record.command and not record.has_hooks:
+            hook = False
         self.ungrant(record)
         self.version += 1
         self.forget(record)

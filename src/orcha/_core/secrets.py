@@ -43,29 +43,20 @@ class Secrets:
 
     def __init__(self) -> None:
         """Know no secret."""
-        self._kept: dict[bytes, _Kept] = {}
+        self.kept: dict[bytes, _Kept] = {}
         """By the token of the petition."""
-        self._lost: dict[int, tuple[str, ...]] = {}
-        """The names that a petition lacks, by its sequence number."""
-
-    def __bool__(self) -> bool:
-        """Tell whether any petition has secrets, or lacks some."""
-        return bool(self._kept or self._lost)
-
-    @property
-    def are_lacked(self) -> bool:
-        """Whether any petition lacks a secret: who asks for each petition looks at this first."""
-        return bool(self._lost)
+        self.lacking: dict[int, tuple[str, ...]] = {}
+        """The names that a petition lacks, by its sequence number; most services have no such petition."""
 
     def of(self, token: bytes) -> Mapping[str, bytes]:
         """Give the secrets of a petition, by its token."""
-        kept = self._kept.get(token)
+        kept = self.kept.get(token)
         return _NONE if kept is None else kept.values
 
     def refusal(self, token: bytes, owner: str, values: Mapping[str, bytes]) -> str | None:
         """Give why so much cannot be kept for an owner; None where it can."""
         size = _size(values) + sum(
-            _size(kept.values) for other, kept in self._kept.items() if kept.owner == owner and other != token
+            _size(kept.values) for other, kept in self.kept.items() if kept.owner == owner and other != token
         )
         if size <= MAX_OWNER_SECRET_BYTES:
             return None
@@ -76,31 +67,31 @@ class Secrets:
 
     def keep(self, token: bytes, owner: str, values: Mapping[str, bytes]) -> None:
         """Keep secrets for the petition of a token, beside secrets of other names that it has."""
-        self._kept[token] = _Kept(owner, {**self.of(token), **values})
+        self.kept[token] = _Kept(owner, {**self.of(token), **values})
 
     def find(self, seq: int, token: bytes, names: Iterable[str]) -> tuple[str, ...]:
         """Note which of its secrets a petition lacks, and give their names."""
         known = self.of(token)
         lost = tuple(name for name in names if name not in known)
         if lost:
-            self._lost[seq] = lost
+            self.lacking[seq] = lost
         return lost
 
     def lacks(self, seq: int) -> SecretsLost | None:
         """Give why a petition may not start, where it lacks a secret."""
-        names = self._lost.get(seq)
+        names = self.lacking.get(seq)
         return None if names is None else SecretsLost(names)
 
     def are_found(self, seq: int, token: bytes) -> bool:
         """Look again after secrets were given; tell whether the petition lacked some, and lacks none any more."""
-        names = self._lost.pop(seq, None)
+        names = self.lacking.pop(seq, None)
         return names is not None and not self.find(seq, token, names)
 
     def drop(self, token: bytes, seq: int | None = None) -> None:
         """Forget the secrets of a petition that has ended, or was refused."""
-        self._kept.pop(token, None)
+        self.kept.pop(token, None)
         if seq is not None:
-            self._lost.pop(seq, None)
+            self.lacking.pop(seq, None)
 
 
 def _size(values: Mapping[str, bytes]) -> int:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orcha._core.moment import Moment
 from orcha._core.tuples import new_tuple
 from orcha._protocol.frames import encode
 from orcha._protocol.messages import Error
-from orcha._service.mailbox import Step
 from orcha._service.reports.explanations import explain
 
 if TYPE_CHECKING:
@@ -28,6 +28,25 @@ if TYPE_CHECKING:
 
     Effects = Mapping[Do, Callable[[Record, Any], None]]
     """What is called for each kind of effect, with the petition and the effect's detail."""
+
+GATHER_SECONDS = 0.0005
+"""How long an outcome may wait for what starts in its place: about as long as a transaction takes."""
+
+
+class Step(IntEnum):
+    """The steps of a batch, in their order."""
+
+    LISTEN = 0
+    """Wait for an event."""
+    HANDLE = 1
+    """Handle the events that came."""
+    ASK = 2
+    """Hand the manager's calls over: hooks run while the disk is waited for."""
+    GATHER = 3
+    """Wait a moment for what starts in place of what ended, so that one transaction keeps both."""
+    KEEP = 4
+    """Keep what changed in one transaction, then have the effects."""
+
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
 _LISTEN, _HANDLE, _ASK, _GATHER, _KEEP = Step.LISTEN, Step.HANDLE, Step.ASK, Step.GATHER, Step.KEEP
@@ -53,7 +72,7 @@ class Listeners(NamedTuple):
 
 
 class Batch:
-    """Makes the steps of batches; the `Work` of a mailbox."""
+    """Makes batches, one after the other; the `Work` of a mailbox."""
 
     def __init__(
         self,
@@ -70,7 +89,7 @@ class Batch:
 
         Args:
             petitions: the petitions, and what has gathered about them since the last transaction.
-            mailbox: says whether this batch is the last one.
+            mailbox: has the events, and says whether this batch is the last one.
             visits: the manager's calls.
             channels: the last records of what ended, and the output to keep.
             transaction: keeps changes.
@@ -89,22 +108,45 @@ class Batch:
         self._listeners = listeners
         self._uncounted: Changes | None = None
 
+    def make(self, *, own: bool = True, may_keep: bool = True, more: Callable[[], bool] | None = None) -> None:
+        """Make one batch, from its events to its replies; `own` on the engine's thread.
+
+        `may_keep` and `more` are as `Mailbox.run_or_post` says.
+        """
+        self._petitions.now = new_tuple(Moment, (time.time(), time.monotonic()))
+        self._visits.collect()
+        self._mailbox.handle(due=own)
+        step = self._ask(own=own, more=more)
+        if step is _GATHER:
+            step = self._gather()
+        if step is _KEEP and may_keep:
+            self.keep()
+            step = self._next_step(_KEEP)
+        if step is not _KEEP:  # a reply says what is kept: with what is not kept yet, it waits for the disk
+            self.send()
+        if not self._petitions.ahead:  # else a start follows soon, and wakes the shim of an ended command once for both
+            self._listeners.over()
+        if self._mailbox.is_over or step is not _LISTEN:
+            self._mailbox.wake()
+
     # --- which step is next -------------------------------------------------------------------------------------
 
-    def next_step(self, done: Step, *, own: bool = True, ends: bool = False) -> Step:
-        """Give the step that comes after `done`.
+    def wakes_a_hook_thread(self, *, ends: bool) -> bool:
+        """Tell, before an event is handled, whether that wakes a hook thread.
 
-        Before an event is handled (LISTEN) it is told whether that wakes a hook thread (ASK): then the engine's thread
-        handles the event, and its transaction runs beside the hooks. Where an attempt `ends`, that is so while anything
-        may start in its place; otherwise where the waiting petitions are to be asked.
+        Then the engine's thread handles the event, and its transaction runs beside the hooks. Where an attempt `ends`,
+        that is so while anything may start in its place; otherwise where the waiting petitions are to be asked.
+        """
+        visits = self._visits
+        return not visits.are_inline and (visits.has_calls or (visits.may_find if ends else visits.are_news))
+
+    def _next_step(self, done: Step, *, own: bool = True) -> Step:
+        """Give the step that comes after `done`.
 
         Another thread than the engine's `own` gathers nothing. It asks petitions that said no the last time when its
         answer has left.
         """
         visits = self._visits
-        if done is _LISTEN:
-            is_wanted = not visits.are_inline and (visits.has_calls or (visits.may_find if ends else visits.are_news))
-            return _ASK if is_wanted else _HANDLE
         if done is _HANDLE and (own or visits.has_calls or visits.may_find):
             return _ASK
         if done is _ASK and own and self._petitions.changes.transitions and visits.is_choosing:
@@ -130,12 +172,27 @@ class Batch:
 
     # --- the steps ----------------------------------------------------------------------------------------------
 
-    def begin(self) -> None:
-        """Note the time, and take the results of the hook thread's visit, which may be over."""
-        self._petitions.now = new_tuple(Moment, (time.time(), time.monotonic()))
-        self._visits.collect()
+    def _ask(self, *, own: bool, more: Callable[[], bool] | None) -> Step:
+        """Hand the manager's calls over, where that is the next step, and again as long as more comes."""
+        step = self._next_step(_HANDLE, own=own)
+        if step is _ASK:  # else waiting petitions are asked when the answer has left
+            self._hand_over()
+        while more is not None and more():
+            self._hand_over()
+        if step is _KEEP and more is None:
+            return step
+        return self._next_step(_ASK, own=own)  # the last call of `more` may have handled events, too
 
-    def ask(self) -> None:
+    def _gather(self) -> Step:
+        """Wait for what starts in place of what ended, and handle that."""
+        until = time.monotonic() + GATHER_SECONDS
+        step = _GATHER
+        while step is _GATHER and (left := until - time.monotonic()) > 0 and self._mailbox.listen(left):
+            self._mailbox.handle()
+            step = self._next_step(_ASK)
+        return self._next_step(_GATHER) if step is _GATHER else step
+
+    def _hand_over(self) -> None:
         """Hand over the manager's calls that have gathered."""
         if self._petitions.finals:
             self._listeners.ends(self._petitions.finals)
@@ -148,8 +205,8 @@ class Batch:
         self.commit()
         self.send()  # before a hook thread is woken: the two would wait for each other's turn
         self._visits.dispatch()
-        if not self._mailbox.is_over:
-            self._transaction.let_flags_wait()
+        if (changes := self._petitions.changes) and not self._mailbox.is_over:
+            self._transaction.let_flags_wait(changes)
         self.count()
 
     def commit(self) -> None:
@@ -183,13 +240,10 @@ class Batch:
 
     def send(self) -> None:
         """Send the replies that have gathered."""
-        if self._outbox.send() and self._channels.pace.sent:
-            self._channels.pace.batch_is_sent()
-
-    def finish(self) -> None:
-        """Have the shims told what gathered for them."""
-        if not self._petitions.ahead:  # else a start follows soon, and wakes the shim of an ended command once for both
-            self._listeners.over()
+        if self._outbox.frames:
+            self._outbox.send()
+            if self._channels.pace.sent:
+                self._channels.pace.batch_is_sent()
 
     def fail(self, error: BaseException) -> None:
         """Tell all parts that the engine has failed and nothing goes on."""

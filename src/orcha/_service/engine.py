@@ -221,7 +221,7 @@ class Engine:
             self.outbox,
             self._effects(),
             Listeners(
-                self._note_ending,
+                self.dependents.ended,
                 self._note_ends,
                 self.starts_ahead.begin,
                 self._about_to_keep,
@@ -593,16 +593,14 @@ class Engine:
         if self.arrays.due:
             self.arrays.fill_due()
 
-    def _note_ending(self, finals: Sequence[Final]) -> None:
-        self.dependents.ended(finals)
-
     def _note_ends(self, finals: Sequence[Final], wall: float) -> None:
         if self.journal.writes:
             self.journal.ended(finals, wall)
         self.dependents.ended(finals)
-        if self.admission.secrets:
+        secrets = self.admission.secrets
+        if secrets.kept or secrets.lacking:
             for final in finals:
-                self.admission.secrets.drop(final.record.token, final.record.seq)
+                secrets.drop(final.record.token, final.record.seq)
 
     def _say_failed(self, error: BaseException) -> None:
         self.report(logging.CRITICAL, "the engine stops: what was accepted is kept", error=error)

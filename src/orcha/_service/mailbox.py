@@ -25,7 +25,7 @@ the clock                        the engine's thread alone calls what is due
 ===============================  ==================================================================================
 
 The thread that has the turn makes one batch: events are handled, the manager's code is asked, one transaction keeps
-what changed, then the effects happen and the replies leave. `Work.next_step` says which of these steps is next. The
+what changed, then the effects happen and the replies leave. `batch.py` tells these steps one after the other. The
 engine's thread sleeps between batches, until an event or a due time wakes it.
 
 `run_or_post` is an optimization. Waking a sleeping thread costs 20 to 60 microseconds; a petition passed six threads
@@ -38,7 +38,6 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from enum import IntEnum
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -56,49 +55,16 @@ if TYPE_CHECKING:
 MAX_EVENTS_OF_A_BATCH = 2_000
 MAX_EVENTS_OF_ANOTHER_THREAD = 3
 """Where more than these wait, the engine's thread handles them in one transaction, and others go on working."""
-GATHER_SECONDS = 0.0005
-"""How long an outcome may wait for what starts in its place: about as long as a transaction takes."""
-
-
-class Step(IntEnum):
-    """The steps of a batch, in their order."""
-
-    LISTEN = 0
-    """Wait for an event."""
-    HANDLE = 1
-    """Handle the events that came."""
-    ASK = 2
-    """Hand the manager's calls over: hooks run while the disk is waited for."""
-    GATHER = 3
-    """Wait a moment for what starts in place of what ended, so that one transaction keeps both."""
-    KEEP = 4
-    """Keep what changed in one transaction, then have the effects."""
-
-
-# Looked up once: an attribute of an enumeration costs ten times a global name.
-_LISTEN, _HANDLE, _ASK, _GATHER, _KEEP = Step.LISTEN, Step.HANDLE, Step.ASK, Step.GATHER, Step.KEEP
 
 
 class Work(Protocol):
-    """What a batch is made of; only the thread that has the turn calls it."""
+    """What is made of events; only the thread that has the turn calls `make`."""
 
-    def next_step(self, done: Step, *, own: bool = True, ends: bool = False) -> Step:
-        """Give the step that comes after `done`; `own` on the engine's thread, `ends` where an attempt ends."""
+    def wakes_a_hook_thread(self, *, ends: bool) -> bool:
+        """Tell, as any thread, whether a batch would hand calls to a hook thread; `ends` where an attempt ends."""
 
-    def begin(self) -> None:
-        """Note the time, and take the results of the manager's calls."""
-
-    def ask(self) -> None:
-        """See `Step.ASK`."""
-
-    def keep(self) -> None:
-        """See `Step.KEEP`."""
-
-    def send(self) -> None:
-        """Send the replies that have gathered."""
-
-    def finish(self) -> None:
-        """End a batch."""
+    def make(self, *, own: bool = True, may_keep: bool = True, more: Callable[[], bool] | None = None) -> None:
+        """Make a batch; `own` on the engine's thread. `may_keep` and `more` are as `Mailbox.run_or_post` says."""
 
     def fail(self, error: BaseException) -> None:
         """Tell all parts that the engine has failed and nothing goes on."""
@@ -186,14 +152,14 @@ class Mailbox:
         work = self._work
         assert work is not None
         self._events.append((handler, *args))
-        busy = len(self._events) > MAX_EVENTS_OF_ANOTHER_THREAD or work.next_step(_LISTEN, ends=ends) is _ASK
+        busy = len(self._events) > MAX_EVENTS_OF_ANOTHER_THREAD or work.wakes_a_hook_thread(ends=ends)
         if busy or not self.turn.acquire(blocking=False):
             self.wake()
             return
         try:
             if not self.is_over:
                 due = self._timers.head
-                self._make_batch(work, own=False, may_keep=may_keep, more=more)
+                work.make(own=False, may_keep=may_keep, more=more)
                 if self._timers.head != due:
                     self.wake()
         except BaseException as error:  # noqa: BLE001 - as in _run
@@ -216,55 +182,30 @@ class Mailbox:
         """Have the engine fail, as a thread of the service died."""
         self.post(self._raise, death)
 
-    # --- batches ------------------------------------------------------------------------------------------------
+    # --- in a batch ---------------------------------------------------------------------------------------------
 
-    def _make_batch(
-        self, work: Work, *, own: bool = True, may_keep: bool = True, more: Callable[[], bool] | None = None
-    ) -> None:
-        work.begin()
-        self._handle()
-        if own:
-            if self._events:
-                self.wake()
-            if self._timers.head is not None:
-                for call in self._timers.take(time.monotonic()):
-                    call()
-        step = self._ask(work, own=own, more=more)
-        if step is _GATHER:
-            step = self._gather(work)
-        if step is _KEEP and may_keep:
-            work.keep()
-            step = work.next_step(_KEEP)
-        if step is not _KEEP:  # a reply says what is kept: with what is not kept yet, it waits for the disk
-            work.send()
-        work.finish()
-        if self.is_over or step is not _LISTEN:
-            self.wake()
-
-    def _ask(self, work: Work, *, own: bool, more: Callable[[], bool] | None) -> Step:
-        """Hand the manager's calls over, where that is the next step, and again as long as more comes."""
-        step = work.next_step(_HANDLE, own=own)
-        if step is _ASK:  # else waiting petitions are asked when the answer has left
-            work.ask()
-        while more is not None and more():
-            work.ask()
-        if step is _KEEP and more is None:
-            return step
-        return work.next_step(_ASK, own=own)  # the last call of `more` may have handled events, too
-
-    def _handle(self) -> None:
+    def handle(self, *, due: bool = False) -> None:
+        """Handle the events that came; with `due` also make the calls that are due, as the engine's own thread."""
         events = self._events
         for _ in range(min(len(events), MAX_EVENTS_OF_A_BATCH)):
             handler, *args = events.popleft()
             handler(*args)
+        if not due:
+            return
+        if events:
+            self.wake()
+        if self._timers.head is not None and self._timers.head <= (now := time.monotonic()):
+            for call in self._timers.take(now):
+                call()
 
-    def _gather(self, work: Work) -> Step:
-        until = time.monotonic() + GATHER_SECONDS
-        step = _GATHER
-        while step is _GATHER and (left := until - time.monotonic()) > 0 and self._listen(left):
-            self._handle()
-            step = work.next_step(_ASK)
-        return work.next_step(_GATHER) if step is _GATHER else step
+    def listen(self, timeout: float | None) -> bool:
+        """Wait for the bell; False where the seconds passed without it."""
+        try:
+            self._bell.get(timeout=timeout)
+        except Empty:
+            return False
+        self._rung = False  # before the events are taken: a later event rings again
+        return True
 
     # --- the engine's own thread --------------------------------------------------------------------------------
 
@@ -276,23 +217,14 @@ class Mailbox:
                 if self.is_over:  # on this thread, or it failed on another one
                     break
                 try:
-                    self._make_batch(work)
+                    work.make()
                 except BaseException as error:  # noqa: BLE001 - whatever it is: nothing may be acknowledged after it
                     self._fail(error)
                 wait = None if self._timers.head is None else self._timers.wait(time.monotonic())
             if not self.is_over:
-                self._listen(wait)
+                self.listen(wait)
         with self.turn:  # another thread may be about the last batch
             self.stopped.set()
-
-    def _listen(self, timeout: float | None) -> bool:
-        """Wait for the bell; False where the seconds passed without it."""
-        try:
-            self._bell.get(timeout=timeout)
-        except Empty:
-            return False
-        self._rung = False  # before the events are taken: a later event rings again
-        return True
 
     def _fail(self, error: BaseException) -> None:
         self.failure = error
@@ -313,4 +245,4 @@ class Mailbox:
         self.stopped.set()
 
 
-__all__ = ["Mailbox", "Step", "Work"]
+__all__ = ["Mailbox", "Work"]

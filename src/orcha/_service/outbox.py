@@ -30,7 +30,8 @@ class Outbox:
         """Hand frames to `send`, and say to `report` where an answer is no frame."""
         self._send = send
         self._report = report
-        self._frames: list[tuple[Peer, bytes]] = []
+        self.frames: list[tuple[Peer, bytes]] = []
+        """The replies that have gathered."""
         self.waiting: list[Callable[[], object]] = []
         """Calls that are made once this batch is kept."""
         self.told: Callable[[Peer, Any], None] | None = None
@@ -46,25 +47,22 @@ class Outbox:
         """Send a message once its content is kept."""
         if self.told is not None:
             self.told(peer, message)
-        self._frames.append((peer, _encoded(message, self._report)))
+        self.frames.append((peer, _encoded(message, self._report)))
 
     def reply_frame(self, peer: Peer, frame: bytes) -> None:
         """Send an encoded message once its content is kept."""
-        self._frames.append((peer, frame))
+        self.frames.append((peer, frame))
 
     def after(self, call: Callable[[], object]) -> None:
         """Have `call` made once this batch is kept, before its replies leave."""
         self.waiting.append(call)
 
-    def send(self) -> bool:
-        """Send the gathered replies; tell whether there were any."""
-        if not self._frames:
-            return False
-        frames, self._frames = self._frames, []
+    def send(self) -> None:
+        """Send the gathered replies."""
+        frames, self.frames = self.frames, []
         self._send(frames)
         if faults.CRASHES:
             faults.reach("reply.after-send")
-        return True
 
     def send_to_all(self, frame: bytes) -> None:
         """Send a frame to every client at once, whatever is kept."""

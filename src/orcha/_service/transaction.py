@@ -157,10 +157,9 @@ class Transaction:
         if _may_wait(changes):
             self._later(changes)
 
-    def let_flags_wait(self) -> None:
+    def let_flags_wait(self, changes: Changes) -> None:
         """Let flags that have gathered alone since the last transaction wait for one to ride with."""
-        changes = self._petitions.changes
-        if changes and _may_wait(changes):
+        if _may_wait(changes):
             self._flush_soon()
 
     def _later(self, changes: Changes) -> None:

@@ -36,7 +36,7 @@ Ask = Callable[..., Any]
 
 def write(changes: Changes, ask: Ask) -> None:
     """Keep declarations and decisions, in a transaction that holds the new petitions and the steps already."""
-    made = changes.declared
+    made = vars(changes)  # the fields that anybody asked for: to ask for one of the others would make that
     for name, write_field in WRITERS.items():
         if made.get(name):
             write_field(made[name], ask)

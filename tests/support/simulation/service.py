@@ -222,7 +222,7 @@ class Service:
         mailbox._rung = False
         assert mailbox._work is not None
         with mailbox.turn:
-            mailbox._make_batch(mailbox._work)
+            mailbox._work.make()
 
     def _gathers(self, timeout: float) -> bool:
         """Let others act while the engine gathers; tell whether that brought an event."""

@@ -121,10 +121,8 @@ class RunningCommands:
     def let_go(self, record: Record) -> None:
         """Know nothing any more of a petition's current attempt, and have its shim forget it once its end is kept."""
         seq, number, channel = record.seq, record.attempt, record.channel
-        if record.state is _ENDED:
-            self._standard_input.done(record)
         self._attempts.pop(seq, None)
-        self._standard_input.over(seq)
+        self._standard_input.over(record, is_last=record.state is _ENDED)
         self._output.over(record)
         known = self._petitions.records.get(seq)
         lives = known is not None and bool(known.survivors)

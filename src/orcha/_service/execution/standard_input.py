@@ -109,17 +109,19 @@ class StandardInput:
             else:
                 self._shims.kill(record, LOST)
 
-    def over(self, seq: int) -> None:
-        """Note that an attempt has ended: a client that waits for room is answered."""
-        pipe = self._pipes.pop(seq, None)
+    def over(self, record: Record, *, is_last: bool) -> None:
+        """Note that an attempt has ended, perhaps the last one: a client that waits for room is answered."""
+        if is_last:
+            self._forget(record)
+        pipe = self._pipes.pop(record.seq, None)
         if pipe is None:
             return
         waiting = [(brought.peer, brought.request) for brought in pipe.waiting]
         for peer, request in [*waiting, *((peer, message.request) for peer, message in pipe.early)]:
             self._outbox.reply(peer, Reply(request, Verdict.GONE, None, "the command has ended"))
 
-    def done(self, record: Record) -> None:
-        """Note that no other attempt follows."""
+    def _forget(self, record: Record) -> None:
+        """Forget the input that is kept for further attempts."""
         self._inputs.pop(record.seq, None)
         files, channel, seq = self._files, record.channel, record.seq
         if files is not None and files.has_input(channel, seq):
