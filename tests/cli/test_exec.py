@@ -127,6 +127,25 @@ def test_it_does_not_outlive_the_service(own_service, tmp_path):
     runs.wait()
 
 
+def test_a_quota_of_what_runs_lets_as_many_commands_run_beside_and_refuses_one_more(own_service, tmp_path):
+    service, fifo = own_service, tmp_path / "fifo"
+    os.mkfifo(fifo)
+    (service.home / "orcha.toml").write_text("quota.default.running = 1\n")
+    assert service.run("reload").returncode == 0
+    assert service.run("run", "-d", "--name", "train", "--", "sleep", "600").returncode == 0
+    wait_for(lambda: shown(service, "train")["state"] == "running", what="it runs")
+    runs = service.spawn(*service.orcha("exec", "train", "--", "sh", "-c", f"echo begun; cat {fifo}"), stdout=-1)
+    assert runs.stdout.readline() == b"begun\n"
+    refused = beside(service, "true")
+    assert (refused.returncode, refused.stdout) == (125, "")
+    assert "1 commands beside others run (quota.default.running, " in refused.stderr
+    (known,) = json.loads(service.run("who", "--json").stdout)["users"]
+    assert (known["running"], known["beside"], known["queued"]) == (1, 1, 0)
+    fifo.write_text("ended\n")
+    assert runs.communicate()[0] == b"ended\n"
+    assert beside(service, "echo", "again").stdout == "again\n"
+
+
 def test_beside_nothing_that_runs_there_is_nothing(host):
     assert host.run("run", "-d", "--name", "waits", "--", "true").returncode == 0
     for name, why in (

@@ -13,11 +13,11 @@ from orcha._core.forecast.virtual_schedule import VirtualSchedule
 from orcha._core.forecast.workload import Capacity, Job
 from orcha._core.petitions import Petitions
 from orcha._core.quota_rules import ANY_NUMBER, Quota, QuotaRules, accounts_of, read_accounts, written
-from orcha._core.quotas import OUTPUT, QUEUED, QUOTA_LOT, RUNNING, SLOTS, Account, Limit, Used
+from orcha._core.quotas import BESIDE, OUTPUT, QUEUED, QUOTA_LOT, RUNNING, SLOTS, Account, Limit, Used
 from orcha._core.reasons import GroupPaused, InOrder, NeedsShort, QuotaInUse, QuotaSpent, QuotaTooSmall
 from orcha._core.record import Record
 from orcha._core.selection import Selection
-from orcha.interfaces.built_in import ARRAY_MANAGER
+from orcha.interfaces.built_in import ARRAY_MANAGER, BESIDE_MANAGER
 
 ANN, BOB = "uid:1", "uid:2"
 
@@ -96,6 +96,28 @@ def test_what_is_in_use_up_to_the_quota_lets_no_more_start_until_something_ends(
     world.ends(first)
     assert world.ready() == [others.key, third.key]
     assert world.admission.blocked_by(third) is None
+
+
+def test_as_many_commands_may_run_beside_others_as_petitions_may_run_and_they_are_counted_apart():
+    world = World(ann=(account("ann", running=1, queued=1),))
+    world.runs()
+    assert world.quotas.refusal_beside(ANN) is None
+    beside = world.waits()
+    beside.manager = BESIDE_MANAGER
+    world.petitions.granted.take(beside)
+    assert world.quotas.used("ann") == Used(0, 1, 1, {}, 1)
+    spent = world.quotas.refusal_beside(ANN)
+    assert spent == QuotaSpent("ann", BESIDE, 1, 1, 1, "quota.user.ann.running", "orcha.toml:1")
+    assert "1 of ann's 1 commands beside others run (quota.user.ann.running, " in spent.text()
+    assert world.quotas.refusal(ANN) is None, "it does not wait"
+    assert world.quotas.refusal_beside(BOB) is None
+    world.petitions.granted.give_back(beside)
+    assert world.quotas.refusal_beside(ANN) is None
+    world.holds(ann=(account("ann", output=10),))
+    world.quotas.note_output({ANN: 10})
+    assert world.quotas.refusal_beside(ANN) == QuotaSpent(
+        "ann", OUTPUT, 10, 10, 1, "quota.user.ann.output", "orcha.toml:1"
+    )
 
 
 def test_a_slot_is_counted_of_managers_that_have_a_number_of_them():

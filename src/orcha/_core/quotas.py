@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from orcha._core.group_admission import Known
 from orcha._core.reasons import InOrder, QuotaInUse, QuotaSpent, QuotaTooSmall
 from orcha._core.transitions import hold
-from orcha.interfaces.built_in import ARRAY_MANAGER
+from orcha.interfaces.built_in import ARRAY_MANAGER, BESIDE_MANAGER
 from orcha.interfaces.needs import read, shown
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 QUEUED, RUNNING, SLOTS, OUTPUT = "queued", "running", "slots", "output"
 """What a quota limits beside resources."""
+BESIDE = "beside"
+"""Commands beside others: as many may run as petitions may (RUNNING), and they are counted apart."""
 QUOTA_LOT = "quota:"
 """Begin of the name of a lot whose petitions wait for a quota."""
 _PART = "\0"
@@ -66,15 +68,18 @@ class Used(NamedTuple):
     """How many of them hold a slot of a manager that has a number of slots, as commands do."""
     held: Mapping[str, int | float]
     """How much of each resource they hold."""
+    beside: int = 0
+    """How many commands run beside others; they are not among those that run."""
 
 
 class _AccountUse:
     """What runs of an account."""
 
-    __slots__ = ("held", "running", "slots")
+    __slots__ = ("beside", "held", "running", "slots")
 
     def __init__(self) -> None:
         self.running = 0
+        self.beside = 0
         self.slots = 0
         self.held: dict[str, Amount] = {}
 
@@ -84,6 +89,7 @@ class _Granted(NamedTuple):
 
     accounts: tuple[Account, ...]
     slots: int
+    beside: int
     needs: Mapping[str, int | str]
 
 
@@ -199,7 +205,10 @@ class Quotas:
         if accounts is None:
             accounts = self._accounts_of(grant.owner)
         granted = _Granted(
-            accounts, int(self._petitions.slots_of.get(grant.manager) is not None), dict(grant.needs or {})
+            accounts,
+            int(self._petitions.slots_of.get(grant.manager) is not None),
+            int(grant.manager == BESIDE_MANAGER),
+            dict(grant.needs or {}),
         )
         self._granted[grant.seq] = granted
         self._count(granted, 1)
@@ -213,7 +222,8 @@ class Quotas:
     def _count(self, granted: _Granted, sign: int) -> None:
         for account in granted.accounts:
             use = self._uses.setdefault(account.name, _AccountUse())
-            use.running += sign
+            use.running += sign * (1 - granted.beside)
+            use.beside += sign * granted.beside
             use.slots += sign * granted.slots
             for name, wanted in granted.needs.items():
                 use.held[name] = use.held.get(name, 0) + sign * read(wanted).amount
@@ -300,16 +310,36 @@ class Quotas:
             limit = account.limits.get(QUEUED)
             if limit is not None and (queued := self.queued(account.name)) + more > limit.most:
                 return QuotaSpent(account.name, QUEUED, queued, limit.most, more, limit.key, limit.origin)
-            limit = account.limits.get(OUTPUT)
-            if limit is not None and (size := self._output.get(account.name, 0)) >= limit.most:
-                return QuotaSpent(account.name, OUTPUT, size, limit.most, more, limit.key, limit.origin)
+            if (spent := self._output_spent(account, more)) is not None:
+                return spent
         return None
+
+    def refusal_beside(self, owner: str) -> QuotaSpent | None:
+        """Give why no further command of an owner may run beside another one, if that is so: such a one never waits.
+
+        The quota of what runs may be used up all the same: people look at what runs just then.
+        """
+        self.renew(owner)
+        for account in self.accounts(owner):
+            limit = account.limits.get(RUNNING)
+            if limit is not None and (count := self._uses.get(account.name, _NO_USE).beside) >= limit.most:
+                return QuotaSpent(account.name, BESIDE, count, limit.most, 1, limit.key, limit.origin)
+            if (spent := self._output_spent(account, 1)) is not None:
+                return spent
+        return None
+
+    def _output_spent(self, account: Account, more: int) -> QuotaSpent | None:
+        limit = account.limits.get(OUTPUT)
+        if limit is None or (size := self._output.get(account.name, 0)) < limit.most:
+            return None
+        return QuotaSpent(account.name, OUTPUT, size, limit.most, more, limit.key, limit.origin)
 
     def queued(self, account: str) -> int:
         """Count the petitions of an account that wait, and the elements of arrays that are no petitions yet."""
         live = sum(len(seqs) for owner, seqs in self._live.items() if self._is_of(owner, account))
         unmade = sum(count for owner, count in self._unmade() if self._is_of(owner, account))
-        return max(0, live - self._uses.get(account, _NO_USE).running) + unmade
+        use = self._uses.get(account, _NO_USE)
+        return max(0, live - use.running - use.beside) + unmade
 
     def _is_of(self, owner: str, account: str) -> bool:
         return any(each.name == account for each in self.accounts(owner))
@@ -397,7 +427,7 @@ class Quotas:
         """Tell what the petitions of an account have."""
         use = self._uses.get(account, _NO_USE)
         held = {name: shown(amount) for name, amount in use.held.items() if amount}
-        return Used(self.queued(account), use.running, use.slots, held)
+        return Used(self.queued(account), use.running, use.slots, held, use.beside)
 
 
-__all__ = ["OUTPUT", "QUEUED", "QUOTA_LOT", "RUNNING", "SLOTS", "Account", "Limit", "Quotas", "Used"]
+__all__ = ["BESIDE", "OUTPUT", "QUEUED", "QUOTA_LOT", "RUNNING", "SLOTS", "Account", "Limit", "Quotas", "Used"]

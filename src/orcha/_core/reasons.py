@@ -216,11 +216,11 @@ class QuotaTooSmall(Reason):
 
 @dataclass(frozen=True, slots=True)
 class QuotaSpent(Reason):
-    """So many petitions of an owner wait, or so much output is kept, that no more petitions are accepted."""
+    """So many petitions of an owner wait, or so much is kept or run beside others, that no more are accepted."""
 
     whose: str
     what: str
-    """`queued` or `output`."""
+    """`queued`, `output` or `beside`."""
     used: int | float
     most: int | float
     more: int
@@ -237,11 +237,16 @@ class QuotaSpent(Reason):
         "quota: 99 of alice's 100 petitions wait, and these are 20 more (quota.default.queued, orcha.toml:3):"
         >>> QuotaSpent("bob", "output", 2048, 1024, 1, "quota.user.bob.output", "a.toml:1").text()[:90]
         "quota: 2048 bytes of bob's output are kept, and 1024 may be (quota.user.bob.output, a.toml"
+        >>> QuotaSpent("bob", "beside", 1, 1, 1, "quota.default.running", "a.toml:1").text()[:81]
+        "quota: 1 of bob's 1 commands beside others run (quota.default.running, a.toml:1):"
         """
         who, ask = f" ({self.key}, {self.origin})", "or ask who administers the service for more"
         if self.what == "output":
             kept = f"{self.used} bytes of {self.whose}'s output are kept, and {self.most} may be"
             return f"quota: {kept}{who}: remove what you need no more (orcha rm), {ask}"
+        if self.what == "beside":
+            found = f"{self.used} of {self.whose}'s {self.most} commands beside others run"
+            return f"quota: {found}{who}: wait until one has ended, cancel one, {ask}"
         more = f", and these are {self.more} more" if self.more > 1 else ""
         wait = f"{self.used} of {self.whose}'s {self.most} petitions wait{more}"
         return f"quota: {wait}{who}: wait until some have started, cancel some, {ask}"

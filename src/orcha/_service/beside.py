@@ -1,6 +1,7 @@
 """Commands beside commands that run (`orcha exec`): in the same folder, environment and cgroups, and no longer.
 
 Such a command is a petition of its own. It waits for nothing and takes no slot: it belongs to the running command.
+Where its owner has a quota of petitions that run, it is refused above that number of such commands.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from orcha._protocol import values
 from orcha._service.execution.command_attempt import spec_of, user_of
 from orcha._service.reports.command_text import quoted
 from orcha._service.reports.state_names import state_of
-from orcha.interfaces.built_in import COMMAND_MANAGER, LEASE_MANAGER
+from orcha.interfaces.built_in import BESIDE_MANAGER, COMMAND_MANAGER, LEASE_MANAGER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from orcha._service.execution.running_commands import RunningCommands
     from orcha._service.submissions import Asked, Submissions
 
-BESIDE_MANAGER = "orcha.beside"
-"""The manager whose slots these commands take: none."""
 _FIELD = values.encode("beside")
 _OF_THE_OTHER = frozenset(("ORCHA_ID", "ORCHA_ATTEMPT"))
 _OF_ITS_OWN = frozenset(("argv", "cwd", "env", "stdin", "tty", "merge", "label", "queue", "beside"))
@@ -76,8 +75,8 @@ class Beside:
 
     def take(self, asked: Asked, item: Item, owner: str, fields: dict[str, Any]) -> str | None:
         """Start the command; give why it cannot be started."""
-        if unknown := sorted(set(fields) - _OF_ITS_OWN):
-            return f"a command beside another one has no {unknown[0]} of its own: ask for it with orcha run"
+        if (why := self._refusal(fields, owner)) is not None:
+            return why
         host = self._host(asked, fields["beside"])
         if isinstance(host, str):
             return host
@@ -94,6 +93,14 @@ class Beside:
         converted.petition.beside = step.pid, step.start_time, user_of(host)  # type: ignore[attr-defined]  # a command's
         self._start(asked, item, owner, converted)
         return None
+
+    def _refusal(self, fields: dict[str, Any], owner: str) -> str | None:
+        """Give why such a message is refused, whichever command it names."""
+        if unknown := sorted(set(fields) - _OF_ITS_OWN):
+            return f"a command beside another one has no {unknown[0]} of its own: ask for it with orcha run"
+        quotas = self._petitions.quotas
+        spent = None if quotas is None else quotas.refusal_beside(owner)
+        return None if spent is None else spent.text()
 
     def _host(self, asked: Asked, name: object) -> Record | str:
         """Give the running command beside which the new command runs; or why it cannot."""
@@ -145,4 +152,4 @@ def _as_sent(text: str) -> str | bytes:
         return raw
 
 
-__all__ = ["BESIDE_MANAGER", "Beside"]
+__all__ = ["Beside"]

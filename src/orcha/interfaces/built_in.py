@@ -20,6 +20,8 @@ LEASE_MANAGER = "orcha.lib.leases:LeaseManager"
 """The manager of leases as it is stored."""
 ARRAY_MANAGER = "orcha.arrays"
 """Whose petitions arrays are: no manager's, since only their elements are executed."""
+BESIDE_MANAGER = "orcha.beside"
+"""Whose slots commands take that run beside another command: none."""
 BUILT_IN_MANAGERS = frozenset((COMMAND_MANAGER, LEASE_MANAGER, WATCHDOG_MANAGER))
 """The managers whose hooks are none of a plugin's."""
 WITHOUT_HOOKS = frozenset((COMMAND_MANAGER, LEASE_MANAGER))
@@ -27,6 +29,7 @@ WITHOUT_HOOKS = frozenset((COMMAND_MANAGER, LEASE_MANAGER))
 
 __all__ = [
     "ARRAY_MANAGER",
+    "BESIDE_MANAGER",
     "BUILT_IN_MANAGERS",
     "COMMANDS",
     "COMMAND_MANAGER",

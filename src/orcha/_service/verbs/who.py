@@ -14,7 +14,7 @@ from orcha._protocol.messages import Reply, Verdict
 from orcha._service.reports.user_names import user
 from orcha._service.verbs import answer_size as fitting
 from orcha._service.verbs.petition_lookup import may_do
-from orcha.interfaces.built_in import ARRAY_MANAGER
+from orcha.interfaces.built_in import ARRAY_MANAGER, BESIDE_MANAGER
 from orcha.interfaces.needs import WHOLE, read, shown
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def described(engine: Engine, may_see: Callable[[str], bool]) -> dict[str, Any]:
                 "role": peers[-1].role if peers else None,
                 "queued": queued[owner],
                 "running": use.running,
+                "beside": use.beside,
                 "slots": use.slots,
                 "held": {name: shown(amount) for name, amount in use.held.items()},
                 "devices": use.devices,
@@ -115,6 +116,7 @@ class _OwnerUse:
 
     def __init__(self) -> None:
         self.running = 0
+        self.beside = 0
         self.slots = 0
         self.held: dict[str, Any] = {}
         self.devices: dict[str, list[str]] = {}
@@ -124,7 +126,8 @@ def _uses(engine: Engine) -> dict[str, _OwnerUse]:
     found: dict[str, _OwnerUse] = {}
     for grant in engine.granted.grants():
         use = found.setdefault(grant.owner, _OwnerUse())
-        use.running += 1
+        use.running += grant.manager != BESIDE_MANAGER
+        use.beside += grant.manager == BESIDE_MANAGER
         use.slots += engine.petitions.slots_of.get(grant.manager) is not None
         for name, wanted in (grant.needs or {}).items():
             use.held[name] = use.held.get(name, 0) + (1 if name == WHOLE else read(wanted).amount)
