@@ -7,6 +7,7 @@ import doctest
 import pytest
 
 from orcha._core import alterations, dependencies, transitions
+from orcha._core.admission import Admission
 from orcha._core.alterations import altered, named, refusal_of_what_runs
 from orcha._core.changes import Altered, NewAlteration
 from orcha._core.converted import Converted
@@ -15,7 +16,6 @@ from orcha._core.moment import Moment
 from orcha._core.petitions import Petitions
 from orcha._core.reasons import StartsLater
 from orcha._core.record import Phase, Record
-from orcha._core.resources import Resources
 from orcha._core.retry import Tries
 from orcha._core.state import IfFails, OnInterrupt, State
 from orcha.interfaces import Retry
@@ -216,11 +216,12 @@ def test_an_array_stays_what_rests_while_its_elements_go_their_ways(petitions):
 
 def test_what_needs_something_else_stands_in_no_line_for_what_it_needed(petitions):
     record = accepted(petitions)
-    resources = Resources(petitions, {"gpu": 1}, lambda seq, group: False)
+    resources = Admission(petitions, resources={"gpu": 1}).resources
     other = accepted(petitions, 2)
     other.needs = {"gpu": 1}
     petitions.granted.take(other)
-    assert resources.blocked_by(record.place, {"gpu": 1}, None) is not None
+    record.needs = {"gpu": 1}
+    assert resources.blocked_by(record) is not None
     version = petitions.version
     resources.leave(record.seq)
     resources.note_left()

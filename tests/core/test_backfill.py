@@ -8,6 +8,7 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from core.gaps import delays, starts_of
 from orcha._core import transitions
 from orcha._core.admission import Admission
 from orcha._core.backfill import MAX_PLANNED_PETITIONS, _seconds_left
@@ -15,21 +16,20 @@ from orcha._core.devices import Device
 from orcha._core.forecast.virtual_schedule import VirtualSchedule
 from orcha._core.forecast.workload import Capacity, Job
 from orcha._core.granted import LENT, Grant
-from orcha._core.inventory import Inventory
+from orcha._core.groups import GroupRules
 from orcha._core.moment import Moment
 from orcha._core.petitions import Petitions
-from orcha._core.record import Phase, Record
+from orcha._core.record import Record
 from orcha._core.reservations import Plan, Want
 from orcha._core.resource_lines import MAX_PASSING_PETITIONS
-from orcha._core.state import State
-from orcha.interfaces.needs import WHOLE, read
+from orcha._core.start_log import StartRate
 
 GPUS = 4
 LENGTHS = st.integers(1, 9)
 
 
 def starts(jobs, capacity):
-    return {each.job.id: each.started for each in VirtualSchedule(jobs, capacity).run()}
+    return starts_of(VirtualSchedule(jobs, capacity).run())
 
 
 @st.composite
@@ -63,86 +63,55 @@ def test_where_all_lengths_are_known_each_starts_when_it_was_foretold_as_it_came
     assert starts(jobs, Capacity(resources={"gpu": GPUS})) == planned_when_they_come(jobs)
 
 
-CAPACITY = Capacity(
-    slots={"m": 5},
-    resources={"gpu": GPUS, "ram": 8, "card": (Device("0", {"mem": 8}), Device("1", {"mem": 8}), Device("2"))},
-)
-_NEEDS = (
-    *({"gpu": 1}, {"gpu": 1}, {"gpu": 2}, {"gpu": 3}, {"gpu": 4}, {"ram": 3}, {"ram": 8}, {"card": 1}, {"card": 1}),
-    *({"card": 2}, {"card": 3}, {"card": "0.5"}, {"*": 1}, {}),
-)
+CARDS = (Device("0", {"mem": 8}), Device("1", {"mem": 8}), Device("2"), Device("3", {"mem": 16}))
+CAPACITY = Capacity(slots={"m": 6}, groups={"rig": 2, "lab": 1}, resources={"gpu": GPUS, "ram": 8, "card": CARDS})
+WORLDS = {
+    "one line": (CAPACITY._replace(groups={}), [{"gpu": 1}, {"gpu": 2}, {"gpu": 3}, {"gpu": 4}, {"ram": 3}, {"*": 1}]),
+    "several lines": (
+        Capacity(resources={"gpu": GPUS, "ram": 8, "cpu": 6}),
+        [
+            {"gpu": 1, "cpu": 1},
+            {"gpu": 3, "ram": 4, "cpu": 3},
+            {"ram": 1, "cpu": 5},
+            {"gpu": 4},
+            {"ram": 7},
+            {"cpu": 5},
+        ],
+    ),
+    "devices": (
+        Capacity(resources={"card": CARDS, "ram": 8}),
+        [{"card": each} for each in (1, 2, 3, "0.5", "0.25", "1@mem>=8", "2@mem>=8", "1@name=2", "0.5@mem>=8")]
+        + [{"card": 1, "ram": 4}, {"ram": 6}, {"card": 4}],
+    ),
+    "groups": (
+        CAPACITY._replace(rules={"free": GroupRules(per_user=2), "rated": GroupRules(rate=StartRate(2, 5.0))}),
+        [{"gpu": 1}, {"gpu": 3}, {"gpu": 4, "ram": 1}, {"ram": 5}, {"card": "1@mem>=8"}, {}],
+    ),
+}
 
 
 @st.composite
-def mixtures(draw, most=12):
-    """Petitions of one owner with all kinds of needs; some say how long they take.
-
-    None needs two resources, certain devices or a slot of a group: what a petition does not stand in line for may be
-    taken by others, whether they go before it or not.
-    """
+def mixtures(draw, needs, groups):
+    """Petitions of one owner with all kinds of needs; most say how long they take."""
     jobs = []
-    for number in range(draw(st.integers(2, most))):
-        seconds = float(draw(LENGTHS))
-        needs = draw(st.sampled_from(_NEEDS))
-        priority, expect = draw(st.sampled_from([0, 0, 0, -1])), draw(st.sampled_from([seconds, seconds, None]))
+    for number in range(draw(st.integers(3, 14))):
+        seconds, priority = float(draw(LENGTHS)), draw(st.sampled_from([0, 0, 0, -1]))
+        expect, manager = draw(st.sampled_from([seconds, seconds, None])), draw(st.sampled_from(["m", "m", "other"]))
+        more = {"group": draw(st.sampled_from(groups)), "needs": draw(st.sampled_from(needs))}
         came = float(draw(st.integers(0, 9)))
-        jobs.append(Job(str(number), came, seconds, priority, None, needs, manager="m", expect=expect))
+        jobs.append(Job(str(number), came, seconds, priority, manager=manager, expect=expect, **more))
     return jobs
 
 
-class Watched(VirtualSchedule):
-    """A schedule that holds, whenever a petition goes before earlier ones, that it delays none of them."""
-
-    def __init__(self, *given):
-        super().__init__(*given)
-        self.gaps = 0
-        backfill = self._admission.resources.backfill
-        self._may_go, backfill.may_go = backfill.may_go, self._watch
-
-    def _watch(self, place, want):
-        if not self._may_go(place, want):
-            return False
-        self.gaps += 1
-        granted, now = self._petitions.granted, self._now.wall
-        runs = [job for seq in granted.seqs() for job in self._runs(seq, granted.devices(str(seq)))]
-        places = sorted(
-            (self._jobs[each.seq].priority, each.seq) for each in self._records.values() if self._waits(each)
-        )
-        earlier = [
-            self._jobs[seq]._replace(id=str(seq), submitted=now, started=None)
-            for priority, seq in places
-            if (priority, seq) < place[:2]
-        ]
-        this = [*self._runs(place[1], granted.inventory.choose(want.needs, granted.all_used()))]
-        without, beside = starts([*runs, *earlier], self._capacity), starts([*runs, *this, *earlier], self._capacity)
-        for job in (each for each in earlier if each.needs.keys() & {*want.needs, WHOLE}):
-            assert beside[job.id] <= without[job.id], f"{this} delays {job}, where these run: {runs}, wait: {earlier}"
-        return True
-
-    def _runs(self, seq, devices):
-        """Give what runs; beside it what holds each of its devices, so that no other ones are chosen."""
-        started = next((ends - self._jobs[seq].seconds for ends, each in self._ends if each == seq), self._now.wall)
-        needs = {name: wanted for name, wanted in self._jobs[seq].needs.items() if name not in (devices or {})}
-        job = self._jobs[seq]._replace(id=str(seq), submitted=started, started=started, needs=needs)
-        yield job
-        for name in devices or {}:
-            amount = min(1, read(self._jobs[seq].needs[name]).amount)
-            for device in devices[name]:
-                held = {name: f"{float(amount)}@name={device}"}
-                yield job._replace(id=f"{seq} {device}", needs=held, manager="holders", group=None)
-
-    def _waits(self, record):
-        has_slot = self._petitions.granted.has(record.seq)
-        return record.state is State.QUEUED and record.phase in (Phase.WAITING, Phase.CONVERTING) and not has_slot
-
-
-@given(mixtures())
-@settings(max_examples=150, deadline=None)
-def test_whoever_goes_before_others_delays_none_of_them(jobs):
-    schedule = Watched(jobs, CAPACITY)
-    planned = list(schedule.run())
-    event(f"petitions that went before others: {min(schedule.gaps, 3)}")
-    assert all(each.started is not None for each in planned), "all have started in the end"
+@pytest.mark.parametrize("world", WORLDS)
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_whoever_goes_before_others_delays_none_of_them(world, data):
+    capacity, needs = WORLDS[world]
+    jobs = data.draw(mixtures(needs, [None, None, None, *capacity.groups, *capacity.rules]))
+    found = list(delays(jobs, capacity))
+    event(f"petitions that went before others: {min(len(found), 3)}")
+    assert not [str(each) for each in found if each is not None]
 
 
 def job(name, came, seconds, gpus, expect=inf, **more):
@@ -203,13 +172,39 @@ def test_behind_more_than_are_planned_nobody_goes_before_others():
         assert starts(jobs, Capacity(resources={"gpu": GPUS}))["short"] == begun
 
 
-@pytest.mark.parametrize("slots", [{"groups": {"rig": 1}}, {"slots": {"m": 1}}])
-def test_the_slot_of_an_earlier_one_is_not_taken(slots):
-    """What the late one needs is free when the large one starts, and the only slot would not be."""
-    late, short = job("late", 2, 99, 1), job("short", 3, 50, 1)
-    jobs = [job("long", 0, 60, 2), *(each._replace(group="rig", manager="m") for each in (job("big", 1, 10, 3), late))]
-    found = starts([*jobs, short._replace(group="rig", manager="m")], Capacity(resources={"gpu": GPUS}, **slots))
-    assert found == {"long": 0, "big": 60, "late": 70, "short": 3}
+BIG = job("big", 1, 10, 3)
+
+
+@pytest.mark.parametrize(
+    ("slots", "begun"),
+    [
+        # What the late one needs is free when the large one starts, and the only slot would not be.
+        ({"slots": {"m": 1}}, {"big": 60, "late": 70, "short": 3}),
+        # With the only slot of the group taken the large one would leave its line, and others would pass it.
+        ({"groups": {"rig": 1}}, {"big": 60, "late": 70, "short": 169}),
+        ({"groups": {"rig": 3}}, {"big": 60, "late": 2, "short": 3}),
+    ],
+)
+def test_the_slot_of_an_earlier_one_is_not_taken(slots, begun):
+    jobs = [BIG, job("late", 2, 99, 1), job("short", 3, 50, 1)]
+    of_group = (each._replace(group="rig", manager="m") for each in jobs)
+    found = starts([job("long", 0, 60, 2), *of_group], Capacity(resources={"gpu": GPUS}, **slots))
+    assert {name: found[name] for name in begun} == begun
+
+
+@pytest.mark.parametrize(
+    ("first", "begun"),
+    [
+        ({"group": "rig"}, 70),  # its group has a slot at 20, and it wants two cards then
+        ({"manager": "m"}, 70),  # it waits for a slot of its manager
+        ({"group": "rig", "paused": True}, 3),  # it waits for people
+    ],
+)
+def test_what_waits_in_no_line_is_delayed_by_nobody(first, begun):
+    capacity = Capacity(slots={"m": 1}, groups={"rig": 1}, resources={"gpu": GPUS})
+    holds = Job("holds", 0, 20, group="rig", manager="m")
+    jobs = [job("long", 0, 60, 2), holds, job("first", 1, 10, 2)._replace(**first), job("big", 2, 10, 4)]
+    assert starts([*jobs, job("short", 3, 57, 1)], capacity)["short"] == begun
 
 
 def test_nothing_is_given_away_of_what_may_go_in_another_order_than_planned():
@@ -260,11 +255,7 @@ def test_a_petition_that_goes_before_others_is_not_among_those_that_may_pass():
     assert not any(passed)
 
 
-_EVERYTHING = (
-    *_NEEDS,
-    *({"gpu": 1, "ram": 4}, {"gpu": 2, "ram": 6}, {"card": "2@mem=8"}, {"card": "1@name=2"}, {"card": "0.5@mem=8"}),
-    *({"card": 1, "gpu": 3}, {"ram": 2, "card": "0.5"}),
-)
+_EVERYTHING = [needs for _, all_needs in WORLDS.values() for needs in all_needs if "cpu" not in needs]
 
 
 class Counted(VirtualSchedule):
@@ -303,39 +294,26 @@ def test_whatever_they_need_all_start_and_never_more_is_taken_than_there_is(draw
     assert all(each.started is not None for each in planned)
 
 
-def test_a_plan_says_when_what_is_needed_of_devices_is_free():
-    inventory = Inventory({"card": (Device("0"), Device("1", {"mem": 8}), Device("2", {"mem": 8}))})
-    plan = Plan(inventory, {}, {})
-    for device, seconds in (("0", 5.0), ("1", 9.0)):
-        plan.runs(Want({"card": 1}, seconds), {"card": (device,)})
-    assert plan.reserve(Want({"card": "2@mem=8"}, 10.0)) == 9.0
-    assert [plan.reserve(Want({"card": needed}, 4.0)) for needed in (2, 3, "0.5")] == [5.0, 19.0, 0.0]
-    assert not plan.has_gap(Want({"card": 1}, 4.0), {}), "there is no device to be had"
-    assert not plan.has_gap(Want({"card": 1}, None), {"card": ("2",)})
-    assert plan.reserve(Want({"card": 4}, 1.0)) is None, "there never are so many"
-    assert plan.reserve(Want({}, 1.0, ("group:none",))) is None, "nor has the group any slot"
+RAM, GPU = ("resource", "ram"), ("resource", "gpu")
+
+
+def test_a_plan_gives_each_the_first_time_at_which_all_is_free():
+    plan = Plan({RAM: 2, GPU: 1})
+    plan.runs(Want({RAM: 2}, 5.0))
+    plan.runs(Want({GPU: 1}, 9.0))
+    assert [plan.reserve(Want(amounts, 10.0)) for amounts in ({RAM: 1, GPU: 1}, {RAM: 1}, {GPU: 1})] == [9.0, 5.0, 19.0]
+    assert plan.reserve(Want({RAM: 3}, 1.0)) is None, "there never is so much"
 
 
 def test_what_is_closed_from_a_time_on_is_promised_to_nobody_who_would_have_it_then():
-    plan = Plan(Inventory({"ram": 2}), {}, {})
-    plan.runs(Want({"ram": 2}, 10.0), None)
-    plan.close(Want({"ram": 1}, None), 15.0)
-    assert plan.reserve(Want({"ram": 1}, 4.0)) == 10.0
-    assert plan.reserve(Want({"ram": 1}, 10.0)) is None
-
-
-def test_devices_that_are_in_use_for_an_unknown_time_are_promised_to_nobody():
-    plan = Plan(Inventory({"card": (Device("0"), Device("1"))}), {}, {})
-    plan.runs(Want({"card": 1}, None), {"card": ("0",)})
-    assert plan.reserve(Want({"card": 2}, 5.0)) is None
-
-
-def test_what_a_foreign_process_is_on_is_held_from_now_on():
-    inventory = Inventory({"card": (Device("0"), Device("1"))})
-    inventory.occupied = {"card": {"0": "python (pid 7)"}}
-    plan = Plan(inventory, {}, {})
-    assert plan.reserve(Want({"card": 2}, 5.0)) is None
-    assert not plan.has_gap(Want({"card": 1}, 0.1), {"card": ("1",)})
+    plan = Plan({RAM: 2, GPU: 1})
+    plan.runs(Want({GPU: 1}, None))
+    plan.runs(Want({RAM: 2}, 10.0))
+    plan.runs(Want({GPU: 1}, 15.0))
+    assert plan.reserve(Want({RAM: 1, GPU: 1}, 5.0)) is None, "what runs for an unknown time may have it still"
+    assert plan.reserve(Want({RAM: 1}, 4.0)) == 10.0
+    assert plan.reserve(Want({RAM: 1}, 10.0)) is None
+    assert [plan.has_gap(RAM, 1, seconds) for seconds in (9.0, 15.0, 16.0)] == [False, False, False]
 
 
 def test_what_stands_still_for_a_more_urgent_one_goes_on_for_nobody_knows_how_long():

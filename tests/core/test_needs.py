@@ -84,7 +84,7 @@ def test_one_stays_in_line_for_what_it_lacked_before(lines):
 def test_one_can_stand_in_further_lines(lines):
     wait(lines, FIRST, "gpu", gpu=1, ram=1)
     lines.stand(lines.waiters[1], ["ram", "gpu"])
-    assert (lines.first("ram").place, lines.waiters[1].names) == (FIRST, {"gpu", "ram"})
+    assert (lines.first("ram").place, lines.waiters[1].lines) == (FIRST, {"gpu", "ram"})
 
 
 def test_one_with_another_place_waits_anew(lines):

@@ -11,7 +11,6 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from orcha._core.backfill import known_seconds
 from orcha._core.conditions.book import ConditionBook
 from orcha._core.conditions.kinds import Unknown
 from orcha._core.conditions.terms import BUILT_IN
@@ -25,13 +24,17 @@ from orcha._core.reasons import (
     BehindExclusive,
     BehindPreempted,
     DependencyFailed,
+    GroupFull,
     GroupPaused,
     InOrder,
     MachineTaken,
     PetitionPaused,
+    QuotaInUse,
+    RateReached,
     ReplacesAnother,
     StartsLater,
     TextIsFalse,
+    UserFull,
 )
 from orcha._core.record import Phase, Record
 from orcha._core.resources import Resources
@@ -39,6 +42,7 @@ from orcha._core.room import EVERYTHING, Room, takes
 from orcha._core.secrets import Secrets
 from orcha._core.state import State
 from orcha._core.transitions import hold
+from orcha._core.waiting_elsewhere import known_seconds
 from orcha._core.waiting_queue import MAX_READY_PETITIONS
 from orcha.interfaces.built_in import ARRAY_MANAGER
 from orcha.interfaces.needs import WHOLE
@@ -62,6 +66,8 @@ if TYPE_CHECKING:
 # Looked up once: an attribute of an enumeration costs ten times a global name.
 _CONVERTING = Phase.CONVERTING
 
+_WAITS_FOR_ITS_LIKE = (GroupFull, UserFull, RateReached, InOrder, QuotaInUse)
+"""Reasons that are over when petitions of the same group, or of the same quota, are done."""
 ALL = "all"
 """The name under which the pause of the whole service is kept."""
 _PETITION = "petition:"
@@ -140,9 +146,9 @@ class Admission:
         self.keys = OnceKeys(petitions.granted)
         self.dependencies = Dependencies()
         self.secrets = Secrets()
-        self.resources = Resources(petitions, resources or {}, self._is_paused, lock, clock or now)
         self.conditions = ConditionBook(self._service_values(), vocabulary)
         self.of_groups = GroupAdmission(petitions, lambda name: name in self.paused, self.conditions, now)
+        self.resources = Resources(petitions, resources or {}, self._is_paused, self.of_groups, lock, clock or now)
         self._holding: set[str] = set()
         """Conditions that hold, and for which petitions are parked still."""
         self._seen_counts = (-1, -1)
@@ -176,7 +182,6 @@ class Admission:
         """Take over what is paused, which groups there are, and what people set for them."""
         self.paused = frozenset(paused)
         self.of_groups.slots, self.of_groups.rules = groups, rules
-        self.resources.backfill.groups = groups
         self.of_groups.note_ages()
 
     @property
@@ -226,11 +231,13 @@ class Admission:
         ):
             return None
         blocked = self._before_needs(record)
-        if blocked is None and record.needs:
-            seconds = record.timeout if record.expect is None else record.expect
-            blocked = self.resources.blocked_by(
-                record.place, record.needs, record.group, seconds=seconds, manager=record.manager
-            )
+        if record.needs:
+            if blocked is None:
+                blocked = self.resources.blocked_by(record)
+            elif isinstance(blocked, _WAITS_FOR_ITS_LIKE):
+                self.resources.waits_elsewhere(record)
+            else:
+                self.resources.waits_for_others(record.seq)
         return self._preempted_first(record) if blocked is None and self._petitions.lent else blocked
 
     def _before_needs(self, record: Candidate) -> Reason | None:
@@ -514,7 +521,7 @@ class Admission:
         """Have this hold for the petitions of a group from now on; None for any number at once."""
         known = self.of_groups
         self._opening.update(known.lots(group))  # where they wait depends on the rules
-        known.slots = self.resources.backfill.groups = {**known.slots, group: slots}
+        known.slots = {**known.slots, group: slots}
         known.rules = {name: each for name, each in {**known.rules, group: rules}.items() if each != NO_RULES}
         known.note_ages()
         self._petitions.note_change()

@@ -9,34 +9,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from orcha._core.gap import Gap, Run
 from orcha._core.granted import LENT
 from orcha._core.record import Record
-from orcha._core.reservations import Plan, Want
+from orcha._core.resource_lines import aside
 from orcha._core.state import State
+from orcha._core.things import RESOURCE, Things
+from orcha._core.waiting_elsewhere import known_seconds
 from orcha.interfaces.needs import WHOLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from orcha._core.converted import Candidate
-    from orcha._core.devices import Devices
     from orcha._core.granted import Grant
+    from orcha._core.group_admission import GroupAdmission
     from orcha._core.inventory import Inventory
     from orcha._core.moment import Moment
     from orcha._core.petitions import Petitions
     from orcha._core.record import Key
     from orcha._core.resource_lines import Lines, Waiter
+    from orcha._core.things import Thing
+    from orcha._core.waiting_elsewhere import WaitingElsewhere
+    from orcha.interfaces.needs import Amount
 
 MAX_PLANNED_PETITIONS = 32
 """Waiting petitions whose starts are foretold, at most: a petition that has more before it goes before none of them."""
-_GROUP = "group:"
-_COMMANDS = "commands of "
 _STARTED = frozenset((State.STARTING, State.RUNNING))
-
-
-def known_seconds(candidate: Candidate) -> float | None:
-    """Give how long a petition is said to take: what is expected, else its limit; None where neither is known."""
-    return candidate.timeout if candidate.expect is None else candidate.expect
 
 
 class HeldFor(NamedTuple):
@@ -50,22 +48,6 @@ class HeldFor(NamedTuple):
     """What runs longer than was expected of it."""
 
 
-class _Starts:
-    """Which petitions of a plan may start before others that are held something for which they are not in line."""
-
-    def __init__(self) -> None:
-        self._loose: list[tuple[Collection[str], set[str]]] = []
-
-    def may_pass(self, waiter: Waiter) -> bool:
-        """Take the next petition; tell whether it may take what an earlier one is held free, and does not wait for."""
-        lines = {line.partition("@")[0] for line in waiter.names}
-        needs = waiter.needs.keys()
-        found = any(not needs.isdisjoint(theirs) and needs.isdisjoint(stood) for theirs, stood in self._loose)
-        if needs != lines:
-            self._loose.append((needs, lines))
-        return found
-
-
 class Backfill:
     """Foretells the starts of the first ones in the lines for resources; the lines are read with their lock."""
 
@@ -74,7 +56,9 @@ class Backfill:
         petitions: Petitions,
         inventory: Inventory,
         lines: Lines,
+        elsewhere: WaitingElsewhere,
         *,
+        of_groups: GroupAdmission,
         lines_of: Callable[[str], Iterable[str]],
         stands: Callable[[Waiter], bool],
         now: Callable[[], Moment],
@@ -85,6 +69,8 @@ class Backfill:
             petitions: what runs.
             inventory: what there is of resources.
             lines: who waits for them.
+            elsewhere: who needs them, and waits in no line.
+            of_groups: how many petitions of each group may run.
             lines_of: gives the lines for a resource: there may be lines for devices about which needs say the same.
             stands: tells whether a petition waits still, for resources and not for people.
             now: gives the time.
@@ -93,28 +79,30 @@ class Backfill:
         self._petitions = petitions
         self._inventory = inventory
         self._lines = lines
+        self._elsewhere = elsewhere
         self._lines_of = lines_of
         self._stands = stands
         self._now = now
-        self.groups: Mapping[str, int | None] = {}
-        """How many petitions of each group may run at once."""
+        self._of_groups = of_groups
 
     # --- may it go? ---------------------------------------------------------------------------------------------
 
-    def may_go(self, place: Key, want: Want) -> bool:
+    def may_go(self, small: Waiter) -> bool:
         """Tell whether a petition for which enough is free, and behind others in line, may start before them."""
-        before = self._before(place, want.needs)
-        if before is None:
+        before = self._before(small.place, small.needs)
+        if before is None or small.seconds is None:
             return False
-        plan, starts = self._plan()[0], _Starts()
-        for waiter in before:
-            self._foretell(plan, starts, waiter)
-        return plan.has_gap(want, self._devices(want))
+        runs, _ = self._running()
+        others = len(self._lines.waiters) + self._elsewhere.count() - len(before)
+        if self._gap(runs, before, small, max(0, others)).fits(small):
+            return True
+        everybody = self._before(small.place, None) if others > 0 else None
+        return everybody is not None and self._gap(runs, everybody, small, 0).fits(small)
 
     def come_forward(self, resources: Iterable[str], has_room: Callable[[Waiter], bool]) -> list[Waiter]:
         """Give the petitions that may start before others in the lines for these resources, and note that they do.
 
-        `has_room` tells whether all that a petition needs is free.
+        `has_room` tells whether all that a petition needs is free. Each is asked, and `may_go` decides.
         """
         found: list[Waiter] = []
         done: set[str] = set()
@@ -124,95 +112,92 @@ class Backfill:
             firsts, names = self._firsts([resource], MAX_PLANNED_PETITIONS)
             done |= names
             first = firsts[: MAX_PLANNED_PETITIONS + 1]
-            if any(not waiter.asked and waiter.seconds is not None and has_room(waiter) for waiter in first):
+            if any(self._could_go(waiter) and has_room(waiter) for waiter in first):
                 found += self._go(first, has_room)
         return found
 
     def _go(self, waiters: list[Waiter], has_room: Callable[[Waiter], bool]) -> list[Waiter]:
-        plan, starts, found = self._plan()[0], _Starts(), []
+        gap = Gap(self._things(), self._inventory, self._running()[0])
+        found: list[Waiter] = []
         state = self._petitions.starts, len(self._petitions.granted), len(self._lines.waiters)
         for waiter in waiters:
-            want = self.want(waiter)
-            may_go = not waiter.asked and want.seconds is not None and WHOLE not in want.needs and has_room(waiter)
-            if may_go and waiter.tried != state and plan.has_gap(want, self._devices(want)):
+            if self._could_go(waiter) and waiter.tried != state and has_room(waiter) and gap.fits(waiter):
                 waiter.asked, waiter.tried = True, state  # it may be refused still, and comes once for each state
                 found.append(waiter)
-            self._foretell(plan, starts, waiter)
+            gap.wait(waiter)
         return found
+
+    @staticmethod
+    def _could_go(waiter: Waiter) -> bool:
+        """Tell whether a petition stands in line, and says how long it takes."""
+        return not waiter.asked and waiter.seconds is not None and bool(waiter.lines)
 
     def held_for(self, place: Key, needs: Mapping[str, int | str], resource: str) -> HeldFor | None:
         """Give for whom a resource is held free, where that is the first in line; None where too many are before it."""
-        before = self._before(place, needs)
-        if not before:
+        before = self._before(place, needs) or []
+        at = next((at for at, waiter in enumerate(before) if resource in waiter.lines), None)
+        if at is None:
             return None
-        plan, overdue = self._plan()
-        starts = _Starts()
-        now, first = self._now().wall, None
+        runs, overdue = self._running()
+        begin = self._gap(runs, before, None, 0).start_of(at, resource)
+        return HeldFor(before[at].place[2], None if begin is None else self._now().wall + begin, overdue)
+
+    def _gap(self, runs: Sequence[Run], before: Sequence[Waiter], small: Waiter | None, others: int) -> Gap:
+        """Take all that waits before a petition, and so many `others` of which nothing is known."""
+        things = self._things()
+        gap = Gap(things, self._inventory, runs)
         for waiter in before:
-            begin = self._foretell(plan, starts, waiter)
-            if first is None and resource in waiter.needs:
-                first = HeldFor(waiter.place[2], None if begin is None else now + begin, overdue)
-        return first
+            gap.wait(waiter)
+        if small is not None:
+            things.of(small)
+        unknown: dict[Thing, Amount] = {}
+        for thing, most in things.most.items():
+            if thing[0] != RESOURCE:
+                unknown[thing] = things.parked(thing) + others
+            elif self._elsewhere.are_more(thing[1]):
+                unknown[thing] = most
+        gap.wait_somewhere({thing: amount for thing, amount in unknown.items() if amount})
+        return gap
 
-    def _devices(self, want: Want) -> Devices:
-        """Give the devices that a petition would get now."""
-        return self._inventory.choose(want.needs, self._petitions.granted.all_used()) or {}
+    # --- what runs ----------------------------------------------------------------------------------------------
 
-    # --- the plan -----------------------------------------------------------------------------------------------
+    def _things(self) -> Things:
+        return Things(self._petitions, self._inventory, self._of_groups, self._now().steady)
 
-    def want(self, waiter: Waiter) -> Want:
-        """Give what a waiting petition would take."""
-        return Want(waiter.needs, waiter.seconds, self.slots(waiter.group, waiter.manager))
-
-    def slots(self, group: str | None, manager: str) -> tuple[str, ...]:
-        """Name what a petition takes a slot of, as far as there is a limit."""
-        found = () if self._petitions.slots_of.get(manager) is None else (f"{_COMMANDS}{manager}",)
-        if group is None or self.groups.get(group) is None:
-            return found
-        return (*found, f"{_GROUP}{group}")
-
-    def _foretell(self, plan: Plan, starts: _Starts, waiter: Waiter) -> float | None:
-        """Give when a waiting petition starts, in seconds from now; None where that is not known."""
-        want = self.want(waiter)
-        if waiter.asked:
-            plan.starts(want)
-            return 0.0
-        if starts.may_pass(waiter):
-            plan.close(want, 0.0)
-            return None
-        return plan.reserve(want)
-
-    def _plan(self) -> tuple[Plan, tuple[str, ...]]:
-        """Give a plan with all that runs, and what of that runs longer than was expected."""
-        petitions, now = self._petitions, self._now()
-        slots = {f"{_GROUP}{group}": count for group, count in self.groups.items() if count is not None}
-        known = petitions.slots_of.items()
-        slots |= {f"{_COMMANDS}{manager}": count for manager, count in known if count is not None}
-        plan, overdue = Plan(self._inventory, petitions.granted.all_used(), slots), []
+    def _running(self) -> tuple[list[Run], tuple[str, ...]]:
+        """Give all that runs, and what of that runs longer than was expected."""
+        petitions, now, things = self._petitions, self._now(), self._things()
+        runs: list[Run] = []
+        overdue: list[str] = []
         for grant in petitions.granted.grants():
-            record = petitions.records.get(grant.seq)
+            record, lent = petitions.records.get(grant.seq), petitions.lent.get(grant.seq)
             seconds = _seconds_left(grant, record, now)
             if seconds is not None and seconds <= 0:
                 seconds = None
                 overdue += [] if record is None else [record.key]
-            plan.runs(Want(grant.needs or {}, seconds, self.slots(grant.group, grant.manager)), grant.devices)
-        return plan, tuple(overdue)
+            back = None if lent is None else things.of(lent)
+            runs.append(Run(things.of(grant, runs=True), grant.devices or {}, seconds, back))
+        return runs, tuple(overdue)
 
     # --- who is before it? --------------------------------------------------------------------------------------
 
-    def _before(self, place: Key, needs: Mapping[str, int | str]) -> list[Waiter] | None:
-        """Give the petitions before a place in the lines for these needs, and in the lines for what those need.
+    def _before(self, place: Key, needs: Iterable[str] | None) -> list[Waiter] | None:
+        """Give the petitions before a place that need any of this, or what others of these need; with None all.
 
         None where there are too many.
         """
+        if not self._petitions.waiting.parked:
+            self._elsewhere.are_no_more()
         rank = self._lines.rank(place)
-        found, _ = self._firsts(needs, MAX_PLANNED_PETITIONS, lambda each: self._lines.rank(each.place) < rank)
+        names = {line.partition("@")[0] for line in self._lines.names()} | {*self._elsewhere.names()}
+        resources = names if needs is None else {*needs, WHOLE}
+        found, _ = self._firsts(resources, MAX_PLANNED_PETITIONS, lambda each: self._lines.rank(each.place) < rank)
         return None if len(found) > MAX_PLANNED_PETITIONS else found
 
     def _firsts(
         self, resources: Iterable[str], most: int, counts: Callable[[Waiter], bool] | None = None
     ) -> tuple[list[Waiter], set[str]]:
-        """Give the first petitions of some lines, and of the lines for all that these need; and those resources.
+        """Give the first petitions that need some resources, and those that need what these need; and those resources.
 
         There may be more than `most`: then not all are given.
         """
@@ -224,12 +209,17 @@ class Backfill:
             if name in names:
                 continue
             names.add(name)
-            for line in self._lines_of(name):
-                for waiter in self._lines.firsts(line, most + 1, self._stands):
-                    if waiter.place[1] not in found and (counts is None or counts(waiter)):
-                        found[waiter.place[1]] = waiter
-                        left.extend(waiter.needs)
+            for waiter in self._who_need(name, most + 1):
+                if waiter.place[1] not in found and (counts is None or counts(waiter)):
+                    found[waiter.place[1]] = waiter
+                    left.extend(waiter.needs)
         return sorted(found.values(), key=lambda waiter: self._lines.rank(waiter.place)), names
+
+    def _who_need(self, resource: str, most: int) -> Iterator[Waiter]:
+        """Give the first petitions in the lines for a resource, and all that need the resource and wait elsewhere."""
+        for line in (*self._lines_of(resource), aside(resource)):
+            yield from self._lines.firsts(line, most, self._stands)
+        yield from (each for each in self._elsewhere.who_need(resource) if each.place[1] not in self._lines.waiters)
 
 
 def _seconds_left(grant: Grant, record: Record | None, now: Moment) -> float | None:
@@ -244,4 +234,4 @@ def _seconds_left(grant: Grant, record: Record | None, now: Moment) -> float | N
     return min(seconds, record.started + seconds - now.wall)  # the clock on the wall may have been set back
 
 
-__all__ = ["MAX_PLANNED_PETITIONS", "Backfill", "HeldFor", "known_seconds"]
+__all__ = ["MAX_PLANNED_PETITIONS", "Backfill", "HeldFor"]

@@ -289,10 +289,6 @@ class GrantedSlots:
         """Give the share that petitions hold of each device of a resource, for devices that any petition holds."""
         return self._used.get(resource, {})
 
-    def all_used(self) -> Mapping[str, Mapping[str, Amount]]:
-        """Give the share that petitions hold of each device, by resource."""
-        return self._used
-
     def devices(self, key: str) -> Devices | None:
         """Give the devices that a petition holds."""
         grant = self._grants.get(key)

@@ -279,6 +279,13 @@ class Quotas:
                 most = account.resources[name].most
                 yield _Lot(account, name, is_resource=True), use.held.get(name, 0), read(wanted).amount, most
 
+    def wanted(self, owner: str, manager: str, needs: Mapping[str, int | str]) -> Iterator[tuple[str, Amount, Amount]]:
+        """Name each quota of which a petition of an owner takes a part, with how much, and how much of it is left."""
+        for account in self._accounts.get(owner, ()):
+            use = self._uses.get(account.name, _NO_USE)
+            for lot, used, amount, most in self._wanted(account, use, manager, needs):
+                yield lot.name, amount, most - used
+
     def _is_behind(self, lot: str, place: Key) -> bool:
         """Tell whether a petition of a lot comes before a place in the queue, and may go as far as people say."""
         if lot not in self._lots:

@@ -10,32 +10,25 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
-from orcha._core.devices import fitting
 from orcha._core.timeline import Timeline
-from orcha.interfaces.needs import WHOLE, read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
-    from orcha._core.devices import Devices
-    from orcha._core.inventory import Inventory
-    from orcha.interfaces.needs import Amount, Need
-
-    Used = Mapping[str, Mapping[str, Amount]]
+    from orcha._core.things import Thing
+    from orcha.interfaces.needs import Amount
 
 
 class Want(NamedTuple):
     """What a petition takes while it runs."""
 
-    needs: Mapping[str, int | str]
+    amounts: Mapping[Thing, Amount]
     seconds: float | None
     """How long; None where that is not known."""
-    slots: tuple[str, ...] = ()
-    """What it takes one slot of: a group, the commands of a manager."""
 
 
 class _Span:
-    """An amount that petitions use up: a resource, a device, or slots."""
+    """An amount that petitions use up."""
 
     __slots__ = ("capacity", "closed_from", "loose", "sure")
 
@@ -69,153 +62,56 @@ class _Span:
 class Plan:
     """Who is to have what, and when; times are seconds from now on.
 
-    >>> from orcha._core.inventory import Inventory
-    >>> plan = Plan(Inventory({"gpu": 2}), {}, {})
-    >>> plan.runs(Want({"gpu": 1}, 60.0), None)
-    >>> plan.reserve(Want({"gpu": 2}, 60.0))
+    >>> gpu = ("resource", "gpu")
+    >>> plan = Plan({gpu: 2})
+    >>> plan.runs(Want({gpu: 1}, 60.0))
+    >>> plan.reserve(Want({gpu: 2}, 60.0))
     60.0
-    >>> [plan.has_gap(Want({"gpu": 1}, seconds), {}) for seconds in (60.0, 61.0)]
+    >>> [plan.has_gap(gpu, 1, seconds) for seconds in (60.0, 61.0)]
     [True, False]
     """
 
-    def __init__(self, inventory: Inventory, used: Used, slots: Mapping[str, int]) -> None:
-        """Know of nothing that runs.
+    def __init__(self, there_is: Mapping[Thing, Amount]) -> None:
+        """Know of nothing that runs; `there_is` so much of each thing."""
+        self._spans = {thing: _Span(most) for thing, most in there_is.items()}
 
-        Args:
-            inventory: what there is of resources.
-            used: which share of each device is in use now, by resource.
-            slots: how many slots there are of each group, or for the commands of each manager.
-
-        """
-        self._inventory = inventory
-        self._used = used
-        self._slots = slots
-        self._spans: dict[tuple[str, str | None], _Span] = {}
-
-    def _of(self, resource: str, device: str | None = None) -> _Span:
-        span = self._spans.get((resource, device))
-        if span is None:
-            most = 1 if device is not None else self._slots.get(resource, self._inventory.capacity(resource))
-            span = self._spans[resource, device] = _Span(most)
-        return span
-
-    # --- what is taken ------------------------------------------------------------------------------------------
-
-    def runs(self, want: Want, devices: Devices | None) -> None:
-        """Have a petition run from now on, with the devices that it has; its `seconds` are what is left of it."""
-        self._take(want, 0.0, devices or {})
+    def runs(self, want: Want) -> None:
+        """Have a petition run from now on; its `seconds` are what is left of it."""
+        self._take(want, 0.0)
 
     def reserve(self, want: Want) -> float | None:
         """Hold free what the next waiting petition needs; give when it starts, or None where that is not known."""
         length = inf if want.seconds is None else want.seconds
-        begin = None if WHOLE in want.needs else self._earliest(want, length)
-        if begin is not None and self._is_sure(want, begin, length):
-            self._take(want, begin, self._chosen(want, begin, length))
+        begin = self._earliest(want, length)
+        if begin is not None and all(
+            self._spans[thing].fits(begin, length, amount) for thing, amount in want.amounts.items()
+        ):
+            self._take(want, begin)
             return begin
-        self.close(want, begin or 0.0)
+        for thing in want.amounts:
+            span = self._spans[thing]
+            span.closed_from = min(span.closed_from, begin or 0.0)
         return None
 
-    def close(self, want: Want, begin: float) -> None:
-        """Have nothing that a petition needs given to later ones from a time on."""
-        for name, wanted in want.needs.items():
-            for span in self._spans_of(name, read(wanted)):
-                span.closed_from = min(span.closed_from, begin)
+    def has_gap(self, thing: Thing, amount: Amount, seconds: float) -> bool:
+        """Tell whether a petition may have so much of a thing for so long from now on, and delays nobody."""
+        return self._spans[thing].fits(0.0, seconds, amount)
 
-    def starts(self, want: Want) -> None:
-        """Have a waiting petition start now, whatever others wait for."""
-        self._take(want, 0.0, self._chosen(want, 0.0, want.seconds or 0.0))
-
-    def _take(self, want: Want, begin: float, devices: Devices) -> None:
-        for name, wanted in want.needs.items():
-            amount = read(wanted).amount
-            self._of(name).take(begin, want.seconds, amount)
-            for device in devices.get(name, ()):
-                self._of(name, device).take(begin, want.seconds, min(1, amount))
-        for name in want.slots:
-            self._of(name).take(begin, want.seconds, 1)
-
-    # --- what is free -------------------------------------------------------------------------------------------
-
-    def has_gap(self, want: Want, devices: Devices) -> bool:
-        """Tell whether a petition of a known length, which would get these devices, may start now and delays nobody."""
-        if want.seconds is None or any(
-            name not in devices and self._inventory.devices(name) is not None for name in want.needs
-        ):
-            return False
-        return all(span.fits(0.0, want.seconds, amount) for span, amount in self._parts(want, devices))
-
-    def _parts(self, want: Want, devices: Devices) -> Iterator[tuple[_Span, Amount]]:
-        """Give all that a petition takes part of."""
-        for name, wanted in want.needs.items():
-            amount = read(wanted).amount
-            yield self._of(name), amount
-            for device in devices.get(name, ()):
-                yield self._of(name, device), min(1, amount)
-        for name in want.slots:
-            yield self._of(name), 1
+    def _take(self, want: Want, begin: float) -> None:
+        for thing, amount in want.amounts.items():
+            self._spans[thing].take(begin, want.seconds, amount)
 
     def _earliest(self, want: Want, seconds: float) -> float | None:
         """Give the first time at which a petition may start, where all whose length is unknown end at once."""
         found, before = 0.0, -1.0
         while found != before:
             before = found
-            for name, wanted in want.needs.items():
-                first = self._earliest_of(name, read(wanted), found, seconds)
-                if first is None:
-                    return None
-                found = first
-            for name in want.slots:
-                first = self._of(name).earliest(found, seconds, 1)
+            for thing, amount in want.amounts.items():
+                first = self._spans[thing].earliest(found, seconds, amount)
                 if first is None:
                     return None
                 found = first
         return found
-
-    def _earliest_of(self, name: str, need: Need, begin: float, seconds: float) -> float | None:
-        devices, found = self._devices(name, need), self._of(name).earliest(begin, seconds, need.amount)
-        if devices is None:
-            return found
-        count, amount = (1, need.amount) if need.is_share else (int(need.amount), 1)
-        while found is not None:
-            times = (self._of(name, device).earliest(found, seconds, amount) for device in devices)
-            known = sorted(time for time in times if time is not None)
-            if len(known) < count:
-                return None
-            if known[count - 1] == found:
-                return found
-            found = self._of(name).earliest(known[count - 1], seconds, need.amount)
-        return None
-
-    def _is_sure(self, want: Want, begin: float, seconds: float) -> bool:
-        """Tell whether a petition can start then, whatever lengths are unknown."""
-        chosen = self._chosen(want, begin, seconds)
-        is_placed = all(name in chosen or self._inventory.devices(name) is None for name in want.needs)
-        return is_placed and all(span.fits(begin, seconds, amount) for span, amount in self._parts(want, chosen))
-
-    def _chosen(self, want: Want, begin: float, seconds: float) -> Devices:
-        """Choose devices for a petition that starts then; none where too few of a resource are free."""
-        found = {}
-        for name, wanted in want.needs.items():
-            need = read(wanted)
-            devices = self._devices(name, need)
-            if devices is not None:
-                count, amount = (1, need.amount) if need.is_share else (int(need.amount), 1)
-                free = [each for each in devices if self._of(name, each).fits(begin, seconds, amount)]
-                if begin:  # what is free until then stays free for others
-                    free.sort(key=lambda each: -self._of(name, each).sure.peak(0.0, begin))
-                if len(free) >= count:
-                    found[name] = tuple(free[:count])
-        return found
-
-    def _devices(self, name: str, need: Need) -> list[str] | None:
-        return self._inventory.usable(name, need, self._used.get(name, {}))
-
-    def _spans_of(self, name: str, need: Need) -> list[_Span]:
-        """Give what a petition with such a need waits for: a resource, or each device that would do."""
-        devices = self._inventory.devices(name)
-        if devices is None:
-            return [self._of(name)]
-        return [self._of(name, device) for device in fitting(devices, need)]
 
 
 __all__ = ["Plan", "Want"]

@@ -25,16 +25,26 @@ ENTRIES_BEFORE_PRUNING = 10_000
 """Entries after which those are dropped that are of no use any more."""
 MIN_USELESS_ENTRIES_TO_DROP = 1_000
 """Entries at the begin of a line that are dropped together: dropping one moves all that are behind it."""
+_ASIDE = "~"
+"""Begin of the name of a line in which petitions stand that need a resource and do not wait for it: it keeps nobody."""
 MAX_PASSING_PETITIONS = 32
 """Later petitions of owners with less in use that go past a petition in its line, until it is first of its priority."""
 MAX_COUNTED_PETITIONS = 1_000
 """Entries before one's own that are looked at to tell how many are before it; of a longer line all are counted."""
 
 
+def aside(resource: str) -> str:
+    """Name the line of the petitions that need a resource, and something else as well, whether they wait for it or not.
+
+    It keeps nobody waiting, and tells who has to be looked at before a later petition takes of the resource.
+    """
+    return f"{_ASIDE}{resource}"
+
+
 class Waiter:
     """A petition that waits for resources."""
 
-    __slots__ = ("asked", "at", "group", "manager", "names", "needs", "passed", "place", "seconds", "tried")
+    __slots__ = ("asked", "at", "group", "manager", "names", "needs", "owner", "passed", "place", "seconds", "tried")
 
     def __init__(self, place: Key, needs: Mapping[str, int | str], group: str | None) -> None:
         """Be in no line yet."""
@@ -42,7 +52,7 @@ class Waiter:
         self.needs = needs
         self.group = group
         self.names: set[str] = set()
-        """The resources in whose lines it is."""
+        """The lines in which it stands."""
         self.at = ""
         """The resource in whose lot it is parked."""
         self.asked = False
@@ -52,8 +62,14 @@ class Waiter:
         self.seconds: float | None = None
         """How long it takes, as far as that is known."""
         self.manager = ""
+        self.owner = ""
         self.tried: tuple[int, int, int] | None = None
         """How many had started, ran and waited when it came forward last to go before others."""
+
+    @property
+    def lines(self) -> frozenset[str]:
+        """The resources in whose lines it stands, and behind which others wait."""
+        return frozenset(name.partition("@")[0] for name in self.names if not name.startswith(_ASIDE))
 
 
 class _Part:
@@ -113,7 +129,11 @@ class Lines:
 
     def names(self) -> list[str]:
         """Give the resources for which somebody waits."""
-        return [name for name in self._lines if any(len(part.places) > part.begin for part in self._parts(name))]
+        return [
+            name
+            for name in self._lines
+            if not name.startswith(_ASIDE) and any(len(part.places) > part.begin for part in self._parts(name))
+        ]
 
     def enter(
         self,
@@ -125,6 +145,7 @@ class Lines:
         *,
         seconds: float | None = None,
         manager: str = "",
+        owner: str = "",
     ) -> None:
         """Have one wait in the lines of these resources too, parked in the lot of the resource `at`.
 
@@ -134,12 +155,16 @@ class Lines:
         if waiter is None or waiter.place != place:
             waiter = self.waiters[place[1]] = Waiter(place, needs, group)
         waiter.needs = needs
-        waiter.seconds, waiter.manager = seconds, manager
-        if seconds is not None:
+        waiter.seconds, waiter.manager, waiter.owner = seconds, manager, owner
+        if seconds is not None and not self.are_timed:
             self.are_timed = True
+            for other in self.waiters.values():
+                self._stand_aside(other)
         waiter.at = at
         waiter.asked = False
         self.stand(waiter, names)
+        if self.are_timed:
+            self._stand_aside(waiter)
         self._entered += 1
         if self._entered > self._prune_at:
             self.rebuild()
@@ -150,6 +175,11 @@ class Lines:
             if name not in waiter.names:
                 waiter.names.add(name)
                 self._part(name, waiter.place).add(waiter.place)
+
+    def _stand_aside(self, waiter: Waiter) -> None:
+        """Have a petition be found by whatever it needs; only where lengths are known anybody looks for it."""
+        if len(waiter.needs) > 1 and waiter.names:
+            self.stand(waiter, map(aside, waiter.needs))
 
     def leave(self, seq: int) -> Waiter | None:
         """Have one wait for no resource any more; give what stood in line for it, if it did wait."""
@@ -173,6 +203,8 @@ class Lines:
         parts = [part for part in self._parts(name) if len(part.places) > part.begin]
         for part in parts:
             here = 0
+            while part.begin < len(part.places) and self._standing(part.places[part.begin], name) is None:
+                part.begin += 1
             for place in islice(part.places, part.begin, None):
                 waiter = self._standing(place, name)
                 if waiter is not None and stands(waiter):
@@ -306,4 +338,4 @@ class Lines:
         self._prune_at = max(ENTRIES_BEFORE_PRUNING, len(self.waiters))
 
 
-__all__ = ["Lines", "Waiter"]
+__all__ = ["Lines", "Waiter", "aside"]

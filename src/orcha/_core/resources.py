@@ -28,10 +28,10 @@ from orcha._core.reasons import (
     ShareShort,
 )
 from orcha._core.record import Phase, Record
-from orcha._core.reservations import Want
-from orcha._core.resource_lines import RESOURCE_LOT, Lines, Waiter
+from orcha._core.resource_lines import RESOURCE_LOT, Lines, Waiter, aside
 from orcha._core.state import State
 from orcha._core.transitions import hold
+from orcha._core.waiting_elsewhere import WaitingElsewhere, known_seconds, waiting
 from orcha.interfaces.built_in import WATCHDOG_MANAGER
 from orcha.interfaces.needs import WHOLE, read, shown
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from orcha._core.converted import Candidate
+    from orcha._core.group_admission import GroupAdmission
     from orcha._core.inventory import Stock
     from orcha._core.petitions import Petitions
     from orcha._core.reasons import Reason
@@ -85,20 +86,29 @@ class Resources:
         petitions: Petitions,
         stock: Mapping[str, Stock],
         is_paused: Callable[[int, str | None], bool],
+        of_groups: GroupAdmission,
         lock: AbstractContextManager[object] | None = None,
         now: Callable[[], Moment] = lambda: Moment(0.0, 0.0),
     ) -> None:
         """Have nobody wait; `is_paused` tells of a sequence and a group whether people hold the petition back.
 
-        `now` gives the time, by which starts are foretold.
+        `of_groups` knows which slots there are beside, and `now` gives the time, by which starts are foretold.
         """
         self._petitions = petitions
         self.inventory = petitions.granted.inventory = Inventory(stock)
         self._is_paused = is_paused
         self._lock = lock if lock is not None else nullcontext()
         self._lines = Lines(self._waits, lambda: petitions.fairness)
+        self._elsewhere = WaitingElsewhere(self._place_elsewhere)
         self.backfill = Backfill(
-            petitions, self.inventory, self._lines, lines_of=self._all_lines, stands=self._stands, now=now
+            petitions,
+            self.inventory,
+            self._lines,
+            self._elsewhere,
+            of_groups=of_groups,
+            lines_of=self._all_lines,
+            stands=self._stands,
+            now=now,
         )
         self._in_gap: int | None = None
         """The sequence of the petition that was let go last before others, whom it does not delay."""
@@ -125,33 +135,53 @@ class Resources:
         capacity = most[name] if wanted[name].where else self.inventory.capacity(name)
         return NeverEnough(name, shown(wanted[name].amount), shown(capacity), _where(needs[name]))
 
-    def blocked_by(
-        self, place: Key, needs: Needs, group: str | None, *, seconds: float | None = None, manager: str = ""
-    ) -> Reason | None:
-        """Give for what a petition that may start otherwise has to wait; if it has to, it is in line from now on.
-
-        It takes so many `seconds`, as far as that is known.
-        """
+    def blocked_by(self, candidate: Candidate) -> Reason | None:
+        """Give for what a petition that may start otherwise has to wait; if it has to, it is in line from now on."""
+        place, needs, group = candidate.place, candidate.needs or {}, candidate.group
         with self._lock:
             names = self._lacking(place, needs)
             may_be_refused = names or self.inventory.are_devices(needs)  # what is free of an amount, there is
             never = (self.refusal(needs) or self._drained(needs)) if may_be_refused else None
             if never is not None:  # nobody has to wait behind what does not go, however much ends
                 self._lines.enter(place, needs, group, (), never.resource)
+                self._elsewhere.drop(place[1])
                 return never
-            if names and seconds is not None and not self._short(needs):
-                want = Want(needs, seconds, self.backfill.slots(group, manager))
-                if self.backfill.may_go(place, want):
-                    names, self._in_gap = [], place[1]
+            seconds = known_seconds(candidate) if names else None
+            if seconds is not None and not self._short(needs) and self.backfill.may_go(waiting(candidate)):
+                names, self._in_gap = [], place[1]
             if names:
-                lines = self._lines_of(needs, names)
-                self._lines.enter(place, needs, group, lines, names[0], seconds=seconds, manager=manager)
+                lines, manager, owner = self._lines_of(needs, names), candidate.manager, candidate.owner
+                self._elsewhere.drop(place[1])
+                self._lines.enter(place, needs, group, lines, names[0], seconds=seconds, manager=manager, owner=owner)
                 self.whole_waits |= WHOLE in names
                 for name in names:
                     self._forget_empty_lines(name)
                 return self._reason(place, needs, names[0], seconds)
             self._leave(place[1])
+            self._elsewhere.add(candidate)  # it may lack a slot still, or its condition may say no
         return None
+
+    def waits_elsewhere(self, candidate: Candidate) -> None:
+        """Note that a petition waits for its group or a quota: it is in no line, and needs what it needs."""
+        with self._lock:
+            self._elsewhere.add(candidate)
+
+    def waits_for_others(self, seq: int) -> None:
+        """Note that a petition waits for people, a time, other petitions or a condition: nothing is kept for it."""
+        with self._lock:
+            self._elsewhere.drop(seq)
+
+    def _place_elsewhere(self, candidate: Candidate) -> Key | None:
+        """Give the place of a petition that stood in no line; None where it waits no more, or for people."""
+        seq, key = candidate.seq, candidate.key
+        known, granted = self._petitions.live.get(key), self._petitions.granted
+        if known is None or granted.has(seq) or self._is_paused(seq, candidate.group):
+            return None
+        if isinstance(known, Record):
+            if known.state is not _QUEUED or known.phase not in (_WAITING, _CONVERTING):
+                return None
+            known = known.place if known.phase is _WAITING else candidate.place
+        return known if known[1] == seq else None
 
     def whole_blocks(self, record: Candidate) -> MachineTaken | BehindExclusive | None:
         """Give why a petition may not start since another has the whole machine, or is the first that waits for it.
@@ -195,8 +225,9 @@ class Resources:
             for waiter in self._lines.waiters.values():
                 if self.refusal(waiter.needs) is not None or self._drained(waiter.needs) is not None:
                     waiter.names = set()
-                elif not waiter.names:
+                elif not waiter.lines:
                     waiter.names = {*self._lines_of(waiter.needs, [waiter.at])}
+                    waiter.names |= {aside(name) for name in waiter.needs if len(waiter.needs) > 1}
             self._lines.rebuild()
         self._petitions.granted.count_anew()
         self._petitions.note_change()

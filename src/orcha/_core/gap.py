@@ -1,0 +1,266 @@
+"""Whether a petition may start before earlier petitions that wait, and leaves the start of each of them as it is.
+
+What there is enough of for all of them keeps nobody waiting. For each other thing that the petition takes, one of two
+must hold. Either the earlier petitions that compete for it go in their order, whatever happens: then a plan tells when
+each of them starts, and the petition has to leave that as it is. Or none of the earlier petitions that need the thing
+can start before the petition ends, however soon others are done.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from operator import itemgetter
+from typing import TYPE_CHECKING, NamedTuple
+
+from orcha._core.devices import fitting
+from orcha._core.reservations import Plan, Want
+from orcha._core.things import RESOURCE, SLOTS, Claim, Thing, is_enough, keeps_line, resource
+from orcha.interfaces.needs import WHOLE, read
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from orcha._core.devices import Devices
+    from orcha._core.inventory import Inventory
+    from orcha._core.resource_lines import Waiter
+    from orcha._core.things import Things
+    from orcha.interfaces.needs import Amount
+
+
+class Run(NamedTuple):
+    """A petition that runs."""
+
+    claim: Claim
+    devices: Devices
+    seconds: float | None
+    """How long it goes on; None where that is not known."""
+    comes_back_for: Claim | None = None
+    """What a petition that stands still takes again at any time."""
+
+
+class _Ahead(NamedTuple):
+    """An earlier petition that waits."""
+
+    waiter: Waiter
+    claim: Claim
+    lines: frozenset[str]
+    """The resources in whose lines it stands."""
+
+
+class _Planned:
+    """A plan for petitions that wait, named by their places among all that do."""
+
+    __slots__ = ("are_ordered", "made", "rivals", "starts")
+
+    def __init__(self, made: Plan, *, are_ordered: bool) -> None:
+        self.made = made
+        self.are_ordered = are_ordered
+        """Whether no petition can pass an earlier one with which it competes, unless it delays none either."""
+        self.rivals: tuple[int, ...] = ()
+        self.starts: dict[int, float | None] = {}
+        """In how many seconds each of them starts; None where that is not known."""
+
+
+_NOTHING = Claim({}, {})
+
+
+class Gap:
+    """Tells what may go before the petitions that wait, which are added in their order."""
+
+    def __init__(self, things: Things, inventory: Inventory, runs: Sequence[Run]) -> None:
+        """Have nobody wait beside what runs."""
+        self._things = things
+        self._inventory = inventory
+        self._runs = runs
+        self._ahead: list[_Ahead] = []
+        self._unknown = _NOTHING
+        """What others take of whom nothing else is known."""
+        self._plans: dict[object, _Planned | None] = {}
+
+    def wait(self, waiter: Waiter) -> None:
+        """Add the next petition that waits."""
+        self._ahead.append(_Ahead(waiter, self._things.of(waiter), waiter.lines))
+
+    def wait_somewhere(self, takes: Mapping[Thing, Amount]) -> None:
+        """Add petitions of which nothing more is known than what they take together, at most."""
+        self._unknown = Claim(takes, {})
+
+    # --- may it go? ---------------------------------------------------------------------------------------------
+
+    def fits(self, small: Waiter) -> bool:
+        """Tell whether a petition for which enough is free may start before those that wait, and delays none."""
+        seconds, claim = small.seconds, self._things.of(small)
+        if seconds is None or any(WHOLE in each.needs for each in (claim, *self._claims())):
+            return False
+        scarce = self._scarce(claim)
+        for thing, amount in claim.takes.items():
+            if thing in scarce and any(thing in each.takes for each in (*self._claims(), self._unknown)):
+                rivals, contested = self._rivals(thing, scarce)
+                plan = self._plan(rivals, contested, small)
+                if plan is None and not self._is_later(thing, seconds):
+                    return False
+                if plan is not None and not plan.made.has_gap(thing, amount, seconds):
+                    return False
+        return True
+
+    def _claims(self) -> list[Claim]:
+        return [each.claim for each in self._ahead]
+
+    def start_of(self, place: int, name: str) -> float | None:
+        """Give when the petition that was added at a place starts, in seconds; None where that is not known.
+
+        `name` is a resource in whose line it stands.
+        """
+        if WHOLE in self._ahead[place].claim.needs:
+            return None
+        plan = self._plan(*self._rivals(resource(name), self._scarce(_NOTHING)), None)
+        return None if plan is None else plan.starts[place]
+
+    # --- who competes for what ----------------------------------------------------------------------------------
+
+    def _scarce(self, small: Claim) -> set[Thing]:
+        """Give the things of which there is too little for all, or for which somebody stands in line."""
+        found = {resource(name) for each in self._ahead for name in each.lines}
+        waiting = [*self._claims(), self._unknown, small]
+        claims = [*(run.claim for run in self._runs), *waiting]
+        for thing in {thing for claim in waiting for thing in claim.takes}:
+            if thing not in found and not is_enough(thing, self._things.most[thing], claims, self._things.there_is):
+                found.add(thing)
+        return found
+
+    def _rivals(self, thing: Thing, scarce: set[Thing]) -> tuple[tuple[int, ...], set[Thing]]:
+        """Give who competes for a thing, and for whatever else these compete for; and all that they compete for."""
+        rivals, contested, before = set[int](), {thing}, -1
+        while len(rivals) != before:
+            before = len(rivals)
+            for place, each in enumerate(self._ahead):
+                if place not in rivals and not contested.isdisjoint(each.claim.takes):
+                    rivals.add(place)
+                    contested |= each.claim.takes.keys() & scarce
+        return tuple(sorted(rivals)), contested
+
+    # --- a plan for petitions that go in their order --------------------------------------------------------------
+
+    def _plan(self, rivals: tuple[int, ...], contested: set[Thing], small: Waiter | None) -> _Planned | None:
+        """Plan who starts when; None where the petitions may go in another order than theirs."""
+        if not contested.isdisjoint(self._unknown.takes):
+            return None
+        there_is: dict[Thing, Amount] = {}
+        alike: dict[Thing, frozenset[str]] = {}
+        for thing in contested:
+            there_is[thing] = self._things.most[thing]
+            if thing[0] == RESOURCE and self._inventory.devices(thing[1]) is not None:
+                devices = self._alike(thing[1], [*(self._ahead[place].waiter for place in rivals), small])
+                if devices is None:
+                    return None
+                there_is[thing], alike[thing] = len(devices), devices
+        planned = self._plans.get(key := (frozenset(there_is.items()), frozenset(alike.items())))
+        if planned is None or planned.rivals != rivals[: len(planned.rivals)]:
+            planned = self._plans[key] = self._begun(contested, there_is, alike)
+        return planned if self._go_on(planned, rivals, there_is) else None
+
+    def _begun(
+        self, contested: set[Thing], there_is: Mapping[Thing, Amount], alike: Mapping[Thing, frozenset[str]]
+    ) -> _Planned:
+        """Begin a plan with what runs."""
+        plan = Plan(there_is)
+        for run in self._runs:
+            amounts = {thing: amount for thing, amount in run.claim.takes.items() if thing in there_is}
+            for thing, devices in alike.items():
+                amounts[thing] = len(devices.intersection(run.devices.get(thing[1], ())))
+            plan.runs(Want(amounts, run.seconds))
+        back = (run.comes_back_for.takes for run in self._runs if run.comes_back_for is not None)
+        are_ordered = all(map(keeps_line, contested)) and all(contested.isdisjoint(takes) for takes in back)
+        return _Planned(plan, are_ordered=are_ordered)
+
+    def _go_on(self, planned: _Planned, rivals: tuple[int, ...], there_is: Mapping[Thing, Amount]) -> bool:
+        """Plan for petitions behind those that a plan has; tell whether all keep their order."""
+        for place in rivals[len(planned.rivals) :]:
+            each = self._ahead[place]
+            before = (self._ahead[other] for other in planned.rivals)
+            planned.rivals += (place,)
+            amounts = {thing: amount for thing, amount in each.claim.takes.items() if thing in there_is}
+            planned.are_ordered &= bool(each.lines) and not any(_may_pass(one, each, there_is) for one in before)
+            planned.starts[place] = planned.made.reserve(Want(amounts, each.waiter.seconds))
+        return planned.are_ordered
+
+    def _alike(self, name: str, waiters: Iterable[Waiter | None]) -> frozenset[str] | None:
+        """Give the devices of a resource that petitions need, where any of them does for each; else None."""
+        needs = {read(each.needs[name]) for each in waiters if each is not None and name in each.needs}
+        used = self._things.used(name)
+        found = {frozenset(self._inventory.usable(name, need, used) or ()) for need in needs}
+        if len(found) != 1 or any(need.is_share for need in needs):
+            return None
+        devices, seen = found.pop(), self._inventory.foreign(name, used)
+        there_are = self._inventory.devices(name) or ()
+        if seen and any(not seen.keys().isdisjoint(fitting(there_are, need)) for need in needs):
+            return None  # those may be free at any time
+        return None if any(used.get(device, 0) not in (0, 1) for device in devices) else devices
+
+    # --- when can others start? ---------------------------------------------------------------------------------
+
+    def _is_later(self, thing: Thing, seconds: float) -> bool:
+        """Tell whether no petition that needs a thing starts within some seconds, or enters its line for want of it."""
+        if thing in self._unknown.takes or not keeps_line(thing):  # what lacks another thing would leave its lines
+            return False
+        return all(self._starts_later(each, thing, seconds) for each in self._ahead if thing in each.claim.takes)
+
+    def _starts_later(self, ahead: _Ahead, thing: Thing, seconds: float) -> bool:
+        waiter, takes = ahead.waiter, ahead.claim.takes
+        if self._earliest(waiter, thing, takes[thing]) >= seconds:
+            return True
+        if thing[0] == RESOURCE and thing[1] not in ahead.lines:
+            return False
+        return any(self._earliest(waiter, other, takes[other]) >= seconds for other in filter(keeps_line, takes))
+
+    def _earliest(self, waiter: Waiter, thing: Thing, amount: Amount) -> float:
+        """Give the first time at which a petition may have enough of a thing, where all of unknown length end now."""
+        if thing[0] == RESOURCE and self._inventory.devices(thing[1]) is not None:
+            return self._earliest_of_devices(thing[1], waiter.needs[thing[1]])
+        taken = [(run.seconds, run.claim.takes.get(thing, 0)) for run in self._runs if run.seconds is not None]
+        return _free_at(taken, self._things.most[thing] - amount)
+
+    def _earliest_of_devices(self, name: str, wanted: int | str) -> float:
+        need, devices = read(wanted), self._inventory.devices(name) or ()
+        most = 1 - need.amount if need.is_share else 0
+        times = []
+        for device in fitting(devices, need, self._inventory.drains.get(name, ())):
+            taken = [
+                (run.seconds, min(1, run.claim.needs[name]))
+                for run in self._runs
+                if run.seconds is not None and device in run.devices.get(name, ())
+            ]
+            times.append(_free_at(taken, most))
+        count = 1 if need.is_share else int(need.amount)
+        return sorted(times)[count - 1] if len(times) >= count else inf
+
+
+def _may_pass(one: _Ahead, later: _Ahead, contested: Mapping[Thing, Amount]) -> bool:
+    """Tell whether a petition may start before an earlier one, since it stands behind it in no line, and delay it."""
+    shared = contested.keys() & one.claim.takes.keys() & later.claim.takes.keys()
+    if not shared:
+        return False
+    if one.lines.isdisjoint(later.claim.needs):
+        return True
+    # The earlier one leaves its lines where only a slot is missing, and the later one may need no such slot.
+    return any(thing[0] == SLOTS and thing in contested and thing not in shared for thing in one.claim.takes)
+
+
+def _free_at(taken: list[tuple[float, Amount]], most: Amount) -> float:
+    """Give the first time from which no more than `most` is taken, where each part is taken for so many seconds.
+
+    >>> _free_at([(60.0, 1), (90.0, 2)], 2), _free_at([(60.0, 1)], 1), _free_at([], -1)
+    (60.0, 0.0, inf)
+    """
+    left = sum(amount for _, amount in taken)
+    time = 0.0
+    for seconds, amount in sorted(taken, key=_seconds):
+        if left <= most:
+            return time
+        left, time = left - amount, seconds
+    return time if left <= most else inf
+
+
+_seconds = itemgetter(0)
+
+__all__ = ["Gap", "Run"]

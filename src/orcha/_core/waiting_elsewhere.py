@@ -1,0 +1,104 @@
+"""Petitions that need resources and stand in no line for them, since they wait for a slot, a quota, or a condition.
+
+They are no barrier for later petitions, which may take what these need. But a petition that goes before others in a
+line has to delay none of them either.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orcha._core.resource_lines import Waiter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from orcha._core.converted import Candidate
+    from orcha._core.record import Key
+
+MAX_KNOWN_PETITIONS = 64
+"""Petitions that are remembered for each resource: of more it is known only that there are more."""
+
+
+def known_seconds(candidate: Candidate) -> float | None:
+    """Give how long a petition is said to take: what is expected, else its limit; None where neither is known."""
+    return candidate.timeout if candidate.expect is None else candidate.expect
+
+
+class WaitingElsewhere:
+    """The petitions by what they need; petitions that wait no more are skipped, and forgotten now and then.
+
+    >>> from orcha._core.record import Record
+    >>> elsewhere = WaitingElsewhere(lambda petition: petition.place)
+    >>> petition = Record(1, b"", "a", "manager", "me", b"", None, 0.0)
+    >>> petition.needs = {"gpu": 1}
+    >>> elsewhere.add(petition)
+    >>> [waiter.place for waiter in elsewhere.who_need("gpu")], elsewhere.who_need("ram"), elsewhere.are_more("gpu")
+    ([(0, 1, 'a')], [], False)
+    """
+
+    def __init__(self, place_of: Callable[[Candidate], Key | None]) -> None:
+        """Know of nobody; `place_of` gives the place that a petition has now, or None where it waits no more."""
+        self._place_of = place_of
+        self._known: dict[str, dict[int, Candidate]] = {}
+        self._more: set[str] = set()
+
+    def add(self, candidate: Candidate) -> None:
+        """Take a petition that waits elsewhere from now on."""
+        seq = candidate.seq
+        for name in candidate.needs or ():
+            known = self._known.get(name)
+            if known is None:
+                self._known[name] = {seq: candidate}
+            elif len(known) < MAX_KNOWN_PETITIONS or seq in known or self._forgets_some(known):
+                known[seq] = candidate
+            else:
+                self._more.add(name)
+
+    def drop(self, seq: int) -> None:
+        """Forget a petition that waits for something else, or stands in line."""
+        for known in self._known.values():
+            known.pop(seq, None)
+
+    def who_need(self, resource: str) -> list[Waiter]:
+        """Give the petitions that need a resource, in no order."""
+        found: list[Waiter] = []
+        for candidate in self._known.get(resource, {}).values():
+            place = self._place_of(candidate)
+            if place is not None:
+                found.append(waiting(candidate))
+                found[-1].place = place  # people may have given it another priority
+        return found
+
+    def _forgets_some(self, known: dict[int, Candidate]) -> bool:
+        """Forget the petitions that wait no more; tell whether there were some."""
+        gone = [seq for seq, candidate in known.items() if self._place_of(candidate) is None]
+        for seq in gone:
+            del known[seq]
+        return bool(gone)
+
+    def names(self) -> Iterable[str]:
+        """Name the resources that such petitions need, or needed."""
+        return self._known
+
+    def count(self) -> int:
+        """Give how many petitions are known, at most: one that needs several resources counts several times."""
+        return sum(map(len, self._known.values()))
+
+    def are_more(self, resource: str) -> bool:
+        """Tell whether there may be more petitions that need a resource than are known."""
+        return resource in self._more
+
+    def are_no_more(self) -> None:
+        """Note that no petition is parked anywhere: all that wait have been asked since they were parked last."""
+        self._more.clear()
+
+
+def waiting(candidate: Candidate) -> Waiter:
+    """Give a petition as far as it matters for who has to wait for it."""
+    waiter = Waiter(candidate.place, candidate.needs or {}, candidate.group)
+    waiter.seconds, waiter.manager, waiter.owner = known_seconds(candidate), candidate.manager, candidate.owner
+    return waiter
+
+
+__all__ = ["MAX_KNOWN_PETITIONS", "WaitingElsewhere", "waiting"]
