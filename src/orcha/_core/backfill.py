@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from orcha._core.gap import Gap, Run
 from orcha._core.granted import LENT
+from orcha._core.overtaking import Overtaking, Run
 from orcha._core.record import Record
 from orcha._core.resource_lines import aside
 from orcha._core.state import State
@@ -117,7 +117,7 @@ class Backfill:
         return found
 
     def _go(self, waiters: list[Waiter], has_room: Callable[[Waiter], bool]) -> list[Waiter]:
-        gap = Gap(self._things(), self._inventory, self._running()[0])
+        gap = Overtaking(self._things(), self._inventory, self._running()[0])
         found: list[Waiter] = []
         state = self._petitions.starts, len(self._petitions.granted), len(self._lines.waiters)
         for waiter in waiters:
@@ -142,10 +142,10 @@ class Backfill:
         begin = self._gap(runs, before, None, 0).start_of(at, resource)
         return HeldFor(before[at].place[2], None if begin is None else self._now().wall + begin, overdue)
 
-    def _gap(self, runs: Sequence[Run], before: Sequence[Waiter], small: Waiter | None, others: int) -> Gap:
+    def _gap(self, runs: Sequence[Run], before: Sequence[Waiter], small: Waiter | None, others: int) -> Overtaking:
         """Take all that waits before a petition, and so many `others` of which nothing is known."""
         things = self._things()
-        gap = Gap(things, self._inventory, runs)
+        gap = Overtaking(things, self._inventory, runs)
         for waiter in before:
             gap.wait(waiter)
         if small is not None:

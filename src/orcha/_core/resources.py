@@ -2,6 +2,7 @@
 
 A petition that waits for a resource is parked in the resource's lot, where it costs nothing until it can go. Petitions
 that come later may not take what it waits for, so that small ones never starve a large one.
+One file, since all that one lock guards is decided here: what is free, who stands in which line, and who may go.
 """
 
 from __future__ import annotations

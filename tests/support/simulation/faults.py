@@ -14,10 +14,10 @@ from orcha._core.asking_round import Round
 from orcha._core.conditions.book import ConditionBook
 from orcha._core.dependencies import Dependencies
 from orcha._core.fairness import Fairness
-from orcha._core.gap import Gap
 from orcha._core.granted import GrantedSlots
 from orcha._core.inventory import Inventory
 from orcha._core.once_keys import OnceKeys
+from orcha._core.overtaking import Overtaking
 from orcha._core.petitions import Petitions
 from orcha._core.preemption import Preemption
 from orcha._core.resource_lines import Lines
@@ -123,7 +123,7 @@ OF_SCHEDULERS: dict[str, Fault] = {
     "a leaked slot": _leak_a_slot,
     "a starved large need": lambda patch: patch.setattr(Lines, "first", _nothing),
     "an owner with much in use who is first": lambda patch: patch.setattr(Fairness, "standing", lambda *_: (0.0, 0)),
-    "a gap that is none": lambda patch: patch.setattr(Gap, "fits", lambda _, small: bool(small.seconds)),
+    "a gap that is none": lambda patch: patch.setattr(Overtaking, "fits", lambda _, small: bool(small.seconds)),
     "a double start": _start_twice,
     "a paused one started": lambda patch: patch.setattr(Admission, "_petition_paused", _nothing),
     "a key let in twice": lambda patch: patch.setattr(OnceKeys, "replaces", lambda *_: False),

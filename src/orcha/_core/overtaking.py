@@ -64,7 +64,7 @@ class _Planned:
 _NOTHING = Claim({}, {})
 
 
-class Gap:
+class Overtaking:
     """Tells what may go before the petitions that wait, which are added in their order."""
 
     def __init__(self, things: Things, inventory: Inventory, runs: Sequence[Run]) -> None:
@@ -263,4 +263,4 @@ def _free_at(taken: list[tuple[float, Amount]], most: Amount) -> float:
 
 _seconds = itemgetter(0)
 
-__all__ = ["Gap", "Run"]
+__all__ = ["Overtaking", "Run"]

@@ -11,8 +11,8 @@ from orcha._core.admission import Admission
 from orcha._core.devices import Device
 from orcha._core.forecast.virtual_schedule import VirtualSchedule
 from orcha._core.forecast.workload import Capacity, Job
-from orcha._core.gap import Gap, Run
 from orcha._core.groups import GroupRules
+from orcha._core.overtaking import Overtaking, Run
 from orcha._core.petitions import Petitions
 from orcha._core.quotas import RUNNING, Account, Limit
 from orcha._core.record import Phase, Record
@@ -231,7 +231,7 @@ def gap_of(runs=(), **resources):
     petitions = Petitions()
     admission = Admission(petitions, resources=resources)
     inventory = admission.resources.inventory
-    return Gap(Things(petitions, inventory, admission.of_groups, 0.0), inventory, runs)
+    return Overtaking(Things(petitions, inventory, admission.of_groups, 0.0), inventory, runs)
 
 
 def waiter(number, needs, *lines, seconds=10.0):
