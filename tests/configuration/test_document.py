@@ -61,7 +61,7 @@ def test_the_example_is_read_and_holds_everything_that_may_stand_in_a_file():
     configured, faults = together([reading])
     assert faults == []
     tables = keys_of(Configuration)
-    chosen = {"groups", "resources", "quota"}
+    chosen = {"groups", "resources", "quota", "weights"}
     named = {(table, key) for table, kind in tables.items() if table not in chosen for key in keys_of(kind)}
     need_cgroups = {("defaults", name) for name in ("memory", "pids", "cpu_share")}
     assert named - need_cgroups <= configured.given.keys()

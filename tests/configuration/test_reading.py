@@ -117,6 +117,9 @@ def test_everything_that_may_stand_in_a_file_is_read():
         (b"groups.rig = 1\n", "1:14: groups.rig is a table, not 1"),
         (b'[groups.""]\n', "1:9: '' is no name: give 1 to 200 characters"),
         (b"[groups.rig]\nslots = -1\n", "2:9: groups.rig.slots is a whole number from 0"),
+        (b"weights = 1\n", "1:11: weights is a table, not 1: write [weights]"),
+        (b"weights.ann = 0\n", "1:15: weights.ann is a whole number from 1 to 1000, not 0"),
+        (b'[weights]\n"@bio" = 0.5\n', '2:10: weights."@bio" is a whole number from 1 to 1000, not 0.5'),
         (b"quota.default = 1\n", "1:17: quota.default is a table, not 1: write [quota.default]"),
         (b"quota.users.ann = 1\n", "1:7: there is no quota.users: did you mean user?"),
         (b"[quota.user.ann]\nrunnin = 1\n", "2:1: there is no quota.user.ann.runnin: did you mean running?"),
@@ -334,6 +337,7 @@ def test_the_schema_names_all_tables_and_says_what_each_setting_is():
         "groups",
         "roles",
         "quota",
+        "weights",
     }
     assert tables["GroupTable"]["additionalProperties"] is False
     assert all(each.get("description") for each in tables["ServiceTable"]["properties"].values())

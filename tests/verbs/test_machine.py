@@ -400,6 +400,25 @@ def test_the_machines_configuration_counts_and_is_roots_alone_to_write(stopped):
     assert stopped.run(ALICE, "attach", "waits").stdout == f"{ALICE}\n"
 
 
+def test_groups_with_weights_are_compared_before_their_members(stopped):
+    path = stopped.folder / "etc" / "orcha" / "orcha.toml"
+    path.parent.mkdir(parents=True)
+    path.touch(0o644)
+    stopped.write_accounts(ACCOUNTS, f"lab:x:{LAB}:alice,bob\n")
+    stopped.environment["ORCHA_COMMANDS"] = "1"
+    stopped.start()
+    for uid, name in ((ALICE, "a1"), (BOB, "b1"), (CAROL, "c1")):
+        assert stopped.run(uid, "run", "-d", "--name", name, "--", "sleep", "1000").returncode == 0
+    assert "another owner" not in stopped.run(BOB, "why", "b1").stdout
+    path.write_text('[weights]\n"@lab" = 2\n')
+    assert stopped.run(0, "reload").returncode == 0
+    told = "petitions of another owner come first, who has less in use for that owner's weight: 0 % with the weight 1"
+    assert f"{told}, where @lab has 100 % with the weight 2" in stopped.run(BOB, "why", "b1").stdout
+    assert stopped.run(ALICE, "cancel", "a1").returncode == 0
+    wait_for(lambda: stopped.rows(CAROL)["c1"]["state"] == "running", what="nobody of the lab comes first")
+    assert stopped.rows(BOB)["b1"]["state"] == "queued"
+
+
 def test_quotas_of_users_and_groups_hold_and_everybody_sees_who_has_what(stopped):
     path = stopped.folder / "etc" / "orcha" / "orcha.toml"
     path.parent.mkdir(parents=True)

@@ -12,6 +12,7 @@ from orcha._core.forecast.virtual_schedule import VirtualSchedule
 from orcha._core.forecast.workload import Capacity, Job
 from orcha._core.groups import rules_of
 from orcha._core.quota_rules import read_accounts
+from orcha._core.weights import read_weights
 from orcha.interfaces.built_in import COMMAND_MANAGER
 
 TYPE_CHECKING = False
@@ -206,6 +207,7 @@ def _forecasts(
     fair = capacity.get("fair", {})
     more: dict[str, Any] = {"begun": capacity.get("begun", {}), "half_life": fair.get("half_life")}
     more["used"] = fair.get("used", {})
+    more["weights"] = read_weights(fair.get("weights", {}))
     more["quotas"] = {owner: read_accounts(each) for owner, each in capacity.get("quotas", {}).items()}
     for which in range(len(_SHARES)):
         jobs = [job for row in sorted(live, key=_place) for job in _jobs(row, seconds[row["seq"]][which], now)]

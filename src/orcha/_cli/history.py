@@ -55,7 +55,7 @@ def run(namespace: argparse.Namespace) -> int:
         rows = ended(service, limit)
         known = capacity(service) if namespace.json else {}
         if "fair" in known:  # what is used by now was used by these petitions, too
-            known["fair"] = {"half_life": known["fair"]["half_life"]}
+            known["fair"] = {name: value for name, value in known["fair"].items() if name != "used"}
     if namespace.json:
         render.json({"capacity": known, "petitions": [as_workload(row, names(rows)) for row in rows]})
     elif rows:
@@ -85,7 +85,7 @@ def capacity(service: Session) -> Row:
         "begun": {use["group"]: use["begun"] for use in known["groups"] if use.get("begun")},
         "resources": {use["resource"]: use["capacity"] for use in known["resources"]},
         **({"quotas": known["quotas"]} if known.get("quotas") else {}),
-        **({"fair": fair} if (fair := known.get("fair") or {}).get("half_life") else {}),
+        **({"fair": fair} if any((fair := known.get("fair") or {}).values()) else {}),
     }
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from orcha._core.forecast.workload import Capacity, Job
 from orcha._core.groups import rules_of
 from orcha._core.quota_rules import read_accounts
+from orcha._core.weights import read_weights
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -140,17 +141,26 @@ def _quotas(known: dict[str, Any]) -> dict[str, tuple[Account, ...]]:
 
 
 def _fair(known: dict[str, Any]) -> dict[str, Any]:
-    """Give what of the past counts in whose turn it is."""
+    """Give what of the past counts in whose turn it is, and the weights of owners."""
     fair = known.get("fair") or {}
     half_life, used = (fair.get("half_life"), fair.get("used") or {}) if isinstance(fair, dict) else (0, {})
     is_map = isinstance(used, dict) and all(isinstance(each, dict) for each in used.values())
     amounts = [half_life, *(amount for each in used.values() for amount in each.values())] if is_map else [-1]
+    weights = _weights(fair.get("weights") or {}) if isinstance(fair, dict) else {}
     if half_life is None and not used:
-        return {}
+        return weights
     if half_life and all(_is_amount(amount) for amount in amounts):
-        return {"half_life": float(half_life), "used": used}
+        return {"half_life": float(half_life), "used": used, **weights}
     line = f'"fair" of "capacity" is {fair!r:.80}: give the half-life in seconds, as {{"half_life": 86400}}'
     raise WorkloadError(line)
+
+
+def _weights(known: Any) -> dict[str, Any]:
+    try:
+        return {"weights": read_weights(known)} if known else {}
+    except (AttributeError, TypeError, ValueError):
+        form = '{"ann": {"group": "@bio", "weight": 2, "within": 1}}'
+        raise WorkloadError(f'"weights" of "fair" is {known!r:.80}: give them by owner, as {form}') from None
 
 
 def _is_amount(value: object) -> bool:

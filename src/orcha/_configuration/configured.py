@@ -11,6 +11,7 @@ from orcha._configuration.reading import Fault, Given, dotted
 from orcha._core.groups import GroupRules
 from orcha._core.quota_rules import Quota, QuotaRules
 from orcha._core.quotas import Limit
+from orcha._core.weights import WeightRules
 from orcha.interfaces.roles import ROLES
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 Keys = tuple[str, ...]
 GROUPS, RESOURCES, DEFAULTS, ROLES_TABLE, QUOTA = "groups", "resources", "defaults", "roles", "quota"
-"""The tables whose settings are looked up by `Configured.groups`, `resources`, `defaults`, `roles` and `quotas`."""
+WEIGHTS = "weights"
+"""The tables whose settings are looked up by `Configured.groups`, `resources`, `defaults`, `roles`, `quotas` and
+`weights`."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,18 @@ class Configured:
         )
 
     @property
+    def weights(self) -> WeightRules:
+        r"""By which weights the use of users and groups of users is compared.
+
+        >>> from orcha._configuration.reading import read
+        >>> together([read(b'[weights]\n"@bio" = 2\nann = 3', "orcha.toml")])[0].weights
+        WeightRules(users={'ann': 3}, groups={'bio': 2})
+        """
+        known = self._named(WEIGHTS)
+        groups = {name[1:]: weight for name, weight in known.items() if name.startswith("@")}
+        return WeightRules({name: weight for name, weight in known.items() if not name.startswith("@")}, groups)
+
+    @property
     def resources(self) -> dict[str, Stock]:
         """How much there is of each resource that is configured, or its devices."""
         return self._named(RESOURCES)
@@ -133,4 +148,4 @@ def _with_two_roles(made: Configured) -> list[Fault]:
     return faults
 
 
-__all__ = ["DEFAULTS", "GROUPS", "QUOTA", "RESOURCES", "ROLES_TABLE", "Configured", "together"]
+__all__ = ["DEFAULTS", "GROUPS", "QUOTA", "RESOURCES", "ROLES_TABLE", "WEIGHTS", "Configured", "together"]

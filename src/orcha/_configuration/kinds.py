@@ -229,6 +229,7 @@ TIME = SettingKind('a duration above zero: seconds, or a text as "90s", "5m" or 
 AGE = SettingKind(f'a duration of at least {MIN_AGE_SECONDS} seconds, as "1h"', _age)
 SIZE = SettingKind('a number of bytes, or a text as "512M" or "2G"', _size)
 COUNT = whole(0, MAX_SLOTS)
+WEIGHT = whole(1, 1_000)
 LIMIT = whole(1, MAX_LIMIT_NUMBER)
 SLOTS = SettingKind(f'a whole number from 0 to {MAX_SLOTS}, or "none" for any number', _slots)
 NEW_GROUPS = SettingKind(

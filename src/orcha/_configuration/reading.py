@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 import msgspec
 from msgspec import Struct, UnsetType
 
-from orcha._configuration.kinds import MOST, MOST_BYTES, SettingKind, stock_of
+from orcha._configuration.kinds import MOST, MOST_BYTES, WEIGHT, SettingKind, stock_of
 from orcha._configuration.places import START, Path, Place, Places, place_at
 from orcha._configuration.schema import Configuration, GroupTable, QuotasTable, QuotaTable, Stock
 from orcha.interfaces.policy import MAX_NAME_CHARACTERS, is_name
@@ -114,14 +114,13 @@ class _SettingsWalk:
     def table(self, kind: type[Struct], found: dict[str, Any], path: tuple[str, ...]) -> None:
         """Read a table whose keys are known."""
         keys = keys_of(kind)
+        takes = {("groups",): self._group, ("resources",): self._resource, ("weights",): self._weight}
         for name, value in found.items():
             at = (*path, name)
             if name not in keys:
                 self._fault(self._places.key(at), f"there is no {dotted(at)}: {_meant(name, keys)}")
-            elif at == ("groups",):
-                self._named(value, at, self._group)
-            elif at == ("resources",):
-                self._named(value, at, self._resource)
+            elif at in takes:
+                self._named(value, at, takes[at])
             elif kind is QuotasTable and name != "default":
                 self._named(value, at, self._quota)
             elif kind is QuotasTable:
@@ -163,6 +162,9 @@ class _SettingsWalk:
     def _resource(self, value: Any, at: tuple[str, ...]) -> None:
         form = 'a whole number, a size as "64G", or a list of devices as ["0", "1@mem=80G"]'
         self._take(at, value, Stock, SettingKind(form, lambda given: stock_of(at[-1], given)))
+
+    def _weight(self, value: Any, at: tuple[str, ...]) -> None:
+        self._take(at, value, int, WEIGHT)
 
     def _setting(self, hint: Any, value: Any, at: tuple[str, ...]) -> None:
         kind, meta = get_args(hint)

@@ -198,6 +198,10 @@ class Configuration(_Table):
     groups: dict[str, GroupTable] | UnsetType = UNSET
     roles: RolesTable | UnsetType = UNSET
     quota: QuotasTable | UnsetType = UNSET
+    weights: (
+        Annotated[dict[str, int], Meta(description="Weight of a user, or of all members of a Unix group with an @")]
+        | UnsetType
+    ) = UNSET
 
 
 def json_schema() -> dict[str, Any]:

@@ -10,9 +10,10 @@ nothing.
 from __future__ import annotations
 
 import heapq
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orcha._core.past_use import NEGLIGIBLE_SHARE, SLOTS, passed
+from orcha._core.weights import ALONE
 from orcha.interfaces.needs import WHOLE, read
 
 if TYPE_CHECKING:
@@ -21,21 +22,29 @@ if TYPE_CHECKING:
     from orcha._core.converted import Candidate
     from orcha._core.past_use import PastUse, Seconds
     from orcha._core.record import Key
+    from orcha._core.weights import OwnerWeight
     from orcha.interfaces.needs import Amount
 
 Lane = str | None
 """An owner; None for the first owner that had a petition, whose petitions need not be noted."""
-Rank = tuple[int | float, float, int, int]
-"""The order of petitions of several owners: priority, what the owner has in use, the number of the owner's last start,
-sequence; lower first."""
+Standing = tuple[float, int, float, int]
+"""What an owner and the other members of its group have in use, and the number of their last start; then the same of
+the owner alone. Where the owner has no group, the first two are the owner's, and the others are 0."""
+NO_USE: Standing = (0.0, 0, 0.0, 0)
+"""The standing of an owner who has and had nothing in use, and neither has the owner's group."""
+Rank = tuple[int | float, float, int, float, int, int]
+"""The order of petitions of several owners: priority, the standing of the owner, sequence; lower first."""
 
 
 class _Use:
-    """What the petitions of one owner hold, and what they used before."""
+    """What the petitions of one owner hold, or of all members of a group, and what they used before."""
 
-    __slots__ = ("at", "held", "petitions", "share", "turn", "used")
+    __slots__ = ("at", "group", "held", "petitions", "share", "standing", "turn", "used", "weight")
 
     def __init__(self, at: float = 0.0) -> None:
+        self.weight = ALONE
+        self.group: _Use | None = None
+        """What all members of the owner's group have in use; None where the owner is compared alone."""
         self.at = at
         self.used: Seconds = {}
         """What the owner had used at the time `at`; empty while that counts nothing."""
@@ -43,6 +52,8 @@ class _Use:
         self.petitions = 0
         self.held: dict[str, Amount] = {}
         self.share = 0.0
+        self.standing = NO_USE
+        """How the owner is compared, where the owner has no group."""
 
 
 class Fairness:
@@ -74,9 +85,12 @@ class Fairness:
         """The owners of live petitions, by sequence, but for the first owner's."""
         self._uses: dict[Lane, _Use] = {None: _Use()}
         self._uses[None].turn = starts
+        self._uses[None].standing = (0.0, starts, 0.0, 0)
         self.turn = starts
         """How many petitions have started."""
         self._past: PastUse | None = None
+        self._has_weights = False
+        self._has_groups = False
 
     # --- whose petition is it? ----------------------------------------------------------------------------------
 
@@ -97,26 +111,48 @@ class Fairness:
 
     def count(self, owner: str, needs: Mapping[str, int | str] | None, sign: int) -> None:
         """Count a slot and what a petition needs as in use by an owner, or with the sign -1 as in use no more."""
-        lane = None if owner == self._first else owner
-        use = self._uses.get(lane)
-        if use is None:
-            use = self._uses[lane] = _Use(0.0 if self._past is None else self._past.now())
+        use = self._use_of(owner)
+        if sign > 0:
+            self.turn += 1
+        self._count(use, needs, sign)
+        if use.group is not None:
+            self._count(use.group, needs, sign)
+
+    def _count(self, use: _Use, needs: Mapping[str, int | str] | None, sign: int) -> None:
         if self._past is not None:
             self._pass_time(use, self._past)
         use.petitions += sign
         if sign > 0:
-            self.turn += 1
             use.turn = self.turn
         for name, wanted in (needs or {}).items():
             use.held[name] = use.held.get(name, 0) + sign * read(wanted).amount
-        use.share = self._reckon(use)
+        self._settle(use)
+
+    def _use_of(self, owner: str) -> _Use:
+        """Give what an owner has in use, from the first petition on."""
+        lane = self._lane_of(owner)
+        use = self._uses.get(lane)
+        if use is None:
+            use = self._uses[lane] = _Use(0.0 if self._past is None else self._past.now())
+        return use
+
+    def _lane_of(self, owner: str) -> Lane:
+        return None if owner == self._first else owner
 
     def count_anew(self) -> None:
         """Reckon all shares again, since there is more or less of something, or time has passed."""
-        for use in list(self._uses.values()):
+        for use in [*self._uses.values(), *self._together()]:
             if self._past is not None:
                 self._pass_time(use, self._past)
-            use.share = self._reckon(use)
+            self._settle(use)
+
+    def _together(self) -> list[_Use]:
+        """Give what the members of each group have in use."""
+        return list({id(use.group): use.group for use in list(self._uses.values()) if use.group is not None}.values())
+
+    def _settle(self, use: _Use) -> None:
+        use.share = self._reckon(use)
+        use.standing = (use.share / use.weight.weight, use.turn, 0.0, 0)
 
     def _reckon(self, use: _Use) -> float:
         if self._past is not None and use.used:
@@ -141,18 +177,20 @@ class Fairness:
                 use.at = past.now()
         for owner, used in ({} if past is None else past.kept).items():
             assert past is not None
-            use = self._uses.setdefault(None if owner == self._first else owner, _Use())
+            use = self._use_of(owner)
             use.used, use.at = dict(used), past.at
         self.count_anew()
+        self._gather()
 
     def add_past(self, owner: str, needs: Mapping[str, int | str] | None, seconds: float) -> None:
         """Count what a petition used in the last seconds, while nobody counted."""
-        use = self._uses[None if owner == self._first else owner]
+        own = self._uses[self._lane_of(owner)]
         assert self._past is not None
         held = [(SLOTS, 1), *((name, read(wanted).amount) for name, wanted in (needs or {}).items())]
-        for name, used in passed({}, held, self._past.half_life, seconds).items():
-            use.used[name] = use.used.get(name, 0.0) + used
-        use.share = self._reckon(use)
+        for use in (own,) if own.group is None else (own, own.group):
+            for name, used in passed({}, held, self._past.half_life, seconds).items():
+                use.used[name] = use.used.get(name, 0.0) + used
+            self._settle(use)
 
     def used_before(self) -> dict[str, Seconds]:
         """Give what each owner has used until now; nothing of owners for whom that makes no difference."""
@@ -160,9 +198,14 @@ class Fairness:
         found = {self._first if lane is None else lane: use.used for lane, use in self._uses.items()}
         return {owner: dict(used) for owner, used in found.items() if self._most_used(used)[2] > NEGLIGIBLE_SHARE}
 
-    def most_used(self, lane: Lane) -> tuple[str, float]:
-        """Give the resource that an owner used the largest share of before, and the units times seconds of it."""
+    def most_used(self, lane: Lane, *, together: bool = False) -> tuple[str, float]:
+        """Give the resource that an owner used the largest share of before, and the units times seconds of it.
+
+        With `together` it is what all members of the owner's group used, where the owner has a group.
+        """
         use = self._uses.get(lane)
+        if together and use is not None and use.group is not None:
+            use = use.group
         return (SLOTS, 0.0) if use is None else self._most_used(use.used)[:2]
 
     def _most_used(self, used: Seconds) -> tuple[str, float, float]:
@@ -196,20 +239,95 @@ class Fairness:
             held = [(SLOTS, use.petitions), *use.held.items()]
             use.used, use.at = passed(use.used, held, past.half_life, now - use.at), now
 
-    def share(self, lane: Lane) -> float:
-        """Give what an owner has in use: 0 for nothing, 1 for all of something."""
-        use = self._uses.get(lane)
-        return 0.0 if use is None else use.share
+    # --- weights of users and groups of users --------------------------------------------------------------------
 
-    def standing(self, lane: Lane) -> tuple[float, int]:
-        """Give what an owner has in use, and the number of the owner's last start."""
+    @property
+    def has_weights(self) -> bool:
+        """Whether what owners have in use is compared by weights that people have set."""
+        return self._has_weights
+
+    @property
+    def has_groups(self) -> bool:
+        """Whether what members of groups have in use is compared together."""
+        return self._has_groups
+
+    def use_weights(self, weights: Mapping[str, OwnerWeight] | None) -> None:
+        """Have the owners compared by these weights; None has all owners alike."""
+        self._has_weights = weights is not None
+        for owner, weight in (weights or {}).items():
+            self._use_of(owner).weight = weight
+        if weights is None:
+            for use in self._uses.values():
+                use.weight = ALONE
+        self.count_anew()
+        self._gather()
+
+    def owners(self) -> list[str]:
+        """Give the owners who have live petitions, or had something in use."""
+        return [self._owner_of(lane) for lane in {*self._uses, *self._lanes.values()}]
+
+    def _owner_of(self, lane: Lane) -> str:
+        return self._first if lane is None else lane
+
+    def _gather(self) -> None:
+        """Add up what the members of each group have in use; what each used before is of one time by now."""
+        groups: dict[str, _Use] = {}
+        members: list[tuple[_Use, _Use | None]] = []
+        for use in self._uses.values():
+            group = None if use.weight.group is None else groups.setdefault(use.weight.group, _Use(use.at))
+            members.append((use, group))
+            if group is not None:
+                group.petitions += use.petitions
+                group.turn = max(group.turn, use.turn)
+                for sums, parts in ((group.held, use.held), (group.used, use.used)):
+                    _add(sums, parts)
+        for group in groups.values():
+            self._settle(group)
+        for use, group in members:
+            use.group = group
+        self._has_groups = bool(groups)
+
+    def share(self, lane: Lane, *, together: bool = False) -> float:
+        """Give what an owner has in use: 0 for nothing, 1 for all of something.
+
+        With `together` it is what all members of the owner's group have, where the owner has a group.
+        """
         use = self._uses.get(lane)
-        return (0.0, 0) if use is None else (use.share, use.turn)
+        if use is None:
+            return 0.0
+        return use.group.share if together and use.group is not None else use.share
+
+    def weight_of(self, owner: str) -> OwnerWeight:
+        """Give what an owner's use is compared by."""
+        return self.weight(self._lane_of(owner))
+
+    def weight(self, lane: Lane) -> OwnerWeight:
+        """Give what the use of the owner of a lane is compared by."""
+        use = self._uses.get(lane)
+        return ALONE if use is None else use.weight
+
+    def weights(self) -> dict[str, OwnerWeight]:
+        """Give the weight of each owner, where any is set."""
+        return {self._owner_of(lane): use.weight for lane, use in list(self._uses.items()) if use.weight != ALONE}
+
+    def standing(self, lane: Lane) -> Standing:
+        """Give how an owner is compared with others."""
+        use = self._uses.get(lane)
+        if use is None:
+            return NO_USE
+        weight, group = use.weight, use.group
+        if group is None:
+            return use.standing
+        return group.share / weight.weight, group.turn, use.share / weight.within, use.turn
 
     @property
     def step(self) -> float:
         """By how much the share of an owner rises by one petition, at least."""
         return 1 / self._slots
+
+    def step_of(self, lane: Lane) -> float:
+        """By how much one petition moves an owner without a group back among the others, at least."""
+        return 1 / self._slots / self.weight(lane).weight
 
     # --- who comes first? ---------------------------------------------------------------------------------------
 
@@ -220,6 +338,54 @@ class Fairness:
     def is_before(self, one: Key, other: Key) -> bool:
         """Tell whether the petition at one place comes before the petition at another one."""
         return self.rank(one) < self.rank(other)
+
+
+class Ahead:
+    """How owners would be compared if some of their petitions had started, one after another.
+
+    >>> fairness = Fairness("ann", {}.get, slots=4)
+    >>> ahead = Ahead(fairness)
+    >>> ahead.start(None)
+    >>> ahead.rank((0, 2, "two")), fairness.rank((0, 2, "two"))
+    ((0, 0.25, 1, 0.0, 0, 2), (0, 0.0, 0, 0.0, 0, 2))
+    """
+
+    __slots__ = ("_fairness", "_groups", "_lanes", "_step", "_turn")
+
+    def __init__(self, fairness: Fairness) -> None:
+        """Begin with what has started."""
+        self._fairness = fairness
+        self._turn = fairness.turn
+        self._step = fairness.step
+        self._lanes: dict[Lane, Standing] = {}
+        """How each owner is compared one of whose petitions counts as if it had started."""
+        self._groups: dict[str | None, tuple[float, int]] = {}
+        """The first part of that, by group, for all members of the group."""
+
+    def start(self, lane: Lane) -> None:
+        """Count a petition of an owner as if it had started now."""
+        self._turn += 1
+        turn, step, weight = self._turn, self._step, self._fairness.weight(lane)
+        first, _, second, _ = self.standing(lane)
+        first += step / weight.weight
+        if weight.group is None:
+            self._lanes[lane] = first, turn, 0.0, 0
+        else:
+            self._groups[weight.group] = first, turn
+            self._lanes[lane] = first, turn, second + step / weight.within, turn
+
+    def standing(self, lane: Lane) -> Standing:
+        """Give how an owner would be compared with others."""
+        known = self._lanes.get(lane)
+        if known is None:
+            known = self._fairness.standing(lane)
+        if self._groups and (together := self._groups.get(self._fairness.weight(lane).group)) is not None:
+            return *together, known[2], known[3]
+        return known
+
+    def rank(self, place: Key) -> Rank:
+        """Give the place of a petition among the petitions of all owners."""
+        return (place[0], *self.standing(self._fairness.lane(place[1])), place[1])
 
 
 class Turns:
@@ -277,4 +443,9 @@ class Turns:
         return [candidate for queue in self._queues.values() for candidate in reversed(queue)]
 
 
-__all__ = ["Fairness", "Lane", "Rank", "Turns"]
+def _add(sums: dict[str, Any], parts: Mapping[str, Any]) -> None:
+    for name, amount in parts.items():
+        sums[name] = sums.get(name, 0) + amount
+
+
+__all__ = ["NO_USE", "Ahead", "Fairness", "Lane", "Rank", "Standing", "Turns"]

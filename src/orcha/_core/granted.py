@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from orcha._core.quotas import Quotas
     from orcha._core.record import Record
     from orcha._core.start_log import StartLog
+    from orcha._core.weights import OwnerWeight
     from orcha.interfaces.needs import Amount
 
 
@@ -110,6 +111,12 @@ class GrantedSlots:
         assert self._fairness is not None
         with self._lock:
             self._fairness.weigh_past(past)
+
+    def use_weights(self, weights: Mapping[str, OwnerWeight] | None) -> None:
+        """Have what the owners have in use compared by these weights; None has all owners alike."""
+        assert self._fairness is not None
+        with self._lock:
+            self._fairness.use_weights(weights)
 
     def used_before(self) -> dict[str, Seconds]:
         """Give what each owner has used until now, as far as that counts."""

@@ -9,6 +9,7 @@ from orcha._core.reasons import OwnerFirst
 from orcha._core.resources import Resources
 
 if TYPE_CHECKING:
+    from orcha._core.fairness import Fairness, Lane
     from orcha._core.petitions import Petitions
     from orcha._core.record import Record
 
@@ -28,11 +29,32 @@ def owner_first(petitions: Petitions, record: Record) -> OwnerFirst | None:
         head = petitions.records.get(key[1])
         said_no = head is not None and head.asked is not None
         if not said_no and key[0] == place[0] and key > place and fairness.is_before(key, place):
-            lanes = [fairness.lane(each[1]) for each in (place, key)]
-            mine, other = (round(fairness.share(lane), 6) for lane in lanes)
-            used = [_spelled(*fairness.most_used(lane)) for lane in lanes] if fairness.counts_past else []
-            return OwnerFirst(mine, other, *used)
+            return _compared(fairness, *(fairness.lane(each[1]) for each in (place, key)))
     return None
+
+
+def _compared(fairness: Fairness, mine: Lane, other: Lane) -> OwnerFirst:
+    """Give why an owner comes first, by what was compared: the owners, or the groups of users that they belong to."""
+    weights = [fairness.weight(lane) for lane in (mine, other)]
+    groups = [weight.group for weight in weights]
+    are_together = groups[0] == groups[1]
+    mine_in_use, other_in_use = (round(fairness.share(lane, together=not are_together), 6) for lane in (mine, other))
+    mine_used = other_used = None
+    if fairness.counts_past:
+        most_used = (fairness.most_used(lane, together=not are_together) for lane in (mine, other))
+        mine_used, other_used = (_spelled(*each) for each in most_used)
+    is_in_group = are_together and groups[0] is not None
+    mine_weight, other_weight = (weight.within if is_in_group else weight.weight for weight in weights)
+    return OwnerFirst(
+        mine_in_use,
+        other_in_use,
+        mine_used,
+        other_used,
+        mine_weight,
+        other_weight,
+        None if are_together else groups[0],
+        other_is_group=not are_together and groups[1] is not None,
+    )
 
 
 def _spelled(resource: str, seconds: float) -> str:

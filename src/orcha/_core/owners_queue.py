@@ -6,6 +6,7 @@ import heapq
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from orcha._core.fairness import Ahead
 from orcha._core.waiting_queue import WaitingQueue
 
 if TYPE_CHECKING:
@@ -166,18 +167,41 @@ class OwnersQueue(WaitingQueue):
     def _merged(self, sorted_keys: dict[Lane, list[Key]], count: int) -> Iterator[Key]:
         """Give the first keys of all owners, as if each of them started."""
         fairness = self._fairness
+        if fairness.has_groups:
+            yield from self._merged_by_groups(sorted_keys, count)
+            return
         heads = [(*fairness.rank(keys[0]), 0, lane) for lane, keys in sorted_keys.items() if keys]
         heapq.heapify(heads)
         for turn in range(fairness.turn + 1, fairness.turn + count + 1):
             if not heads:
                 break
-            _, share, _, _, position, lane = heads[0]
+            _, share, _, _, _, _, position, lane = heads[0]
             keys = sorted_keys[lane]
             yield keys[position]
             position += 1
             if position < len(keys):
                 key = keys[position]
-                heapq.heapreplace(heads, (key[0], share + fairness.step, turn, key[1], position, lane))
+                heapq.heapreplace(heads, (key[0], share + fairness.step_of(lane), turn, 0.0, 0, key[1], position, lane))
+            else:
+                heapq.heappop(heads)
+
+    def _merged_by_groups(self, sorted_keys: dict[Lane, list[Key]], count: int) -> Iterator[Key]:
+        """Give the same where a start of one owner changes the place of all other members of the owner's group."""
+        ahead, given = Ahead(self._fairness), 0
+        heads = [(*ahead.rank(keys[0]), 0, lane) for lane, keys in sorted_keys.items() if keys]
+        heapq.heapify(heads)
+        while heads and given < count:
+            *_, position, lane = head = heads[0]
+            keys = sorted_keys[lane]
+            if (known := (*ahead.rank(keys[position]), position, lane)) > head:  # another member would have started
+                heapq.heapreplace(heads, known)
+                continue
+            yield keys[position]
+            given += 1
+            ahead.start(lane)
+            position += 1
+            if position < len(keys):
+                heapq.heapreplace(heads, (*ahead.rank(keys[position]), position, lane))
             else:
                 heapq.heappop(heads)
 

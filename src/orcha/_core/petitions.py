@@ -24,11 +24,12 @@ from orcha._core.waiting_queue import MAX_READY_PETITIONS, WaitingQueue
 from orcha.interfaces.built_in import LEASE_MANAGER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from orcha._core.ageing import Ageing
     from orcha._core.past_use import PastUse
     from orcha._core.quotas import Quotas
+    from orcha._core.weights import OwnerWeight
 
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
@@ -87,6 +88,8 @@ class Petitions:
         self.quotas: Quotas | None = None
         """What the petitions of each user may have together; None where no quota is set."""
         self._past: PastUse | None = None
+        self._weight_of: Callable[[str], OwnerWeight] | None = None
+        """Gives by which weights the use of an owner is compared; None where no weights are set."""
         self.ageing: Ageing | None = None
         """Which petitions gain priority while they wait; None until a group ages."""
         self.slots = 1
@@ -358,7 +361,7 @@ class Petitions:
 
     def enter(self, record: Record) -> None:
         """Have a petition live, under its id."""
-        if record.owner != self.owner:
+        if record.owner != self.owner or self._weight_of is not None:
             self.note_owner(record.seq, record.owner)
         if self.quotas is not None:
             self.quotas.enter(record.seq, record.owner, record.manager)
@@ -370,27 +373,54 @@ class Petitions:
         """Note the owner of a petition; from the second owner on, what each owner has in use is counted."""
         if self.owner is None:
             self.owner = owner
-        if self.owner == owner and self._past is None:
-            return
-        fairness = self._compare(self.owner) if self.fairness is None else self.fairness
-        fairness.enter(seq, owner)
+        if self.fairness is None:
+            if self.owner == owner and self._past is None:
+                return
+            self._compare(self.owner)
+        assert self.fairness is not None
+        self.renew_weight(owner)
+        self.fairness.enter(seq, owner)
 
-    def _compare(self, first: str) -> Fairness:
+    def _compare(self, first: str) -> None:
         """Count from now on what each owner has in use; all petitions were of one owner until now."""
         capacity, slots = self.granted.inventory.capacity, self.slots
         self.fairness = fairness = Fairness(first, capacity, slots=slots, starts=self.starts)
         self.granted.count_for(fairness)
         self.granted.weigh_past(self._past)
+        self._use_weights(fairness)
         self.waiting = OwnersQueue(self.waiting, fairness, most_ready=self._most_ready)
-        return fairness
 
     def weigh_past(self, past: PastUse | None) -> None:
         """Have what owners used before count beside what they have in use; None has it count nothing."""
         self._past = past
         if self.fairness is not None:
             self.granted.weigh_past(past)
+            self._use_weights(self.fairness)
         elif past is not None and self.owner is not None:
             self._compare(self.owner)
+
+    def use_weights(self, weight_of: Callable[[str], OwnerWeight] | None) -> None:
+        """Have what owners have in use compared by the weights that this gives of an owner; None has all alike.
+
+        It is asked again with each petition that comes, since its user may have entered or left a group.
+        """
+        self._weight_of = weight_of
+        if self.fairness is not None:
+            self._use_weights(self.fairness)
+
+    def renew_weight(self, owner: str) -> None:
+        """Have an owner compared by the weight of the groups that the user is in by now."""
+        if self._weight_of is not None and self.fairness is not None:
+            weight = self._weight_of(owner)
+            if weight != self.fairness.weight_of(owner):
+                self.granted.use_weights({owner: weight})
+
+    def _use_weights(self, fairness: Fairness) -> None:
+        weight_of = self._weight_of
+        if weight_of is not None:
+            self.granted.use_weights({owner: weight_of(owner) for owner in fairness.owners()})
+        elif fairness.has_weights:
+            self.granted.use_weights(None)
 
     def hold(self, record: Record) -> None:
         """Give a petition its slot, and take its id."""

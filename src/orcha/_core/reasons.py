@@ -812,13 +812,22 @@ class OwnerFirst(Reason):
     remedy: ClassVar[str] = "a petition of the same owner ends, or the other owner gets as much"
 
     share: float
-    """What the owner of the petition has in use: 1 is all that there is of something."""
+    """What the owner of the petition has in use: 1 is all that there is of something. Where `group` is given, this is
+    what all members of the group have in use."""
     other: float
-    """What the other owner has in use. Where what was used before counts, that is part of both shares."""
+    """What the other owner has in use. Where what was used before counts, that is part of both."""
     used: str | None = None
     """What the owner of the petition used before, for people; None where that does not count."""
     other_used: str | None = None
     """What the other owner used before."""
+    weight: int = 1
+    """The weight that people gave to the owner of the petition, or to the group."""
+    other_weight: int = 1
+    """The weight that people gave to the other owner, or to the other group."""
+    group: str | None = None
+    """The group of users that was compared in place of the owner of the petition; None where it was the owner."""
+    other_is_group: bool = False
+    """Whether all members of a group were compared in place of the other owner."""
 
     def text(self) -> str:
         """Say it to people.
@@ -827,14 +836,25 @@ class OwnerFirst(Reason):
         'petitions of another owner come first, who has less in use: 12 %, where the owner of this one has 50 %'
         >>> OwnerFirst(0.5, 0.125, "3.2 slot-hours", "0.1 gpu-hours").text().partition(": ")[2]
         '12 % with 0.1 gpu-hours, where the owner of this one has 50 % with 3.2 slot-hours'
+        >>> OwnerFirst(0.4, 0.5, None, None, 1, 3, "@bio", True).text()[:85]
+        'petitions of another group of users come first, which has less in use for its weight:'
+        >>> OwnerFirst(0.4, 0.5, None, None, 1, 3, "@bio", True).text()[86:]
+        '50 % with the weight 3, where @bio has 40 % with the weight 1'
         """
+        has_weights, counts_past = (self.weight, self.other_weight) != (1, 1), self.used is not None
         less, more = (
-            f"{share * 100:.0f} %{'' if used is None else f' with {used}'}"
-            for share, used in ((self.other, self.other_used), (self.share, self.used))
+            f"{share * 100:.0f} %" + f" with {' and '.join(what)}" * bool(what)
+            for share, what in (
+                (self.other, [f"the weight {self.other_weight}"] * has_weights + [self.other_used or ""] * counts_past),
+                (self.share, [f"the weight {self.weight}"] * has_weights + [self.used or ""] * counts_past),
+            )
         )
-        late = "" if self.used is None else " and used less of late"
-        first = f"petitions of another owner come first, who has less in use{late}"
-        return f"{first}: {less}, where the owner of this one has {more}"
+        who, whose = ("group of users", "its") if self.other_is_group else ("owner", "that owner's")
+        which = "which" if self.other_is_group else "who"
+        late = " and used less of late" if counts_past else ""
+        first = f"petitions of another {who} come first, {which} has less in use{late}"
+        by = f" for {whose} weight" if has_weights else ""
+        return f"{first}{by}: {less}, where {self.group or 'the owner of this one'} has {more}"
 
 
 @dataclass(frozen=True, slots=True)

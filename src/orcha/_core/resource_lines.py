@@ -13,10 +13,12 @@ from bisect import bisect_left
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from orcha._core.fairness import NO_USE, Ahead
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from orcha._core.fairness import Fairness, Lane, Rank
+    from orcha._core.fairness import Fairness, Lane, Rank, Standing
     from orcha._core.record import Key
 
 RESOURCE_LOT = "resource:"
@@ -29,6 +31,8 @@ _ASIDE = "~"
 """Begin of the name of a line in which petitions stand that need a resource and do not wait for it: it keeps nobody."""
 MAX_PASSING_PETITIONS = 32
 """Later petitions of owners with less in use that go past a petition in its line, until it is first of its priority."""
+_BEFORE_ALL: Standing = (-1.0, 0, -1.0, 0)
+"""The standing of an owner whose petition has been passed that often."""
 MAX_COUNTED_PETITIONS = 1_000
 """Entries before one's own that are looked at to tell how many are before it; of a longer line all are counted."""
 
@@ -119,8 +123,8 @@ class Lines:
         self._waits = waits
         self._fairness = fairness
         self._lines: dict[str, dict[Lane, _Part]] = {}
-        self._gone: dict[Lane, tuple[int, int]] = {}
-        """How many petitions of each owner come forward now, and which of all was the last: as if they had started."""
+        self._ahead: Ahead | None = None
+        """The petitions that come forward now, as if they had started."""
         self._entered = 0
         self._prune_at = ENTRIES_BEFORE_PRUNING
 
@@ -277,6 +281,7 @@ class Lines:
         for part in (part for name in self._lines for part in self._parts(name)):
             part.drop_useless()
         fairness = self._fairness()
+        self._ahead = None if fairness is None else Ahead(fairness)
         refused: set[int] = set()
         """Petitions that do not go since the last one went: each may be first in several lines."""
         heads = {line: head for line in self.names() if (head := self.first(line)) is not None}
@@ -293,9 +298,8 @@ class Lines:
             part = self._part(name, waiter.place)
             passed_over.setdefault(id(part), (part, part.begin))
             part.begin += 1
-            if fairness is not None:
-                lane = fairness.lane(seq)
-                self._gone[lane] = self._gone.get(lane, (0, 0))[0] + 1, len(forward) + 1
+            if fairness is not None and self._ahead is not None:
+                self._ahead.start(fairness.lane(seq))
             forward.append(waiter)
             # With several owners another one's petition may be first in each line now, since this one goes.
             for line in (name,) if fairness is None else tuple(heads):
@@ -304,7 +308,7 @@ class Lines:
                     del heads[line]
                 else:
                     heads[line] = following
-        self._gone.clear()
+        self._ahead = None
         for part, begin in passed_over.values():
             part.begin = begin
         return forward
@@ -313,16 +317,11 @@ class Lines:
         """Give the place of a petition among all."""
         fairness, (priority, seq, _) = self._fairness(), place
         if fairness is None:
-            return priority, 0.0, 0, seq
+            return (priority, *NO_USE, seq)
         waiter = self.waiters.get(seq)
         if waiter is not None and waiter.passed >= MAX_PASSING_PETITIONS:
-            return priority, -1.0, 0, seq
-        lane = fairness.lane(seq)
-        share, turn = fairness.standing(lane)
-        if lane in self._gone:
-            count, last = self._gone[lane]
-            share, turn = share + fairness.step * count, fairness.turn + last
-        return priority, share, turn, seq
+            return (priority, *_BEFORE_ALL, seq)
+        return fairness.rank(place) if self._ahead is None else self._ahead.rank(place)
 
     def rebuild(self) -> None:
         """Drop what is of no use any more, and put each into the lines that it names."""

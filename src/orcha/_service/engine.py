@@ -70,6 +70,7 @@ from orcha._service.hooks.schedules import Schedules
 from orcha._service.hooks.starting import Starter
 from orcha._service.hooks.stocktaking import Stocktaking
 from orcha._service.hooks.user_quotas import UserQuotas
+from orcha._service.hooks.user_weights import UserWeights
 from orcha._service.hooks.visits import Visits
 from orcha._service.key_book import KeyBook
 from orcha._service.lifecycle.retention import Retention
@@ -295,6 +296,7 @@ class Engine:
         self.past = PastCheckpoints(self.petitions, self.store, self.timers)
         self.admitting.ages_changed = self.ageing_steps.note_ages
         self.user_quotas = UserQuotas(self.admission, self.petitions, self.admitting.go_on, self.users)
+        self.user_weights = UserWeights(self.petitions, self.users)
         see = self.admission.resources.see
         self.gpu_watch = GpuWatch(lambda occupied: self.post(see, occupied), self.end_with)
         self.stocktaking = Stocktaking(self.admission, self.petitions, self.store, self.settings)

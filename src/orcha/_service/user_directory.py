@@ -52,10 +52,17 @@ class UserDirectory:
         """The users whose lookup was given up, and has not come back."""
         self._slow: set[str] = set()
         """The users whose names no answer waits for any more."""
-        self.renews = False
-        """Whether groups count: then users are looked up again."""
-        self.on_news: Callable[[str], None] = lambda _: None
-        """Told of a user of whom something else is known than before."""
+        self._renewed_for: set[str] = set()
+        """For what groups count: then users are looked up again."""
+        self.on_news: list[Callable[[str], None]] = []
+        """Each is told of a user of whom something else is known than before."""
+
+    def renew_for(self, what: str, *, wanted: bool) -> None:
+        """Have users looked up again and again for something for which their groups count, or no more for that."""
+        if wanted:
+            self._renewed_for.add(what)
+        else:
+            self._renewed_for.discard(what)
 
     def known(self, owner: str) -> KnownUser | None:
         """Give what is known of an owner of petitions."""
@@ -66,7 +73,7 @@ class UserDirectory:
         known = self._known.get(owner)
         if known is None:
             return uid_of(owner) is not None
-        return (self.renews or not known.is_answered) and known.due <= time.monotonic()
+        return (bool(self._renewed_for) or not known.is_answered) and known.due <= time.monotonic()
 
     def ask(self, owner: str, then: Callable[[], None]) -> None:
         """Have an owner looked up, and `then` called: with an answer, or when none has come in time."""
@@ -146,7 +153,8 @@ class UserDirectory:
         self._known[owner] = known = KnownUser(name, groups, time.monotonic() + MEMBERSHIP_SECONDS)
         user_names.note(owner, name)
         if before is not None and (before.name, before.groups) != (known.name, known.groups):
-            self.on_news(owner)
+            for tell in self.on_news:
+                tell(owner)
 
     def _give_up(self, owner: str) -> None:
         """Go on with what was known before, for a while."""

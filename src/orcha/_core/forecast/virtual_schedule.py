@@ -25,6 +25,7 @@ from orcha._core.record import Phase, Record
 from orcha._core.selection import Selection
 from orcha._core.state import IfFails, OnInterrupt, Outcome, State
 from orcha._core.transitions.command import CommandEnd
+from orcha._core.weights import ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -82,6 +83,8 @@ class VirtualSchedule:
         self._admission.of_groups.load_starts(kept, Moment(last, last))
         if capacity.quotas:
             self._admission.set_quotas(lambda owner: capacity.quotas.get(owner, ()))
+        if capacity.weights:
+            self._petitions.use_weights(lambda owner: capacity.weights.get(owner, ALONE))
         if capacity.half_life is not None:
             begin = min((_came(job) for job in self._jobs.values()), default=0.0)
             past = PastUse(capacity.half_life, lambda: self._now.steady, capacity.used, begin)

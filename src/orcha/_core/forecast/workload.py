@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from orcha._core.groups import GroupRules
     from orcha._core.inventory import Stock
     from orcha._core.quotas import Account
+    from orcha._core.weights import OwnerWeight
 
 _NOTHING: Mapping[str, int | str] = MappingProxyType({})
 _NOBODY: Mapping[str, bool] = MappingProxyType({})
@@ -66,6 +67,8 @@ class Capacity(NamedTuple):
     """Seconds after which what an owner used before counts half; None where that counts nothing."""
     used: Mapping[str, Mapping[str, float]] = MappingProxyType({})
     """What each owner had used when the forecast begins (`_core/past_use.py`)."""
+    weights: Mapping[str, OwnerWeight] = MappingProxyType({})
+    """By what the use of each owner is compared, of whom anything is said (`_core/weights.py`)."""
 
 
 class Foretold(NamedTuple):

@@ -40,7 +40,7 @@ class UserQuotas:
         self._petitions = petitions
         self._go_on = go_on
         self._directory = directory
-        directory.on_news = self._renew
+        directory.on_news.append(self._renew)
         self.unmade: Callable[[], Iterable[tuple[str, int]]] = lambda: ()
         """Gives the owner of each array, and how many of its elements are no petitions yet."""
         self.rules = NO_RULES
@@ -56,7 +56,7 @@ class UserQuotas:
         if rules == self.rules:
             return
         self.rules = rules
-        self._directory.renews = rules != NO_RULES
+        self._directory.renew_for("quotas", wanted=rules != NO_RULES)
         self._known = {}
         self._admission.set_quotas(self.accounts_of if rules != NO_RULES else None, self.unmade)
         self._go_on()

@@ -75,6 +75,7 @@ def recover_all(engine: Engine) -> None:
         engine.ageing_steps.recover()
     engine.users.look_up_now(owners, LOOKUP_SECONDS)
     engine.user_quotas.configure(engine.settings)  # what lives and waits is counted
+    engine.user_weights.configure(engine.settings)
     for token, until in engine.store.all_tombstones(now.wall).items():
         engine.tombstones[token] = now.steady + min(TOMBSTONE_SECONDS, until - now.wall)
 

@@ -188,6 +188,7 @@ class Reloading:
         groups, resources = engine.admitting.configure(settings), engine.stocktaking.configure(settings)
         self.use_roles(settings.roles)
         engine.user_quotas.configure(settings)
+        engine.user_weights.configure(settings)
         engine.visits.wake()
         return (
             *(

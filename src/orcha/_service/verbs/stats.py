@@ -55,7 +55,7 @@ def describe(engine: Engine) -> dict[str, Any]:
         "groups": [_group(engine, use) for use in engine.admission.groups_in_use()],
         "resources": [use._asdict() for use in engine.admission.resources.in_use()],
         "quotas": _quotas(engine),
-        "fair": {"half_life": engine.past.half_life, "used": engine.granted.used_before()},
+        "fair": _fair(engine),
         "paused": engine.paused,
         "drained": None if engine.drains.drained is None else engine.drains.drained._asdict(),
         "configuration": None if engine.reloading is None else engine.reloading.described(),
@@ -69,6 +69,17 @@ def _quotas(engine: Engine) -> dict[str, Any]:
     """Give the quotas of each owner who has petitions that have not ended."""
     quotas = engine.petitions.quotas
     return {} if quotas is None else {owner: written(each) for owner, each in quotas.all_accounts().items() if each}
+
+
+def _fair(engine: Engine) -> dict[str, Any]:
+    """Give what counts in whose turn it is among owners."""
+    fairness = engine.petitions.fairness
+    weights = {} if fairness is None else fairness.weights()
+    return {
+        "half_life": engine.past.half_life,
+        "used": engine.granted.used_before(),
+        "weights": {owner: weight._asdict() for owner, weight in weights.items()},
+    }
 
 
 def _group(engine: Engine, use: GroupUse) -> dict[str, Any]:
