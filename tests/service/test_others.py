@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from orcha._protocol import values
-from orcha._protocol.messages import AddSchedule, Finish, Put, Verdict
-from support.asking import asking
+from orcha._protocol.messages import AddSchedule, Finish, Item, Kind, Put, Submit, Verdict
+from support.asking import ExtrasChannel, Person, asking
 
 
 def test_another_user_neither_ends_an_action_nor_writes_for_it():
@@ -26,6 +26,31 @@ def test_another_user_neither_ends_an_action_nor_writes_for_it():
         assert asked.ask(asked.user, Finish, token, seq, 1, 7).verdict == Verdict.OK
         asked.manager.free("hers")
         asked.wait_for("hers", "failed")
+
+
+def test_nobody_writes_into_a_channel_of_another_user():
+    """Neither with the channel, nor with a token that is the channel's number: that would be the petition's channel."""
+    with asking() as asked:
+        hers, operator = os.urandom(16), Person("operator", "uid:9")
+
+        def submit(person, identity):
+            extras = values.encode({"queue": ExtrasChannel(hers)})
+            return asked.ask(person, Submit, None, 1 << 20, [Item(os.urandom(16), identity, extras, hers)]).results[0]
+
+        for identity in ("first", "second"):
+            assert submit(asked.user, identity).verdict == Verdict.ACCEPTED
+            asked.wait_for(identity, "succeeded")
+        for person in (asked.stranger, operator, asked.owner):
+            named = submit(person, f"by {person.role}")
+            assert (named.verdict, named.reason) == (Verdict.REFUSED, "this channel belongs to somebody else")
+            taken = asked.submit(person, f"by {person.role}", hers)
+            assert (taken.verdict, taken.reason) == (Verdict.REFUSED, "this token is somebody else's")
+        assert asked.rows().keys() == {"first", "second"}
+        written = asked.records(asked.user, hers)
+        assert [values.decode(each.payload) for each in written if each.kind == Kind.VALUE] == [
+            "first runs\n",
+            "second runs\n",
+        ]
 
 
 def test_an_id_of_a_firing_is_kept_for_the_owner_of_its_schedule():

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 
 from orcha._core import transitions
 from orcha._core.authority import may_act_for
-from orcha._core.permissions import Sight
+from orcha._core.permissions import Deed, Sight
 from orcha._core.record import Record
 from orcha._core.tuples import new_tuple
 from orcha._protocol.messages import Submitted, Verdict
 from orcha._service.audit_book import Named
 from orcha._service.reports.explanations import outlived
 from orcha._service.reports.state_names import state_of
-from orcha._service.submissions import Asked, Submission
+from orcha._service.submissions import SOMEBODY_ELSES, Asked, Submission
 from orcha._service.verbs.cancel import BEFORE_IT_CAME
 from orcha._service.verbs.give_secrets import settle, take
+from orcha._service.verbs.petition_lookup import may_do
 from orcha._service.verbs.sights import Sights
 from orcha.interfaces.built_in import COMMAND_MANAGER
 
@@ -184,10 +185,11 @@ def _malformed(engine: Engine, peer: Peer, item: Item) -> str | None:
         return "tokens and channels are 16 bytes"
     if _is_long(identity):
         return f"an id is at most {MAX_ID_BYTES} bytes"
-    if channel is not None:
-        known = engine.channels.known(channel) or engine.channels.create(channel, peer.identity, own=False)
-        if not may_act_for(peer, known.owner):
-            return "this channel belongs to somebody else"
+    known = engine.channels.known(token if channel is None else channel)
+    if known is None and channel is not None:
+        engine.channels.create(channel, peer.identity, own=False)
+    elif known is not None and not may_do(engine, peer, Deed.SUBMIT, known.owner):
+        return SOMEBODY_ELSES if channel is None else "this channel belongs to somebody else"
     return None
 
 
