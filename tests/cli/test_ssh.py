@@ -125,7 +125,11 @@ def test_this_folder_goes_along(run, far, service, tmp_path):
     assert len(list(uploads.iterdir())) == 1
     refused = run("run", "--upload", "true", cwd=ours, environment={"ORCHA_SERVICE": far.url.removeprefix("ssh://box")})
     assert (refused.returncode, "give --service ssh://HOST" in refused.stderr) == (2, True)
-    assert run("run", "--exclude", "x", "true").returncode == 2
+
+
+def test_exclude_without_upload_is_refused_before_anybody_is_asked(run):
+    told = run("run", "--exclude", "x", "true", environment={"ORCHA_SSH": "/nonexistent/ssh"})
+    assert (told.returncode, "--exclude says what --upload leaves out" in told.stderr) == (2, True)
 
 
 def test_two_uploads_may_remove_the_same_old_ones(tmp_path, monkeypatch):

@@ -113,6 +113,7 @@ def run(namespace: argparse.Namespace) -> int:
 
     try:
         command = run_options.command_of(namespace, "orcha run -- COMMAND", create_parser)
+        _check_upload(namespace)
         message = run_options.extras(namespace, command)
         secrets = run_options.secrets_of(namespace)
         if _asks_for_many(namespace):
@@ -128,6 +129,12 @@ def run(namespace: argparse.Namespace) -> int:
     except (OrchaError, OSError, ValueError) as error:
         render.note(" ".join(str(error).split()))
         return OWN_FAILURE_CODE
+
+
+def _check_upload(namespace: argparse.Namespace) -> None:
+    """Raise WrongOptionError where an option is about an upload that is not asked for."""
+    if namespace.exclude and not namespace.upload:
+        raise options.WrongOptionError("--exclude says what --upload leaves out: give that too")
 
 
 def _run(namespace: argparse.Namespace, message: dict[str, Any], secrets: dict[str, bytes] | None) -> int:
@@ -172,8 +179,6 @@ def settle(
         WrongOptionError: options do not go together.
 
     """
-    if namespace.exclude and not namespace.upload:
-        raise options.WrongOptionError("--exclude says what --upload leaves out: give that too")
     if namespace.upload and service.far is None:
         raise options.WrongOptionError("--upload brings this folder to another machine: give --service ssh://HOST")
     if service.far is not None:
