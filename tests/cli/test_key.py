@@ -80,6 +80,22 @@ def test_keys_of_two_roles_do_what_their_roles_may_and_a_revoked_follower_ends(s
     assert elsewhere(ci, "ps").returncode == 0
 
 
+def test_a_key_that_gets_an_old_name_owns_nothing_and_a_renewed_key_goes_on(service, elsewhere, tmp_path):
+    old = added(service, tmp_path, "ci", "submitter")
+    assert elsewhere(old, "lock", "--detach", "--name", "lease", "--exclusive").returncode == 0
+    fresh = tmp_path / "fresh.key"
+    assert service.run("key", "renew", "ci", "--out", str(fresh)).returncode == 0
+    assert elsewhere(old, "ps").returncode == 77
+    assert elsewhere(fresh, "extend", "lease", "2h").returncode == 0
+    assert service.run("key", "revoke", "ci").returncode == 0
+    old.unlink()
+    new = added(service, tmp_path, "ci", "submitter")
+    refused = elsewhere(new, "unlock", "lease")
+    assert refused.returncode != 0
+    assert "'lease' is somebody else's lease" in refused.stderr
+    assert service.run("unlock", "lease").returncode == 0
+
+
 def test_the_secret_is_nowhere_but_in_its_file(service, elsewhere, tmp_path):
     path = added(service, tmp_path, "ci", "submitter")
     assert elsewhere(path, "ps").returncode == 0

@@ -84,13 +84,13 @@ def test_names_of_keys(name, problem):
 @pytest.mark.parametrize("transport", [TLS, UNIX])
 def test_a_named_key_is_the_same_client_whatever_the_user_and_the_way(uid, share, transport):
     assert converse(door(RECORD, share=share), CI, uid=uid, transport=transport) == AdmittedClient(
-        "key:ci", "viewer", key="ci"
+        "key:ci", "viewer", key="ci", proved=RECORD
     )
 
 
 def test_a_key_for_a_user_acts_as_that_user():
     as_alice = replace(RECORD, uid=1001, role="submitter")
-    assert converse(door(as_alice), CI) == AdmittedClient("uid:1001", "submitter", key="ci")
+    assert converse(door(as_alice), CI) == AdmittedClient("uid:1001", "submitter", key="ci", proved=as_alice)
 
 
 def test_the_key_of_the_service_stays_what_it_was():

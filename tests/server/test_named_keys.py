@@ -87,6 +87,15 @@ def test_a_key_whose_time_is_over_is_cut_off_and_told_so(running, links):
         links(running.remote, CI)
 
 
+def test_a_key_with_another_secret_cuts_off_the_clients_of_the_old_one(running, links):
+    link, other = links(running.remote, CI), links(running.remote, OPS)
+    use(running, record(CI, "viewer"), record(OPS, "admin"))
+    assert ask(link, Ping(1)) == Reply(1, Verdict.OK), "another role alone cuts off nobody"
+    use(running, record(make_named_key("ci")), record(OPS, "admin"))
+    assert is_cut_off(link)
+    assert ask(other, Ping(1)) == Reply(1, Verdict.OK)
+
+
 def test_one_key_leaves_room_for_others(answering, links):
     running = answering(named_keys=records(record(CI), record(OPS)), salts=SALTS, limits={"peers_of_one_user": 2})
     held = [links(running.remote, CI) for _ in range(2)]

@@ -188,6 +188,7 @@ FIELDS = {
     "slots": st.none() | COUNTS,
     "rules": st.none() | EXTRAS,
     "keeps_slots": st.booleans(),
+    "renews": st.booleans(),
     "seconds": st.none() | PRIORITIES,
     "kind": st.sampled_from(["group", "resource"]),
     "verifier": st.none() | st.binary(max_size=65) | st.binary(min_size=64, max_size=64),

@@ -54,6 +54,44 @@ def test_a_key_is_known_over_restarts_until_it_is_revoked(tmp_path, monkeypatch)
         assert [each["name"] for each in known(asked)["keys"]] == ["ops"]
 
 
+def test_a_new_key_of_an_old_name_owns_nothing_of_the_old_key(tmp_path):
+    owners = []
+
+    def added(asked, **how):
+        assert add(asked, **how).verdict == Verdict.OK
+        owners.append(known(asked)["keys"][0]["owner"])
+        assert asked.engine.keys.records["ci"].owner == owners[-1]
+
+    with asking(tmp_path) as asked:
+        added(asked)
+        assert asked.ask(asked.owner, SetKey, "ci").verdict == Verdict.OK
+        added(asked)
+    with asking(tmp_path) as asked:
+        assert known(asked)["keys"][0]["owner"] == owners[-1]
+        assert asked.ask(asked.owner, SetKey, "ci").verdict == Verdict.OK
+        added(asked)
+    assert owners == ["key:ci", "key:ci.2", "key:ci.3"]
+
+
+def test_a_renewed_key_keeps_its_petitions_its_role_and_how_long_it_is_taken(monkeypatch):
+    clock = WallClock(monkeypatch)
+    clock.show(NOON)
+    with asking() as asked:
+        missing = add(asked, renews=True)
+        assert (missing.verdict, missing.reason) == (Verdict.REFUSED, "there is no key 'ci': orcha key ls")
+        assert add(asked, role="operator", seconds=90 * DAY).verdict == Verdict.OK
+        clock.set_by += 80 * DAY
+        assert add(asked, role="", verifier=VERIFIER[::-1], renews=True).verdict == Verdict.OK
+        (key,) = known(asked)["keys"]
+        assert (key["owner"], key["role"], key["expires"] - key["added"]) == ("key:ci", "operator", 90 * DAY)
+        record = asked.engine.keys.records["ci"]
+        assert record.stored_key + record.server_key == VERIFIER[::-1]
+        assert add(asked, role="", renews=True, seconds=DAY).verdict == Verdict.OK
+        (key,) = known(asked)["keys"]
+        assert key["expires"] - key["added"] == DAY
+        assert "orcha key renew ci" in add(asked).reason
+
+
 def test_the_last_use_is_known_at_once_and_kept_now_and_then(tmp_path, monkeypatch):
     clock = WallClock(monkeypatch)
     clock.show(NOON)
@@ -104,7 +142,7 @@ def test_owners_alone_may():
     ("how", "reason"),
     [
         ({"name": "a b"}, "a key has a name of"),
-        ({"name": "known"}, "there is a key known already: orcha key revoke known"),
+        ({"name": "known"}, "there is a key known already: orcha key renew known"),
         ({"role": "owner"}, "'owner' is no role: give one of viewer, submitter, operator, admin"),
         ({"role": ""}, "is no role"),
         ({"verifier": bytes(63)}, "a verifier has 64 bytes, and not 63"),

@@ -18,6 +18,7 @@ _EPILOG = """\
 examples:
   orcha key add ci --role submitter --expires 90d --out ci.key
   orcha key ls
+  orcha key renew ci --out ci-new.key
   orcha key revoke ci
 
 The file of a key is for the other machine: ORCHA_KEY_FILE names it there, or
@@ -44,20 +45,40 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     )
     add("--role", required=True, choices=ROLES, help="what clients with the key may do")
     add("--expires", type=options.duration, metavar="T", help="how long the key is taken: 90d, 12h (default: for ever)")
-    add(
-        "--out",
-        metavar="FILE",
-        help="write it to a new file (0600); - for standard output, also where it is no terminal",
-    )
+    _add_out(adder)
     add("--as", dest="user", metavar="USER", help="clients with the key act, and commands run, as this user; for root")
+    renewer = verbs.add_parser(
+        "renew",
+        help="make a fresh key in place of a key",
+        description="Make a fresh key in place of a key, and print it once. What the old key asked for is the fresh"
+        " key's. The old key is let in no more, and clients that came in by it are cut off.",
+    )
+    renewer.set_defaults(refuse=renewer.error, role="", user=None)
+    renewer.add_argument("name", type=_name, metavar="NAME", help="a key")
+    renewer.add_argument(
+        "--expires",
+        type=options.duration,
+        metavar="T",
+        help="how long the key is taken (default: as long as the old one)",
+    )
+    _add_out(renewer)
     lister = verbs.add_parser("ls", help="show the keys, without what is secret")
     lister.add_argument("--json", action="store_true", help="print a JSON array")
     revoker = verbs.add_parser(
         "revoke",
         help="let keys in no more",
-        description="Let keys in no more, and cut off every client that came in by them. What they asked for stays.",
+        description="Let keys in no more, and cut off every client that came in by them. What they asked for stays; a"
+        " key that gets the same name later does not own that.",
     )
     revoker.add_argument("names", nargs="+", metavar="NAME", help="a key")
+
+
+def _add_out(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help="write it to a new file (0600); - for standard output, also where it is no terminal",
+    )
 
 
 def _name(text: str) -> str:
@@ -72,7 +93,7 @@ def run(namespace: argparse.Namespace) -> int:
     """Have it done."""
     from orcha._cli import per_petition
 
-    if namespace.verb == "add":
+    if namespace.verb in {"add", "renew"}:
         return _add(namespace)
     if namespace.verb == "ls":
         return _show(as_json=namespace.json)
@@ -139,6 +160,7 @@ def _let_in(service: Session, namespace: argparse.Namespace, key: Any) -> None:
 
     verifier = verifier_of(key, bytes(service.keys(key.id)["salt"]))
     how = {"role": namespace.role, "seconds": namespace.expires, "user": namespace.user}
+    how["renews"] = namespace.verb == "renew"
     service.done(service.set_key(key.id, verifier, **how), key.id)
 
 

@@ -251,13 +251,15 @@ class AdmittedClient(NamedTuple):
     """A client that is admitted."""
 
     identity: str
-    """`uid:<n>`, `key:<id>` where no kernel knows the user, or `attempt`."""
+    """`uid:<n>`, `key:<id>` where no kernel knows the user (`key:<id>.<n>` for the n-th named key), or `attempt`."""
     role: str
     """What the client may do: one of `orcha.interfaces.roles`, or `attempt`."""
     attempt: tuple[int, int] | None = None
     """(sequence number, attempt number): the one attempt for which an `attempt` may send."""
     key: str = ""
     """The name of the named key that the client has proved; empty for every other client."""
+    proved: KeyRecord | None = None
+    """By what the proof of a named key was checked."""
     is_other: bool = False
     """The key admitted another user than the service's own and root, or a user that no kernel knows."""
 
@@ -357,8 +359,8 @@ class Door:
             raise NotAdmittedError("a key that was revoked", frame(REFUSED), late=True)
         if record.is_over(self.clock()):
             raise NotAdmittedError("a key whose time is over", frame(EXPIRED))
-        identity = f"key:{record.id}" if record.uid is None else f"uid:{record.uid}"
-        return AdmittedClient(identity, record.role, key=record.id)
+        identity = (record.owner or f"key:{record.id}") if record.uid is None else f"uid:{record.uid}"
+        return AdmittedClient(identity, record.role, key=record.id, proved=record)
 
 
 class NotAdmittedError(Exception):

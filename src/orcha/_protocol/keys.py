@@ -77,6 +77,8 @@ class KeyRecord:
     """The user as whom clients act that prove a named key; None for nobody that the kernel knows."""
     expires: float | None = None
     """The time on the wall clock from which on a named key is not taken any more; None for never."""
+    owner: str = ""
+    """Whose the petitions of clients are that prove a named key; empty for `key:` and the id."""
 
     def is_over(self, now: float) -> bool:
         """Tell whether the key is not taken any more at a time on the wall clock."""

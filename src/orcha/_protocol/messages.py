@@ -553,6 +553,9 @@ class SetKey(_Message, tag=50, frozen=True):
     """After so long the key is not taken any more; None for never."""
     user: str | None = None
     """The user of the service's machine as whom clients with the key act; None for nobody there."""
+    renews: bool = False
+    """Whether the key takes the place of the key of this name, and has its petitions, its role and its user; where no
+    `seconds` are given, it is taken for as long as that key was."""
 
 
 class ListKeys(_Message, tag=51, frozen=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from orcha._protocol.keys import (
     ID_CHARACTERS,
@@ -49,12 +50,10 @@ def verifier_of(key: Key, salt: bytes) -> bytes:
     return record.stored_key + record.server_key
 
 
-def named_record(
-    name: str, verifier: bytes, salt: bytes, *, role: str, uid: int | None = None, expires: float | None = None
-) -> KeyRecord:
-    """Give the record by which a service checks proofs of a named key."""
+def named_record(name: str, verifier: bytes, salt: bytes, **how: Any) -> KeyRecord:
+    """Give the record by which a service checks proofs of a named key; `how` is the role, and further fields."""
     stored, server = verifier[:_HASH_BYTES], verifier[_HASH_BYTES:]
-    return KeyRecord(name, salt, PBKDF2_ITERATIONS, stored, server, role, is_named=True, uid=uid, expires=expires)
+    return KeyRecord(name, salt, PBKDF2_ITERATIONS, stored, server, is_named=True, **how)
 
 
 __all__ = ["VERIFIER_BYTES", "make_named_key", "name_problem", "named_record", "verifier_of"]

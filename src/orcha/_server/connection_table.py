@@ -130,12 +130,18 @@ class ConnectionTable:
                 peer.role = admission.role
 
     def use_keys(self, records: Mapping[str, KeyRecord], then: Callable[[], None]) -> None:
-        """Let in these named keys from now on, cut off the clients of all other ones, and call `then`."""
+        """Let in these named keys from now on, cut off the clients of all other ones, and call `then`.
+
+        A key that has another secret than before is another key.
+        """
         self.door.named = records
         now = time.time()
         for connection in list(self.connections):
-            name = "" if connection.peer is None else connection.peer.key
-            if name and (name not in records or records[name].is_over(now)):
+            proved = None if connection.peer is None else connection.peer.proved
+            if proved is None:
+                continue
+            known = records.get(proved.id)
+            if known is None or known.stored_key != proved.stored_key or known.is_over(now):
                 connection.abort()
         then()
 

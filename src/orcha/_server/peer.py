@@ -27,6 +27,7 @@ class Peer:
         "is_lost",
         "is_other",
         "key",
+        "proved",
         "role",
         "since",
         "transport",
@@ -36,13 +37,15 @@ class Peer:
         self.id = next(_ids)
         """A number that no other peer of this process has."""
         self.identity = admission.identity
-        """`uid:<n>`, `key:<id>` where no kernel knows the user, or `attempt`."""
+        """`uid:<n>`, `key:<id>` or `key:<id>.<n>` where no kernel knows the user, or `attempt`."""
         self.role = admission.role
         """What the client may do: one of `orcha.interfaces.roles`; `attempt` may send for its `attempt` only."""
         self.attempt = admission.attempt
         """(sequence number, attempt number) of an "attempt", else None."""
         self.key = admission.key
         """The name of the named key that the client has proved; empty for every other client."""
+        self.proved = admission.proved
+        """By what the proof of that key was checked."""
         self.is_other = admission.is_other
         """The client is another user's than the service's own and root's, and came in by the key."""
         self.transport = transport

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from orcha._store.contract import Store
 
 _KIND = "key"
+_NUMBERS = "numbers of keys"
+"""Kind of what is kept of a name that had a key: how many keys, one after another, have had the name."""
 _SALTS = "salts of keys", ""
 """Where the secret is kept from which salts are derived, so that salts stay the same over restarts."""
 _SALT_SECRET_BYTES = 32
@@ -44,6 +46,8 @@ class NamedKey(NamedTuple):
     expires: float | None
     used: float | None = None
     """When a client last came in by it; None for never."""
+    owner: str = ""
+    """Whose the petitions of the key are; empty for `key:` and its name, as earlier builds kept it."""
 
 
 class KeyBook:
@@ -63,6 +67,8 @@ class KeyBook:
         self._looks = ClockLooks(timers, self._look)
         self._kept_use: dict[str, float] = {}
         """The last use of each key, as it is kept."""
+        self._numbers: dict[str, int] = {}
+        """How many keys have had a name that was revoked, one after another."""
         self.known: dict[str, NamedKey] = {}
         self.salts = b""
         self.records: Mapping[str, KeyRecord] = {}
@@ -77,6 +83,7 @@ class KeyBook:
             kept = os.urandom(_SALT_SECRET_BYTES).hex()
             self._petitions.keep_decided(*_SALTS, kept)
         self.salts = bytes.fromhex(kept)
+        self._numbers = {name: int(text) for name, text in self._store.decided(_NUMBERS).items()}
         for text in self._store.decided(_KIND).values():
             key = NamedKey(**json.loads(text))
             self.known[key.name] = key
@@ -87,13 +94,23 @@ class KeyBook:
         """Give the salt of the key of this name, which is the same where there is no such key."""
         return hidden_salt(self.salts, name)
 
+    def owner_of_next(self, name: str) -> str:
+        """Give whose the petitions of the next key of a name are: never those of an earlier key, which was revoked."""
+        earlier = self._numbers.get(name, 0)
+        return f"key:{name}.{earlier + 1}" if earlier else f"key:{name}"
+
     def add(self, key: NamedKey, then: Callable[[], None]) -> None:
-        """Let a key in from now on; `then` is called, on another thread, once that holds."""
+        """Let a key in from now on, in place of a key of its name; `then` is called, on another thread, at last.
+
+        By then that holds, and no client is connected by the key that was let in before.
+        """
         self._set(key.name, key)
         self._change(then)
 
     def revoke(self, name: str, then: Callable[[], None]) -> None:
         """Let a key in no more; `then` is called, on another thread, once no client is connected by it."""
+        self._numbers[name] = number = self._numbers.get(name, 0) + 1
+        self._petitions.keep_decided(_NUMBERS, name, str(number))
         self._set(name, None)
         self._change(then)
 
@@ -122,7 +139,8 @@ class KeyBook:
 
     def _record(self, key: NamedKey) -> KeyRecord:
         salt, verifier = self.salt_of(key.name), bytes.fromhex(key.verifier)
-        return named_record(key.name, verifier, salt, role=key.role, uid=key.uid, expires=key.expires)
+        how = {"role": key.role, "uid": key.uid, "expires": key.expires, "owner": key.owner}
+        return named_record(key.name, verifier, salt, **how)
 
     def _look(self) -> None:
         """Cut off clients of keys whose time is over."""

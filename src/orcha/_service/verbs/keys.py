@@ -64,19 +64,21 @@ def set_key(engine: Engine, peer: Peer, message: SetKey) -> None:
 
 def _new_key(engine: Engine, peer: Peer, message: SetKey, verifier: bytes, uid: int | None) -> NamedKey:
     name, seconds, known = message.name, message.seconds, engine.keys.known
-    if problem := name_problem(name):
-        raise _NotAddedError(problem)
-    if name in known:
-        raise _NotAddedError(f"there is a key {name} already: orcha key revoke {name}, or give another name")
-    if len(known) >= MAX_KEYS:
-        raise _NotAddedError(f"there are {MAX_KEYS} keys already: revoke keys that nobody uses")
-    if message.role not in ROLES:
-        raise _NotAddedError(f"{message.role!a:.80} is no role: give one of {', '.join(ROLES)}")
     if len(verifier) != VERIFIER_BYTES:
         raise _NotAddedError(f"a verifier has {VERIFIER_BYTES} bytes, and not {len(verifier)}")
     if seconds is not None and not 0 < seconds <= MAX_SECONDS:
         raise _NotAddedError("give a time above zero, and of at most a hundred years")
     now = engine.petitions.now.wall
+    if message.renews:
+        return _renewed(peer, message, known.get(name), now)._replace(verifier=verifier.hex())
+    if problem := name_problem(name):
+        raise _NotAddedError(problem)
+    if name in known:
+        raise _NotAddedError(f"there is a key {name} already: orcha key renew {name}, or give another name")
+    if len(known) >= MAX_KEYS:
+        raise _NotAddedError(f"there are {MAX_KEYS} keys already: revoke keys that nobody uses")
+    if message.role not in ROLES:
+        raise _NotAddedError(f"{message.role!a:.80} is no role: give one of {', '.join(ROLES)}")
     return NamedKey(
         name,
         message.role,
@@ -85,7 +87,19 @@ def _new_key(engine: Engine, peer: Peer, message: SetKey, verifier: bytes, uid: 
         now,
         peer.identity,
         None if seconds is None else now + seconds,
+        owner=engine.keys.owner_of_next(name),
     )
+
+
+def _renewed(peer: Peer, message: SetKey, key: NamedKey | None, now: float) -> NamedKey:
+    """Give a key with another secret to come: its petitions stay its own."""
+    if key is None:
+        raise _NotAddedError(f"there is no key {message.name!a:.80}: orcha key ls")
+    seconds = message.seconds
+    if seconds is None and key.expires is not None:
+        seconds = key.expires - key.added
+    expires = None if seconds is None else now + seconds
+    return key._replace(added=now, added_by=peer.identity, expires=expires, used=None)
 
 
 def _uid_of(user: str) -> int:
@@ -115,7 +129,7 @@ def list_keys(engine: Engine, peer: Peer, message: ListKeys) -> None:
 
 
 def _shown(key: NamedKey, now: float, connections: int) -> dict[str, Any]:
-    known = key._asdict()
+    known = key._asdict() | {"owner": key.owner or f"key:{key.name}"}
     del known["verifier"]
     return known | {"expired": key.expires is not None and now >= key.expires, "connections": connections}
 
