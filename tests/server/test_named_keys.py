@@ -14,6 +14,7 @@ from orcha._protocol.handshake import UNIX, ClientHandshake, Door, NotAdmittedEr
 from orcha._protocol.keys import Key, hidden_salt, keyring, make_key
 from orcha._protocol.messages import Ping, Reply, Verdict
 from orcha._protocol.named_keys import make_named_key, named_record, verifier_of
+from orcha._server.client_login import STRANGER
 from orcha._server.connection import ClientConnection
 from orcha._server.connection_table import ConnectionTable
 from orcha._server.limits import ConnectionLimits
@@ -164,7 +165,7 @@ def test_a_wrong_key_waits_and_right_ones_come_in_meanwhile(wrong):
     clock, own = Clock(), Key("kown", os.urandom(32))
     door = Door(keyring([own], salts=SALTS), salts=SALTS)
     door.named = records(record(CI))
-    admitted = []
+    admitted, logins = [], []
     table = ConnectionTable(
         loop=clock,
         door=door,
@@ -176,6 +177,7 @@ def test_a_wrong_key_waits_and_right_ones_come_in_meanwhile(wrong):
         writer=None,
         runs_as="",
         on_key=admitted.append,
+        on_login=logins.append,
     )
 
     def client(key):
@@ -196,6 +198,11 @@ def test_a_wrong_key_waits_and_right_ones_come_in_meanwhile(wrong):
         assert wire.take()[HEADER_BYTES:].startswith(b"v=")
         assert connection.peer is not None
     assert admitted == ["ci"]
+    known, me = "ci" if wrong.id == "ci" else "", f"uid:{os.geteuid()}"
+    refused = [each for each in logins if each.reason]
+    assert {(each.who, each.key) for each in refused} == {(STRANGER, known)}
+    assert len(refused) == 50
+    assert [(each.who, each.key) for each in logins if not each.reason] == [(me, ""), ("key:ci", "ci")]
     clock.pass_time(0.99)
     assert not any(wire.written or wire.is_closed for _, wire in losers)
     clock.pass_time(0.02)

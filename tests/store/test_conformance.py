@@ -287,6 +287,7 @@ def test_what_clients_did_is_told_and_a_submit_once_whether_its_petition_is_kept
     assert told(since=2.0, before=3.0) == told(verb="cancel") == told(id="a") == everything[1:2]
     assert told(who="ci") == everything[:1]
     assert told(seen_by="uid:2") == everything[1:2]
+    assert told(without="cancel") == [everything[0], everything[2]]
     assert told(seen_by="uid:0") == [everything[0], everything[2]]
     numbers = [number for _, number in store.events(EventFilter())]
     assert len({*numbers}) == 3

@@ -9,6 +9,7 @@ from orcha._core.retention import AUDIT_ENTRIES_PER_LOOK
 from orcha._protocol import values
 from orcha._protocol.identities import new_identity
 from orcha._protocol.messages import Cancel, Item, List, ListEvents, Select, Submit, Verdict
+from orcha._server.client_login import STRANGER, ClientLogin
 from orcha._service.audit_book import MAX_REFUSALS_PER_MINUTE, Named
 from orcha.exceptions.store import StoreFull
 from support.asking import EVERY, Person, asking
@@ -102,3 +103,23 @@ def test_so_many_new_entries_have_the_oldest_deleted_before_the_time_of_the_next
         engine.post(note, 1)
         engine.post(engine.retention._round)
         wait_for(lambda: len(events(asked, asked.owner)) == 5)
+
+
+def test_logins_are_told_to_admins_alone():
+    with asking() as asked:
+        refused = ClientLogin(STRANGER, "ci", "key", "192.0.2.7", "a wrong key")
+        asked.engine.post(asked.engine.audit.logged_in, ClientLogin("uid:7", "", "socket", ""), 1)
+        asked.engine.post(asked.engine.audit.logged_in, refused, 3)
+        wait_for(lambda: len(events(asked, asked.owner, verb="login")) == 2, what="both are kept")
+        found = sorted(events(asked, asked.owner, verb="login"), key=lambda each: each["number"], reverse=True)
+        assert [(each["who"], each["key"], each["door"], each["host"]) for each in found] == [
+            (STRANGER, "ci", "key", "192.0.2.7"),
+            ("uid:7", "", "socket", ""),
+        ]
+        assert [(each["outcome"], each["total"], each["reason"]) for each in found] == [
+            ("refused", 3, "a wrong key"),
+            ("done", 1, ""),
+        ]
+        assert [each["key"] for each in events(asked, asked.owner, who="ci")] == ["ci"]
+        for person in (Person("operator", "uid:9"), asked.user):
+            assert events(asked, person) == events(asked, person, verb="login") == []

@@ -32,8 +32,8 @@ _OVERLAP_SECONDS = 60.0
 def create_parser(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = (
-        "Show what clients did and tried: who, by which door, when, what to, why, and what came of it. Operators and"
-        " admins see all; others see what they did, and what was done to their petitions."
+        "Show what clients did and tried: who, by which door, when, what to, why, and what came of it. Admins see all,"
+        " operators all but logins; others see what they did, and what was done to their petitions."
     )
     parser.epilog = _EPILOG
     add = parser.add_argument
@@ -120,12 +120,16 @@ def cells(row: Row) -> tuple[str, ...]:
     >>> known |= {"verb": "cancel", "ids": ["a", "b"], "total": 3, "why": "late", "outcome": "refused", "reason": "no"}
     >>> cells(known)[1:]
     ('ann', 'key ci, 192.0.2.7', 'cancel', 'a and 2 more', 'refused', 'late; no')
+    >>> cells(known | {"verb": "login", "ids": []})[3:5]
+    ('login', '3 times')
     """
     from orcha._cli import render
 
     by = ", ".join(filter(None, (f"key {row['key']}" if row["key"] else row["door"], row["host"])))
     first = next(iter(row["ids"]), "")
     more = f" and {row['total'] - 1} more" if row["total"] > 1 else ""
+    if row["verb"] == "login":
+        more = f"{row['total']} times" if row["total"] > 1 else ""
     why = "; ".join(filter(None, (row["why"], row["reason"])))
     shown = (render.clock(row["at"]), row["user"], by, row["verb"], f"{first}{more}", row["outcome"], why)
     return tuple(render.plain(each) for each in shown)

@@ -402,6 +402,8 @@ class ServerHandshake:
         self._certificate_hash = certificate_hash
         self._scram: ScramServer | None = None
         self._answered = False
+        self.claimed = ""
+        """The id of the key that the client says it has, once it has to prove the key."""
         self.admission: AdmittedClient | None = None
 
     def receive(self, body: Body, status: int = OK) -> bytes:
@@ -447,6 +449,7 @@ class ServerHandshake:
             return frame(answer)
         from orcha._protocol.scram import ScramServer
 
+        self.claimed = hello.key_id
         binding = binding_of(body, answer, self._certificate_hash)
         self._scram = ScramServer(self._door.find, self._door.stranger, binding)
         return frame(answer)

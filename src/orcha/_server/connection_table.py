@@ -8,6 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._protocol.handshake import BUSY, OK, STOPPING
+from orcha._server.client_login import STRANGER, ClientLogin
 from orcha._server.unauthenticated import UnauthenticatedConnections
 from orcha.interfaces.roles import ADMIN, ATTEMPT
 from orcha.utils.users import described
@@ -44,6 +45,7 @@ class ConnectionTable:
         runs_as: str,
         is_a_users: bool = False,
         on_key: Callable[[str], None],
+        on_login: Callable[[ClientLogin], None],
     ) -> None:
         self.loop = loop
         self.door = door
@@ -64,6 +66,7 @@ class ConnectionTable:
         self._is_a_users = is_a_users
         """The service is a user's: also what other users ask for runs as that user."""
         self._on_key = on_key
+        self._on_login = on_login
         self._told_of: set[str] = set()
         self._of_users: Counter[str] = Counter()
         """How many connections each user has who is no admin, by identity."""
@@ -97,10 +100,19 @@ class ConnectionTable:
             self._counted[connection] = peer.identity
         if peer.key:
             self._on_key(peer.key)
+        if peer.attempt is None:
+            self._on_login(ClientLogin(peer.identity, peer.key, peer.door, peer.host))
         how = self._came_in(connection, peer)
         if how is not None and peer.identity not in self._told_of:
             self._told_of.add(peer.identity)
             self.report(_CameIn(peer.identity, how, peer.role, self._runs_as), None)
+
+    def note_refused(self, connection: ClientConnection, claimed: str, reason: str) -> None:
+        """Note that a client was refused that has said which key it has; of unknown keys none is named."""
+        credentials = connection.credentials
+        who = STRANGER if credentials is None else f"uid:{credentials.uid}"
+        key = claimed if claimed in self.door.named else ""
+        self._on_login(ClientLogin(who, key, "key" if credentials is None else "socket", connection.host, reason))
 
     def _came_in(self, connection: ClientConnection, peer: Peer) -> int | str | None:
         """Tell how another user came in whose petitions run as the user of the service: with the key, or as which uid.

@@ -20,6 +20,7 @@ from orcha._protocol.endpoint import Endpoint
 from orcha._protocol.handshake import NO_ROLES, Door
 from orcha._protocol.keys import Key, check_strength, keyring, parse_key, services_key
 from orcha._server.accepting import Acceptor
+from orcha._server.client_login import ClientLogin
 from orcha._server.connection_table import ConnectionTable
 from orcha._server.limits import ConnectionLimits, descriptor_limit
 from orcha._server.listening import ListeningSockets
@@ -55,7 +56,7 @@ _NOT_SHARED = (
 )
 
 
-def _ignore(_: str) -> None:
+def _ignore(_: object) -> None:
     """Do nothing."""
 
 
@@ -85,6 +86,8 @@ class ServerSettings:
     """The secret from which salts are derived; None for a new one."""
     on_key: Callable[[str], None] = _ignore
     """Told on the loop thread which named key a client has proved."""
+    on_login: Callable[[ClientLogin], None] = _ignore
+    """Told on the loop thread of each client that was let in, processes of attempts aside, or refused."""
     share: bool = False
     """Whether the key lets in other users than the service's own and root, and clients whose user no kernel knows."""
     allow_weak_key: bool = False
@@ -300,6 +303,7 @@ class Server:
             runs_as=runs_as,
             is_a_users=self._is_a_users(),
             on_key=settings.on_key,
+            on_login=settings.on_login,
         )
 
     # --- the loop thread --------------------------------------------------------------------------------------------

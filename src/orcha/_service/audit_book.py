@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from orcha._core.changes import NewPetition
     from orcha._core.petitions import Petitions
     from orcha._protocol.messages import Item
+    from orcha._server.client_login import ClientLogin
     from orcha._server.peer import Peer
     from orcha._service.outbox import Outbox
 
@@ -28,6 +29,8 @@ MAX_NAMED_IDS = 20
 MAX_REFUSALS_PER_MINUTE = 60
 """Refusals of one client that are kept within a minute: nobody fills the disk with what is not allowed."""
 MAX_TEXT_CHARACTERS = 300
+LOGIN = "login"
+"""The verb of logins, which admins alone are told of."""
 DONE, REFUSED, FAILED = "done", "refused", "failed"
 _OUTCOMES = {Verdict.OK: DONE, Verdict.RAISED: FAILED}
 
@@ -170,6 +173,15 @@ class AuditBook:
             _short(reason),
             petition,
         )
+        self._keep(entry)
+
+    def logged_in(self, login: ClientLogin, count: int) -> None:
+        """Keep that a client came in, or was refused, so many times since that was kept last."""
+        outcome, now = REFUSED if login.reason else DONE, self._petitions.now.wall
+        who = login.who, login.key, login.door, login.host
+        self._keep(AuditEntry(now, *who, LOGIN, (), count, (), "", outcome, _short(login.reason), None))
+
+    def _keep(self, entry: AuditEntry) -> None:
         self._petitions.changes.audit.append(entry)
         self.noted_number += 1
         if self.logs:
@@ -209,6 +221,8 @@ class _Told:
         by = ", ".join(filter(None, (f"key {entry.key}" * bool(entry.key), entry.door, entry.host)))
         what = " ".join((entry.verb, *entry.ids[:1]))
         more = f" and {entry.total - 1} more" if entry.total > 1 else ""
+        if entry.verb == LOGIN:
+            more = f" {entry.total} times" if entry.total > 1 else ""
         end = "" if entry.outcome == DONE else f": {entry.outcome}"
         said = f" ({entry.why})" if entry.why else ""
         reason = f": {entry.reason}" if entry.reason else ""
@@ -238,4 +252,4 @@ def _short(text: str) -> str:
     return cleaned(text)[:MAX_TEXT_CHARACTERS] if text else ""
 
 
-__all__ = ["DONE", "FAILED", "REFUSED", "AuditBook", "Named"]
+__all__ = ["DONE", "FAILED", "LOGIN", "REFUSED", "AuditBook", "Named"]

@@ -169,6 +169,8 @@ class EventFilter(NamedTuple):
     seen_by: str | None = None
     """Only what this client did, and what was done to petitions of this client; None for everything."""
     limit: int = 100
+    without: str | None = None
+    """A verb that is not wanted."""
 
 
 class Store(Protocol):

@@ -71,6 +71,7 @@ def _is_wanted(entry: AuditEntry, wanted: EventFilter) -> bool:
         wanted.since <= entry.at < wanted.before
         and wanted.who in {None, entry.who, entry.key}
         and wanted.verb in {None, entry.verb}
+        and wanted.without != entry.verb
         and (wanted.id is None or wanted.id in entry.ids)
         and wanted.seen_by in {None, entry.who, *entry.owners}
     )

@@ -450,6 +450,7 @@ FROM (
         WHERE at >= ?1 AND at < ?2 AND (?3 IS NULL OR who = ?3 OR key = ?3) AND (?4 IS NULL OR verb = ?4)
             AND (?5 IS NULL OR EXISTS (SELECT 1 FROM json_each(ids) WHERE value = ?5))
             AND (?6 IS NULL OR who = ?6 OR EXISTS (SELECT 1 FROM json_each(owners) WHERE value = ?6))
+            AND (?8 IS NULL OR verb <> ?8)
         ORDER BY at DESC LIMIT ?7
     )
     UNION ALL

@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,7 @@ from orcha._service.lifecycle.settings import Settings, checked_look_ahead, from
 from orcha._service.lifecycle.stopping import Shutdown
 from orcha._service.lifecycle.systemd_status import StatusReports, status_text
 from orcha._service.lifecycle.systemd_watchdog import Feeding, interval_of
+from orcha._service.login_book import LoginBook
 from orcha._service.reports.explanations import explain
 from orcha._service.verbs.follow import recheck
 from orcha._service.verbs.in_process import InProcessRequests
@@ -361,6 +363,7 @@ class _Parts:
                 roles=settings.roles,
                 named_keys=self.engine.keys.records,
                 salts=self.engine.keys.salts,
+                on_login=LoginBook(partial(self.engine.post, self.engine.audit.logged_in)).note,
                 on_key=lambda name: self.engine.post(self.engine.keys.note_use, name),
                 capability=self.engine.ending.capability_of,
                 report=self._report,

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 from orcha._core.authority import may_act_for_all
 from orcha._core.permissions import Sight
 from orcha._protocol.messages import Reply, Verdict
+from orcha._service.audit_book import LOGIN
 from orcha._service.reports.explanations import describe
 from orcha._service.reports.user_names import user
 from orcha._service.verbs import answer_size as fitting
 from orcha._service.verbs.petition_lookup import refuse, row_of
 from orcha._service.verbs.sights import Sights
 from orcha._store.contract import EventFilter
+from orcha.interfaces.roles import ADMIN
 
 if TYPE_CHECKING:
     from orcha._core.changes import AuditEntry
@@ -28,7 +30,10 @@ MAX_TOLD_EVENTS = 1_000
 
 
 def list_events(engine: Engine, peer: Peer, message: ListEvents) -> None:
-    """Answer with maps, as `docs/wire.md` says: a client's own deeds, and deeds on its petitions; operators see all."""
+    """Answer with maps, as `docs/wire.md` says: a client's own deeds, and deeds on its petitions.
+
+    Operators see all but logins, and admins those, too.
+    """
     if message.who is None:
         _search(engine, peer, message, None)
         return
@@ -55,6 +60,7 @@ def _search(engine: Engine, peer: Peer, message: ListEvents, who: str | None) ->
         message.id,
         None if may_act_for_all(peer) else peer.identity,
         min(message.limit, MAX_TOLD_EVENTS),
+        without=None if peer.role == ADMIN else LOGIN,
     )
     engine.searches.begin(lambda: engine.store.events(wanted), partial(_answer, engine, peer, message))
 
