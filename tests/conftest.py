@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import itertools
 import os
 import shutil
 import signal
@@ -29,6 +31,7 @@ for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
 _SERVE = pytest.StashKey[Serve]()
+_numbers = itertools.count(1)
 _EACH: dict[str, tuple[str, ...]] = {
     # what sockets, TLS, asyncio, threads and locks do
     "client": (),
@@ -115,6 +118,17 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if left_out else None
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for no garbage among the tests, which all stay: each of these looks takes half a second."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the tests that one interpreter runs, and let each process begin with its share of the slow tests.
@@ -148,14 +162,21 @@ def _no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _own_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keep tests away from the user's own Orcha: no ORCHA_* variables, XDG folders in a temporary place."""
+def _own_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep tests away from the user's own Orcha: no ORCHA_* variables, XDG folders in a temporary place.
+
+    That place is not the test's `tmp_path`: most tests need none, and to make and remove it costs as much as they do.
+    """
+    place = tmp_path_factory.getbasetemp() / f"xdg-{next(_numbers)}"
     for name in [name for name in os.environ if name.startswith("ORCHA_")]:
         monkeypatch.delenv(name)
     for name in properties.__all__:  # a test may run the command in this process
         monkeypatch.setattr(properties, name, getattr(properties, name))
     for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME"):
-        monkeypatch.setenv(name, str(tmp_path / name.lower()))
+        monkeypatch.setenv(name, str(place / name.lower()))
+    yield
+    if place.exists():
+        shutil.rmtree(place)
 
 
 @pytest.fixture

@@ -33,7 +33,6 @@ def read_aloud(text):
 
 # --- all of them, as they stand in the source ------------------------------------------------------------------------
 
-EVERY = sorted({(message.by, message.text.strip()) for message in messages.every()})
 INSIDE = {
     ("RefusedError", "status {}"),  # the service's own: the client has a text for each status
     ("_say", "usage: orcha core VERB ...\n\nbuilt-in verbs:{}"),  # a page of help
@@ -63,19 +62,25 @@ NOTHING_TO_DO = {
 }
 
 
-def test_there_are_many():
-    assert len(EVERY) > 100
-    assert {by for by, _ in EVERY} >= {"ArgumentTypeError", "ConfigurationError", "refuse", "tell", "note"}
+@pytest.fixture(scope="module")
+def every():
+    """Give each message once, with what takes it: not at the import, for which each process of a test run would pay."""
+    return sorted({(message.by, message.text.strip()) for message in messages.every()})
 
 
-def test_every_message_can_be_read_aloud():
-    for message in EVERY:
+def test_there_are_many(every):
+    assert len(every) > 100
+    assert {by for by, _ in every} >= {"ArgumentTypeError", "ConfigurationError", "refuse", "tell", "note"}
+
+
+def test_every_message_can_be_read_aloud(every):
+    for message in every:
         if message not in INSIDE and not OF_AUTHORS.match(message[1]):
             read_aloud(message[1])
 
 
-def test_what_people_can_mend_is_told_with_what_to_do():
-    mended = {text for by, text in EVERY if by in WITH_A_CURE and not OF_AUTHORS.match(text)} - NOTHING_TO_DO
+def test_what_people_can_mend_is_told_with_what_to_do(every):
+    mended = {text for by, text in every if by in WITH_A_CURE and not OF_AUTHORS.match(text)} - NOTHING_TO_DO
     assert len(mended) > 50
     assert [text for text in sorted(mended) if not CURE.search(text)] == []
 

@@ -214,9 +214,11 @@ def test_an_endpoint_has_its_folder_below_the_home(orcha_home):
     assert key_path() == f"{orcha_home}/key"
 
 
-def test_without_orcha_home_the_xdg_folders_count(monkeypatch, tmp_path):
-    assert state_home() == f"{tmp_path}/xdg_state_home/orcha"
-    assert key_path() == f"{tmp_path}/xdg_config_home/orcha/key"
+def test_without_orcha_home_the_xdg_folders_count(monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", "/states")
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/configurations")
+    assert state_home() == "/states/orcha"
+    assert key_path() == "/configurations/orcha/key"
     for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME"):
         monkeypatch.setenv(name, "relative/is/ignored")
     monkeypatch.setenv("HOME", "/home/me/")
