@@ -135,6 +135,7 @@ def test_of_very_many_a_part_is_done_and_the_answer_says_where_to_go_on(asked, m
         ("priority", {"ids": ["*"]}, "the arguments of priority cannot be used"),
         ("priority", {"ids": ["*"], "arguments": {"priority": float("nan")}}, "the arguments of priority"),
         ("signal", {"ids": ["*"], "arguments": {"signal": "x"}}, "the arguments of signal cannot be used"),
+        ("cancel", {"ids": ["*"], "arguments": 0}, "the arguments of cancel cannot be used: they are no table"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(asked, verb, given, said):

@@ -252,13 +252,27 @@ def _verb(engine: Engine, peer: Peer, message: Select) -> Callable[[_Selection, 
         ValueError, TypeError, KeyError: an argument is missing or wrong.
 
     """
-    arguments: Mapping[str, Any] = values.decode(message.arguments or values.encode({}), channel=bytes)
+    arguments = _arguments(message)
     verb = message.verb
     if verb is None or message.dry_run:
         return None
     if verb in {"cancel", "retry"}:
         return _lasting(engine, peer, verb, arguments)
     return _immediate(engine, peer, verb, arguments)
+
+
+def _arguments(message: Select) -> Mapping[str, Any]:
+    """Give the arguments of the verb by their names.
+
+    Raises:
+        ValueError: they cannot be read.
+        TypeError: they are a value of another kind.
+
+    """
+    arguments: object = values.decode(message.arguments or values.encode({}), channel=bytes)
+    if not isinstance(arguments, dict):
+        raise TypeError("they are no table")
+    return arguments
 
 
 def _immediate(
@@ -282,7 +296,7 @@ def _immediate(
 
 def _changing_unmade(peer: Peer, message: Select) -> Callable[[Engine, LiveArray, Row], str | None]:
     """Give what changes elements that are no petitions yet; the arguments have been looked at before."""
-    arguments: Mapping[str, Any] = values.decode(message.arguments or values.encode({}), channel=bytes)
+    arguments = _arguments(message)
     if message.verb == "set":
         return changing_unmade(peer, arguments)
     return lambda engine, entry, _: move_unmade(engine, entry, checked_priority(arguments["priority"]))
