@@ -40,7 +40,7 @@ _EACH: dict[str, tuple[str, ...]] = {
     # what fork and exec, signals, daemons, exits and start methods do
     "api": (),
     "processes": ("attempts", "helpers", "interrupts", "lock", "system", "tags"),
-    "supervisor": ("handover_log", "output", "protocol", "running", "shim", "surviving"),
+    "supervisor": ("handover_log", "output", "protocol", "running", "shim"),
     "verbs": ("serve_and_stop",),
     "service": (
         "ctrl_c",
@@ -54,9 +54,9 @@ _EACH: dict[str, tuple[str, ...]] = {
         "mailbox",
         "verbatim",
     ),
-    "commands": ("command_manager", "output", "running", "service", "supervisor_gone"),
+    "commands": ("command_manager", "output", "running", "service"),
     # what argparse, standard streams, terminals and encodings do
-    "cli": ("bytes", "disconnect", "help", "main", "start_up", "terminal", "type_ahead"),
+    "cli": ("bytes", "help", "main", "start_up", "terminal"),
     # what importing, and asking for installed distributions, does
     "plugins": ("base", "discovery", "install"),
     "examples": ("hello",),
@@ -76,7 +76,6 @@ _BETWEEN: dict[str, tuple[str, ...]] = {
     "client": ("channel", "processes"),
     "protocol": ("handshake",),
     "server": ("server",),
-    "processes": ("attempts",),
     "supervisor": ("running",),
     "service": ("feeding", "mailbox", "timers"),
     "commands": ("running",),

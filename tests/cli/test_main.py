@@ -75,6 +75,7 @@ def test_core_lists_the_verbs(orcha):
 # --- codes -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("result", "code"),
     [
@@ -96,6 +97,7 @@ def test_a_result_that_is_no_code_is_said(orcha):
     )
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [

@@ -131,6 +131,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("source", "reason"), BROKEN.items())
 def test_a_broken_plugin_is_named_with_its_reason_and_breaks_nothing(orcha, source, reason):
     orcha.module("orcha_broken", source)
@@ -143,6 +144,7 @@ def test_a_broken_plugin_is_named_with_its_reason_and_breaks_nothing(orcha, sour
     assert orcha.run("good").stdout == "good\n"
 
 
+@pytest.mark.once
 def test_several_broken_plugins_are_all_named(orcha):
     for name, source in {
         "orcha_b": "import os; os._exit(4)",
@@ -181,6 +183,7 @@ def test_a_plugin_that_breaks_only_when_it_is_used_is_one_line(orcha):
 # --- names -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.once
 def test_of_two_plugins_of_one_name_the_first_by_distribution_wins(orcha):
     orcha.plugin("orcha_a", "same")
     orcha.plugin("orcha_z", "same")
@@ -193,12 +196,14 @@ def test_of_two_plugins_of_one_name_the_first_by_distribution_wins(orcha):
     assert orcha.run("same").returncode == 0
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", ["ls", "list-plugins", "watchdog", "wd", "core"])
 def test_a_plugin_cannot_take_orchas_own_names(orcha, name):
     orcha.plugin("orcha_thief", name)
     assert f"! orcha_thief: the name {name} is Orcha's own" in problems(orcha.run("ls"))
 
 
+@pytest.mark.once
 def test_an_alias_yields_to_names_and_to_earlier_aliases(orcha):
     orcha.plugin("orcha_a", "alpha", aliases=("beta", "x", "ls"))
     orcha.plugin("orcha_b", "beta", aliases=("x", "y"))
@@ -210,6 +215,7 @@ def test_an_alias_yields_to_names_and_to_earlier_aliases(orcha):
     assert answers == {"alpha": "alpha\n", "beta": "beta\n", "x": "alpha\n", "y": "beta\n"}
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("aliases", [("hw", "h"), ["hw", "h"], "hw"])
 def test_aliases_may_be_any_sequence_or_a_text(orcha, aliases):
     orcha.plugin("orcha_a", "alpha", aliases=aliases)

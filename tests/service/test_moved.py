@@ -176,6 +176,7 @@ def test_what_functions_import_is_imported_before(tmp_path):
     assert set(STANDARD_MODULES) <= set(known)
 
 
+@pytest.mark.once
 def test_an_older_build_goes_on_and_says_that_another_one_lies_there(serve, tmp_path):
     library = tmp_path / "library"
     shutil.copytree(ROOT, library / "orcha")

@@ -57,6 +57,7 @@ def test_stdout_is_byte_for_byte_what_the_document_prints(serve):
     assert document.send("m1").ended() == (lines(1), "", 0)  # the id is free again
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", ["hw", "hello-world"])
 @pytest.mark.parametrize("command", [[COMMAND], [sys.executable, "-m", "orcha"]], ids=["orcha", "python -m orcha"])
 def test_no_option_is_needed_on_either_side(serve, free_port, monkeypatch, command, name):

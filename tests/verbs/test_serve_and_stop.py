@@ -125,6 +125,7 @@ def test_a_stop_waits_for_the_daemon_to_let_go_of_its_pidfile(tmp_path, monkeypa
     assert not Path(pidfile).exists()
 
 
+@pytest.mark.once
 def test_a_second_daemon_is_told_who_serves(orcha, tmp_path):
     install(tmp_path, "alpha")
     assert orcha("serve", "--background", "alpha").returncode == 0
@@ -148,6 +149,7 @@ def stranger():
         process.kill()
 
 
+@pytest.mark.once
 def test_a_pidfile_that_names_a_stranger_keeps_nobody_out(orcha, tmp_path, stranger):
     install(tmp_path, "alpha")
     assert orcha("serve", "--background", "alpha").returncode == 0
@@ -165,6 +167,7 @@ def test_a_pidfile_that_names_a_stranger_keeps_nobody_out(orcha, tmp_path, stran
     assert orcha("stop").returncode == 0
 
 
+@pytest.mark.once
 def test_a_pidfile_of_another_endpoint_is_not_shared(orcha, tmp_path):
     install(tmp_path, "alpha")
     shared = tmp_path / "shared.pid"
@@ -176,6 +179,7 @@ def test_a_pidfile_of_another_endpoint_is_not_shared(orcha, tmp_path):
     assert re.fullmatch(line, other.stderr)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("place", ["nowhere/pid", "taken"])
 def test_a_pidfile_that_cannot_be_written_is_named(orcha, tmp_path, place):
     install(tmp_path, "alpha")
@@ -269,6 +273,7 @@ def test_a_daemon_that_cannot_serve_says_why(orcha, tmp_path, option):
     assert f"argument {option}: " in failed.stderr
 
 
+@pytest.mark.once
 def test_a_damaged_store_is_told_with_what_to_do_and_that_helps(orcha, tmp_path):
     install(tmp_path, "alpha")
     assert orcha("serve", "--background", "alpha").returncode == 0
@@ -288,6 +293,7 @@ def test_a_damaged_store_is_told_with_what_to_do_and_that_helps(orcha, tmp_path)
     assert orcha("serve", "--background", "alpha").returncode == 0
 
 
+@pytest.mark.once
 def test_a_store_of_a_newer_orcha_is_no_damage(orcha, tmp_path):
     install(tmp_path, "alpha")
     assert orcha("serve", "--background", "alpha").returncode == 0
@@ -312,6 +318,7 @@ sys.exit(main())
 """
 
 
+@pytest.mark.once
 def test_a_pidfile_that_is_lost_at_the_last_moment_is_one_line(orcha, tmp_path):
     install(tmp_path, "alpha")
     command = [os.sys.executable, "-c", LATE, *orcha.start[3:], "serve", "--background", "alpha"]
@@ -324,6 +331,7 @@ def test_a_pidfile_that_is_lost_at_the_last_moment_is_one_line(orcha, tmp_path):
     assert (failed.returncode, failed.stderr) == (78, line)
 
 
+@pytest.mark.once
 def test_a_log_that_cannot_be_written_is_named(orcha, tmp_path):
     install(tmp_path, "alpha")
     orcha.folder.mkdir(mode=0o700)
@@ -333,6 +341,7 @@ def test_a_log_that_cannot_be_written_is_named(orcha, tmp_path):
     assert (failed.returncode, failed.stderr.startswith(line)) == (78, True), failed.stderr
 
 
+@pytest.mark.once
 def test_a_weak_key_is_served_to_other_machines_only_where_that_is_said(orcha, tmp_path, orcha_home):
     install(tmp_path, "alpha")
     open_to_all = ("--listen-address", "0.0.0.0", "--key", "short")
