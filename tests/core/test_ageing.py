@@ -17,6 +17,7 @@ from orcha._core.forecast.workload import Capacity, Job
 from orcha._core.groups import GroupRules
 from orcha._core.moment import Moment
 from orcha._core.petitions import Petitions
+from orcha._core.reasons import BehindExclusive, MachineFull
 from orcha._core.record import Phase, Record
 from orcha._core.resources import resource_lot
 from orcha._core.state import State
@@ -218,6 +219,61 @@ def test_of_a_long_lot_only_the_keys_stay_in_memory(monkeypatch):
     world.passes(60.0)
     world.petitions.take()
     assert world.petitions.live[record.key] == (-1, record.seq, record.key)
+
+
+def test_a_gain_by_which_nothing_starts_earlier_has_nobody_asked():
+    world = World(most_ready=3, slow=60.0)
+    first, second, spilled = world.waits(), world.waits(), [world.waits() for _ in range(3)]
+    world.petitions.take()
+    first.why = second.why = MachineFull(1)
+    version = world.petitions.version
+    world.passes(60.0)
+    assert [first.priority, second.priority, world.petitions.live[spilled[-1].key][0]] == [-1, -1, -1]
+    assert (world.petitions.version, second.why) == (version, MachineFull(1)), "each is where it was among the others"
+    second.why = BehindExclusive("bench")
+    world.passes(60.0)
+    assert (world.petitions.version > version, second.priority, second.why) == (True, -2, None)
+
+
+def test_where_several_owners_or_quotas_are_each_gain_has_those_asked_that_wait():
+    world = World(slow=60.0)
+    parked = world.waits()
+    assert hold.park(world.petitions, parked, LOTS[0])
+    version = world.petitions.version
+    world.passes(60.0)
+    assert (world.petitions.version, parked.priority) == (version, -1), "its group has no slot"
+    world.admission.set_quotas(lambda owner: ())
+    version = world.petitions.version
+    world.passes(60.0)
+    assert world.petitions.version > version
+    world.admission.set_quotas(None)
+    world.waits()
+    world.waits(None, owner="bob")
+    version = world.petitions.version
+    world.passes(60.0)
+    assert world.petitions.version > version
+
+
+def test_a_clock_that_is_set_back_in_the_middle_of_a_step_has_the_rest_gain_later():
+    ageing = Ageing({"slow": 60.0}, {})
+    for seq in (1, 2):
+        ageing.know(seq, str(seq), "slow", since=0.0)
+    assert ageing.take_due(60.0)[0] == 1
+    assert (ageing.due, ageing.take_due(59.0)) == (60.0, None)
+    assert (ageing.take_due(60.0)[0], ageing.due, ageing.take_due(60.0)) == (2, None, None)
+
+
+def test_a_petition_that_came_anew_is_due_by_what_is_known_of_it_now_and_only_an_earlier_time_is_told():
+    ageing = Ageing({"slow": 60.0, "fast": 30.0}, {})
+    told = []
+    ageing.sooner = lambda: told.append(ageing.due)
+    for seq, group, since in ((1, "slow", 0.0), (2, "fast", 0.0), (1, "slow", 5.0)):
+        ageing.know(seq, str(seq), group, since)
+    assert told == [60.0, 30.0]
+    assert ageing.take_due(29.0) is None
+    assert ageing.take_due(60.0)[0] == 2
+    assert ageing.take_due(64.0) is None, "what was known of it at first counts no more"
+    assert ageing.take_due(65.0)[0] == 1
 
 
 def test_without_a_group_that_ages_there_is_nothing_to_do():

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orcha._core import resources, transitions
+from orcha._core import devices, resources, transitions
 from orcha._core.admission import Admission
 from orcha._core.devices import Device
-from orcha._core.inventory import Drain
+from orcha._core.inventory import Drain, Inventory
 from orcha._core.petitions import Petitions
 from orcha._core.reasons import BehindAnother, Drained, NeedsShort, NeverEnough, NoSuchShare, ShareShort
 from orcha._core.record import Record
@@ -390,3 +390,15 @@ def test_lines_in_which_nobody_stands_are_forgotten(monkeypatch):
         machine.waits_in_line(record)
         machine.cancels(record)
     assert len(machine.admission.resources._wheres["rig"]) <= 3
+
+
+def test_what_needs_say_of_devices_is_compared_with_them_once_and_forgotten_where_that_is_much(monkeypatch):
+    monkeypatch.setattr(devices, "MAX_KNOWN_REQUIREMENTS", 2)
+    compared = []
+    monkeypatch.setattr(devices, "fitting", lambda of, need: compared.append(need) or [each.name for each in of])
+    pool = devices.Pool((Device("0"), Device("1")))
+    a, b, c = (read(f"1@mem>={size}") for size in (1, 2, 3))
+    assert [pool.fitting(each) for each in (a, b, a, c, a)] == [["0", "1"]] * 5
+    assert compared == [a, b, c, a]
+    assert pool.fitting(a, without={"0"}) == ["1"]
+    assert Inventory({"ram": 1}).fitting("ram", a) == []

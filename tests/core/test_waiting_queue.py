@@ -9,6 +9,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from orcha._core import lot as lots
+from orcha._core import waiting_queue as core
+from orcha._core.lot import Lot
 from orcha._core.waiting_queue import WaitingQueue
 
 PRIORITIES = st.one_of(st.integers(-2, 2), st.sampled_from([0.5, -0.5, math.inf, -math.inf, 2**63 - 1]))
@@ -187,3 +190,59 @@ def test_a_queue_of_one_owner_has_no_other_owner():
     queue.add((0, 1, "1"))
     assert queue.heads_of_others((0, 1, "1")) == []
     assert queue.cut_lanes([(0, 1, "1")]) == frozenset()
+
+
+# --- keys that move -----------------------------------------------------------------------------------------------
+
+
+def test_keys_that_leave_the_heap_are_dropped_from_it_before_they_reach_its_top(monkeypatch):
+    monkeypatch.setattr(core, "MIN_REMOVED_KEYS_TO_DROP", 2)
+    queue = WaitingQueue(1)
+    all_keys = keys(1, 2, 3, 4, 5, 6, 7)
+    for key in all_keys:
+        queue.add(key)
+    for round_number in range(50):  # a petition gains priority again and again while many are before it
+        queue.remove((7 - round_number / 100, 7, "7"))
+        queue.add((7 - (round_number + 1) / 100, 7, "7"))
+    assert len(queue._spilled) <= 3 * 6
+    assert (len(queue), queue.refill()) == (7, [])
+    queue.remove(all_keys[0])
+    assert [queue.refill(), len(queue)] == [[all_keys[1]], 6]
+
+
+def test_a_ready_key_that_passes_none_stays_where_it_is():
+    queue = WaitingQueue(3)
+    first, second, third, spilled = keys(1, 2, 3, 4)
+    for key in (first, second, third, spilled):
+        queue.add(key)
+    assert queue.stay(second, (1, 2, "2"))
+    assert queue.head(9) == [first, (1, 2, "2"), third]
+    assert not queue.stay(third, (1, 0, "0")), "it would pass another one"
+    assert not queue.stay(third, (5, 3, "3")), "it may come after a spilled one"
+    assert not queue.stay(spilled, (3, 4, "4")), "it is not ready"
+    assert not queue.stay((2, 9, "9"), (1, 9, "9")), "it does not wait"
+    assert queue.head(9) == [first, (1, 2, "2"), third]
+
+
+def test_a_lot_beside_a_list(monkeypatch):
+    monkeypatch.setattr(lots, "MIN_TAKEN_KEYS_TO_DROP", 2)
+    lot, (first, second, third, fourth) = Lot(), keys(1, 2, 3, 4)
+    for key in (second, first, fourth, third):
+        lot.add(key)
+    assert (list(lot), len(lot), lot.place(third)) == ([first, second, third, fourth], 4, 2)
+    assert lot.take(1) == [first]
+    assert (list(lot), len(lot), lot.place(third)) == ([second, third, fourth], 3, 1)
+    lot.add(first)
+    lot.remove(third)
+    assert lot.first(2) == [first, second]
+    lot.move(fourth, (2, 4, "4"))
+    assert list(lot) == [first, second, (2, 4, "4")]
+    lot.move((2, 4, "4"), (0, 4, "4"))
+    assert list(lot) == [(0, 4, "4"), first, second]
+    lot.move((0, 4, "4"), (9, 4, "4"))
+    assert list(lot) == [first, second, (9, 4, "4")]
+    lot.remove(first)
+    assert lot.take(9) == [second, (9, 4, "4")]
+    assert (list(lot), len(lot), lot.first(1)) == ([], 0, [])
+    lot.add(first)
+    assert list(lot) == [first]

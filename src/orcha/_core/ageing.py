@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from orcha._core.state import State
 
@@ -24,18 +24,19 @@ MIN_COMPACTED_COUNT = 1_000
 """So many due times are kept before the due times of petitions that wait no more are looked for."""
 
 
-class Aged(NamedTuple):
-    """What is known of one petition that gains priority while it waits."""
+class Aged:
+    """What is known of one petition that gains priority while it waits; changed in place, since it gains often."""
 
-    key: str
-    """Its str(id)."""
-    group: str
-    since: float
-    """Wall-clock time since which it gains."""
-    steps: int
-    """How often it has gained."""
-    due: float
-    """Wall-clock time at which it gains next."""
+    __slots__ = ("due", "group", "key", "since", "steps")
+
+    def __init__(self, key: str, group: str, since: float, due: float) -> None:
+        """Have gained nothing since a wall-clock time; the time at which it gains next is `due`."""
+        self.key = key
+        self.group = group
+        self.since = since
+        self.due = due
+        self.steps = 0
+        """How often it has gained."""
 
 
 class Ageing:
@@ -61,8 +62,14 @@ class Ageing:
         self.ages = ages
         self._live = live
         self._known: dict[int, Aged] = {}
-        self._due: list[tuple[float, int]] = []
-        """Due times with sequence numbers; a heap. What `_known` has otherwise is passed over."""
+        self._due: list[float] = []
+        """Due times; a heap."""
+        self._at: dict[float, list[int]] = {}
+        """The petitions that are due at each of these times, by sequence; where `_known` differs, it counts."""
+        self._taken: list[int] = []
+        """The petitions whose time is taken from the heap, the last one first."""
+        self._taken_due = 0.0
+        self._due_count = 0
         self._most_due = MIN_COMPACTED_COUNT
         self.sooner: Callable[[], None] = lambda: None
         """Called when the next due time is earlier than it was."""
@@ -70,7 +77,9 @@ class Ageing:
     @property
     def due(self) -> float | None:
         """The wall-clock time at which to look for what is due; None where nothing is."""
-        return self._due[0][0] if self._due else None
+        if self._taken:
+            return self._taken_due
+        return self._due[0] if self._due else None
 
     def knows(self, seq: int) -> bool:
         """Tell whether a petition gains priority."""
@@ -78,9 +87,10 @@ class Ageing:
 
     def know(self, seq: int, key: str, group: str, since: float) -> None:
         """Have a petition of a group that ages gain priority; what it gained before it gets at its first due time."""
-        if len(self._due) >= self._most_due:
+        if self._due_count >= self._most_due:
             self._compact()
-        self._note(seq, Aged(key, group, since, 0, since + self.ages[group]))
+        known = self._known[seq] = Aged(key, group, since, since + self.ages[group])
+        self._note(seq, known.due)
 
     def enter(self, record: Record) -> tuple[int | float, int | float | None]:
         """Note that a petition waits from now on; give its priority, and its priority without age if that differs."""
@@ -100,17 +110,24 @@ class Ageing:
         """Have groups age otherwise from now on, over the whole time that their petitions have waited."""
         changed = {group for group in {*ages, *self.ages} if ages.get(group) != self.ages.get(group)}
         self.ages = ages
-        self._known = {
-            seq: known._replace(due=_AT_ONCE) if known.group in changed else known for seq, known in self._known.items()
-        }
+        for known in self._known.values():
+            if known.group in changed:
+                known.due = _AT_ONCE
         self._compact()
 
     def take_due(self, wall: float) -> tuple[int, Aged] | None:
         """Take out a petition that is due; None where none is."""
-        while self._due and self._due[0][0] <= wall:
-            due, seq = heapq.heappop(self._due)
+        while self._taken or (self._due and self._due[0] <= wall):
+            if not self._taken:
+                self._taken_due = heapq.heappop(self._due)
+                # In the order of the queue: a petition passes none that has gained just before it.
+                self._taken = sorted(self._at.pop(self._taken_due), reverse=True)
+            elif self._taken_due > wall:
+                break
+            seq = self._taken.pop()
+            self._due_count -= 1
             known = self._known.get(seq)
-            if known is not None and known.due == due:
+            if known is not None and known.due == self._taken_due:
                 return seq, known
         return None
 
@@ -126,7 +143,8 @@ class Ageing:
         steps = max(0, int((wall - known.since) // age))
         if known.due != _AT_ONCE:
             steps = max(steps, known.steps + 1)  # whatever the rounding of floats says
-        self._note(seq, known._replace(steps=steps, due=known.since + age * (steps + 1)))
+        known.steps, known.due = steps, known.since + age * (steps + 1)
+        self._note(seq, known.due)
         return steps
 
     def drop(self, seq: int) -> None:
@@ -140,18 +158,27 @@ class Ageing:
             return there is not None and there[1] == seq
         return there.seq == seq and there.state in _WAITING_STATES
 
-    def _note(self, seq: int, known: Aged) -> None:
-        self._known[seq] = known
-        heapq.heappush(self._due, (known.due, seq))
-        if self._due[0][1] == seq:
+    def _note(self, seq: int, due: float) -> None:
+        self._due_count += 1
+        there = self._at.get(due)
+        if there is not None:
+            there.append(seq)
+            return
+        self._at[due] = [seq]
+        heapq.heappush(self._due, due)
+        if self._due[0] == due:
             self.sooner()
 
     def _compact(self) -> None:
         """Forget petitions that wait no more, of which there may be many: most wait for less than a step."""
         self._known = {seq: known for seq, known in self._known.items() if self.waits(seq, known)}
-        self._due = [(known.due, seq) for seq, known in self._known.items()]
+        self._at, self._taken = {}, []
+        for seq, known in self._known.items():
+            self._at.setdefault(known.due, []).append(seq)
+        self._due = list(self._at)
         heapq.heapify(self._due)
-        self._most_due = MIN_COMPACTED_COUNT + 2 * len(self._due)
+        self._due_count = len(self._known)
+        self._most_due = MIN_COMPACTED_COUNT + 2 * self._due_count
 
 
 __all__ = ["Aged", "Ageing"]

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from orcha.interfaces.needs import read_value
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
+    from collections.abc import Collection, Container, Iterable
 
-    from orcha.interfaces.needs import Amount, Need
+    from orcha.interfaces.needs import Amount, Need, Requirement
 
 Devices = Mapping[str, tuple[str, ...]]
 """The names of devices, by resource."""
+MAX_KNOWN_REQUIREMENTS = 100
+"""What petitions say of the devices of a resource, before all of that is forgotten."""
 
 
 class Device(NamedTuple):
@@ -38,6 +40,35 @@ class Device(NamedTuple):
 def fitting(devices: Iterable[Device], need: Need, without: Container[str | None] = ()) -> list[str]:
     """Name the devices that are as the need says, in order."""
     return [device.name for device in devices if device.name not in without and device.meets(need)]
+
+
+class Pool:
+    """The devices of a resource, and which of them are as needs say.
+
+    What a device is never changes, and many petitions say the same of their devices: each such text is compared with
+    the devices once. That was two thirds of what a decision about devices cost.
+
+    >>> from orcha.interfaces.needs import read
+    >>> pool = Pool((Device("0", {"mem": 24}), Device("1", {"mem": 80})))
+    >>> pool.fitting(read("1@mem>=40")), pool.fitting(read(1), without={"1"})
+    (['1'], ['0'])
+    """
+
+    __slots__ = ("_known", "devices")
+
+    def __init__(self, devices: tuple[Device, ...]) -> None:
+        """Take the devices, in order."""
+        self.devices = devices
+        self._known: dict[tuple[Requirement, ...], list[str]] = {}
+
+    def fitting(self, need: Need, without: Collection[str | None] = ()) -> list[str]:
+        """Name the devices that are as the need says, in order; the list is not to be changed."""
+        names = self._known.get(need.where)
+        if names is None:
+            if len(self._known) >= MAX_KNOWN_REQUIREMENTS:
+                self._known = {}
+            names = self._known[need.where] = fitting(self.devices, need)
+        return [name for name in names if name not in without] if without else names
 
 
 def most(names: list[str], need: Need) -> Amount:
@@ -82,4 +113,4 @@ def choose(names: list[str], used: Mapping[str, Amount], need: Need) -> tuple[st
     return tuple(free[: int(need.amount)])
 
 
-__all__ = ["Device", "Devices", "choose", "fitting", "most", "room"]
+__all__ = ["Device", "Devices", "Pool", "choose", "fitting", "most", "room"]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from orcha._core.devices import Device, choose, fitting, most, room
+from orcha._core.devices import Device, Pool, choose, most, room
 from orcha.interfaces.needs import WHOLE, Amount, read
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Inventory:
     def __init__(self, resources: Mapping[str, Stock]) -> None:
         """Have so much of each, or these devices."""
         self._counts = {name: stock for name, stock in resources.items() if isinstance(stock, int)} | {WHOLE: 1}
-        self._devices = {name: stock for name, stock in resources.items() if not isinstance(stock, int)}
+        self._pools = {name: Pool(stock) for name, stock in resources.items() if not isinstance(stock, int)}
         self.drains: Mapping[str, Mapping[str | None, Drain]] = {}
         """By resource and device; None stands for all of a resource."""
         self.occupied: Mapping[str, Mapping[str, str]] = {}
@@ -48,12 +48,12 @@ class Inventory:
     def set(self, resource: str, stock: Stock | None) -> None:
         """Have so much of a resource from now on, or these devices; None for nothing of it."""
         counts = {name: count for name, count in self._counts.items() if name != resource}
-        devices = {name: each for name, each in self._devices.items() if name != resource}
+        pools = {name: pool for name, pool in self._pools.items() if name != resource}
         if isinstance(stock, int):
             counts[resource] = stock
         elif stock is not None:
-            devices[resource] = stock
-        self._counts, self._devices = counts, devices
+            pools[resource] = Pool(stock)
+        self._counts, self._pools = counts, pools
 
     def drain(self, resource: str, device: str | None, drain: Drain | None) -> None:
         """Have nothing placed on a device, or on anything of a resource; or with None, things placed there again."""
@@ -66,26 +66,32 @@ class Inventory:
 
     def names(self) -> list[str]:
         """Give the resources that there are."""
-        return [*(name for name in self._counts if name != WHOLE), *self._devices]
+        return [*(name for name in self._counts if name != WHOLE), *self._pools]
 
     def devices(self, resource: str) -> tuple[Device, ...] | None:
         """Give the devices of a resource; None where that is an amount, or there is no such resource."""
-        return self._devices.get(resource)
+        pool = self._pools.get(resource)
+        return None if pool is None else pool.devices
+
+    def fitting(self, resource: str, need: Need) -> list[str]:
+        """Name the devices of a resource that are as a need says, closed or not."""
+        pool = self._pools.get(resource)
+        return [] if pool is None else pool.fitting(need)
 
     def are_devices(self, resources: Iterable[str]) -> bool:
         """Tell whether any of these resources consists of devices."""
-        return any(name in self._devices for name in resources)
+        return any(name in self._pools for name in resources)
 
     def capacity(self, resource: str) -> int:
         """Give how much there is of a resource."""
-        devices = self._devices.get(resource)
-        return self._counts.get(resource, 0) if devices is None else len(devices)
+        pool = self._pools.get(resource)
+        return self._counts.get(resource, 0) if pool is None else len(pool.devices)
 
     def most(self, resource: str, need: Need) -> Amount:
         """Give how much there is of a resource for a petition with such a need."""
-        devices = self._devices.get(resource)
-        if devices is not None:
-            return most(fitting(devices, need), need)
+        pool = self._pools.get(resource)
+        if pool is not None:
+            return most(pool.fitting(need), need)
         return 0 if need.where else self._counts.get(resource, 0)
 
     def room(self, resource: str, need: Need, held: Amount, used: Mapping[str, Amount]) -> Amount:
@@ -98,42 +104,42 @@ class Inventory:
             used: which share of each of its devices is in use.
 
         """
-        devices = self._devices.get(resource)
-        most = self._counts.get(resource, 0) if devices is None else len(devices)
+        pool = self._pools.get(resource)
+        most = self._counts.get(resource, 0) if pool is None else len(pool.devices)
         free = most - held if most > held else 0  # more is held where there was more before a restart
         drains = self.drains.get(resource, _NONE)
-        if None in drains or (devices is None and need.where):
+        if None in drains or (pool is None and need.where):
             return 0
-        if devices is None:
+        if pool is None:
             return free
-        found: Amount = room(fitting(devices, need, self._closed(resource, used)), used, need)
+        found: Amount = room(pool.fitting(need, self._closed(resource, used)), used, need)
         return min(free, found)
 
     def free(self, resource: str, need: Need, used: Mapping[str, Amount]) -> list[str]:
         """Name the devices of which a petition with such a need could get something now."""
-        devices = fitting(self._devices.get(resource, ()), need, self._closed(resource, used))
+        names = self.usable(resource, need, used) or ()
         return [
-            name for name in devices if (1 - used.get(name, 0) >= need.amount if need.is_share else not used.get(name))
+            name for name in names if (1 - used.get(name, 0) >= need.amount if need.is_share else not used.get(name))
         ]
 
     def usable(self, resource: str, need: Need, used: Mapping[str, Amount]) -> list[str] | None:
         """Name the devices that are as a need says and not closed, in use or not; None where there are no devices."""
-        devices = self._devices.get(resource)
-        return None if devices is None else fitting(devices, need, self._closed(resource, used))
+        pool = self._pools.get(resource)
+        return None if pool is None else pool.fitting(need, self._closed(resource, used))
 
     def placeable(self, resource: str, need: Need) -> Amount:
         """Give how much of a resource a petition with such a need could get while all stays drained that is."""
         drains = self.drains.get(resource, _NONE)
         if None in drains:
             return 0
-        devices = self._devices.get(resource)
-        return self.most(resource, need) if devices is None else most(fitting(devices, need, drains), need)
+        pool = self._pools.get(resource)
+        return self.most(resource, need) if pool is None else most(pool.fitting(need, drains), need)
 
     def foreign(self, resource: str, used: Mapping[str, Amount]) -> dict[str, str]:
         """Give the devices that processes use which belong to no petition, and name these."""
         return {name: who for name, who in self.occupied.get(resource, _EMPTY).items() if not used.get(name)}
 
-    def _closed(self, resource: str, used: Mapping[str, Amount]) -> Container[str | None]:
+    def _closed(self, resource: str, used: Mapping[str, Amount]) -> Collection[str | None]:
         """Give the devices on which nothing is placed now."""
         drains = self.drains.get(resource, _NONE)
         return {*drains, *self.foreign(resource, used)} if resource in self.occupied else drains
@@ -147,13 +153,13 @@ class Inventory:
         """
         chosen = {}
         for resource, wanted in needs.items():
-            devices = self._devices.get(resource)
-            if devices is not None:
+            pool = self._pools.get(resource)
+            if pool is not None:
                 need = read(wanted)
                 in_use = used.get(resource, _UNUSED)
-                names = choose(fitting(devices, need, self._closed(resource, in_use)), in_use, need)
+                names = choose(pool.fitting(need, self._closed(resource, in_use)), in_use, need)
                 if names is None:  # it may have been drained after the petition had been let go
-                    names = choose(fitting(devices, need), in_use, need)
+                    names = choose(pool.fitting(need), in_use, need)
                 if names is not None:
                     chosen[resource] = names
         return chosen or None

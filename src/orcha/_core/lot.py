@@ -71,6 +71,16 @@ class Lot:
         else:
             del keys[at]
 
+    def move(self, key: Key, moved: Key) -> None:
+        """Put a petition in another place; where no other one is between the two, none is moved for that."""
+        keys, begin = self._kept
+        at = bisect_left(keys, key, begin)
+        if (at > begin and keys[at - 1] > moved) or (at + 1 < len(keys) and keys[at + 1] < moved):
+            self.remove(key)
+            self.add(moved)
+        else:
+            keys[at] = moved
+
     def take(self, count: int) -> list[Key]:
         """Take out the first keys, up to so many, and give them."""
         found = self.first(count)

@@ -119,7 +119,8 @@ class Petitions:
         """Interrupted petitions that wait again as soon as their on_finish came back, by sequence."""
         self.owing: dict[int, Record | None] = {}
         """Waiting petitions whose last attempt is still owed its on_finish; None once such a petition went on."""
-        self._unloading: list[Key] = []
+        self._unloading: dict[int, Key] = {}
+        """The petitions of which only the keys are to be kept from the next `take` on, by sequence."""
         self.slots_of: Mapping[str, int | None] = {}
         """How many petitions of each manager may run at once, where that is known; the edges write this once."""
         self.preemptible: dict[int, Record] = {}
@@ -497,7 +498,7 @@ class Petitions:
         if self.ageing is not None:
             record.priority, record.unaged = self.ageing.enter(record)
         if not self.waiting.add(record.place):
-            self._unloading.append(record.place)
+            self._unloading[record.seq] = record.place
 
     def dequeue(self, record: Record) -> None:
         """Have a petition wait no more."""
@@ -505,12 +506,12 @@ class Petitions:
 
     def keep_loaded(self, record: Record) -> None:
         """Keep the full record of a petition, where only its key was about to be kept."""
-        self._unloading = [key for key in self._unloading if key[1] != record.seq]
+        self._unloading.pop(record.seq, None)
         self.live[record.key] = record
 
     def move_unloaded(self, key: Key, moved: Key) -> None:
         """Have a petition that is only a key be at another place."""
-        self._unloading = [each for each in self._unloading if each[1] != key[1]]
+        self._unloading.pop(key[1], None)
         self.live[key[2]] = moved
 
     def is_unloaded(self, seq: int, key: str) -> bool:
@@ -525,7 +526,7 @@ class Petitions:
 
     def unload(self, keys: Iterable[Key]) -> None:
         """Keep only the keys of petitions that moved away from the head, from the next `take` on."""
-        self._unloading.extend(keys)
+        self._unloading.update((key[1], key) for key in keys)
 
     def load(self, record: Record) -> None:
         """Take the full record of a petition that was only a key; where there is one already, that stays."""
@@ -544,11 +545,11 @@ class Petitions:
 
     def _unload(self) -> None:
         """Drop the records of petitions that are not ready: their rows are kept by then, or taken back."""
-        for key in self._unloading:
+        for key in self._unloading.values():
             record = self.records.get(key[1])
             near = self.waiting.is_ready(key) and not self.waiting.is_parked(key)
             if record is not None and record.state is _QUEUED and not near and record.seq not in self.ahead:
                 del self.records[key[1]]
                 self._forget_token(record)
                 self.live[key[2]] = key
-        self._unloading = []
+        self._unloading = {}

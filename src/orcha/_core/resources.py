@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._core.backfill import Backfill
-from orcha._core.devices import fitting
 from orcha._core.inventory import Inventory
 from orcha._core.moment import Moment
 from orcha._core.needs import beyond
@@ -346,7 +345,7 @@ class Resources:
     def _competes(self, name: str, wanted: int | str, other: Waiter) -> bool:
         """Tell whether a need can be met now by a device for which another petition waits."""
         free = self.inventory.free(name, read(wanted), self._petitions.granted.used(name))
-        return not {*free}.isdisjoint(fitting(self.inventory.devices(name) or (), read(other.needs[name])))
+        return not {*free}.isdisjoint(self.inventory.fitting(name, read(other.needs[name])))
 
     def _room(self, name: str, need: Need) -> Amount:
         granted = self._petitions.granted

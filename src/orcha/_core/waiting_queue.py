@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MAX_READY_PETITIONS = 10_000
 """Petitions that are kept ready."""
+MIN_REMOVED_KEYS_TO_DROP = 1_000
+"""Keys in the heap that wait there no more, before the heap is made again without them."""
 
 
 class WaitingQueue:
@@ -113,6 +115,19 @@ class WaitingQueue:
             del self._ready[at]
         else:
             self._removed.add(key)
+            if len(self._removed) > max(MIN_REMOVED_KEYS_TO_DROP, len(self._spilled) // 2):
+                self._spilled = [each for each in self._spilled if each not in self._removed]
+                heapq.heapify(self._spilled)
+                self._removed = set()
+
+    def stay(self, key: Key, moved: Key) -> bool:
+        """Have a ready key be an earlier one where no other key is between the two; tell whether that is so."""
+        ready, at = self._ready, bisect_left(self._ready, key)
+        is_there = at < len(ready) and ready[at] == key
+        if not is_there or moved > key or (at and ready[at - 1] > moved):
+            return False
+        ready[at] = moved
+        return True
 
     def remove_all(self, keys: list[Key]) -> None:
         """Take several waiting keys, in order, out: one move of memory where they are the first."""
@@ -173,9 +188,7 @@ class WaitingQueue:
 
     def move_parked(self, key: Key, moved: Key) -> None:
         """Put a parked petition in another place of its lot."""
-        parked = self._lots[self._lot_of[key[1]]]
-        parked.remove(key)
-        parked.add(moved)
+        self._lots[self._lot_of[key[1]]].move(key, moved)
 
     def unpark(self, lot: str, count: int) -> list[Key]:
         """Take the first `count` keys out of a lot, and give them in order; they wait nowhere then."""

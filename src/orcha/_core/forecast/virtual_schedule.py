@@ -103,7 +103,8 @@ class VirtualSchedule:
         coming = iter(self._jobs.items())
         following = next(coming, None)
         while due := list(self._due(following)):
-            now = self._now = Moment(min(due), min(due))
+            time = self._aged_until(min(due))
+            now = self._now = Moment(time, time)
             self._end_due(now)
             self._rise_due(now)
             self._age_due(now)
@@ -124,8 +125,18 @@ class VirtualSchedule:
             yield _came(following[1])
         if (due := self._admission.of_groups.due) is not None:
             yield due
-        if self._petitions.ageing is not None and (due := self._petitions.ageing.due) is not None and self._is_going():
-            yield due
+
+    def _aged_until(self, time: float) -> float:
+        """Let petitions gain priority before a time; give the time of a gain that may let something start, or that.
+
+        Most gains let nothing start, and are no moment of the schedule: a round for each would cost several gains.
+        """
+        ageing, version = self._petitions.ageing, self._petitions.version
+        while ageing is not None and (due := ageing.due) is not None and due < time and self._is_going():
+            self._age_due(Moment(due, due))
+            if self._petitions.version != version:
+                return due
+        return time
 
     def _is_going(self) -> bool:
         """Tell whether anything that waits may start later: else petitions would gain priority for ever."""

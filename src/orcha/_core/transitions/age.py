@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orcha._core.reasons import BehindAnother, BehindExclusive, BehindPreempted, HeldFree, InOrder
 from orcha._core.resource_lines import RESOURCE_LOT
 from orcha._core.transitions.hold import MAX_LOADED_PETITIONS
 
 if TYPE_CHECKING:
-    from orcha._core.ageing import Aged
     from orcha._core.moment import Moment
     from orcha._core.petitions import Petitions
     from orcha._core.record import Key, Record
+
+
+_OVER_BY_ORDER = frozenset((BehindAnother, BehindExclusive, BehindPreempted, HeldFree, InOrder))
+"""Reasons that may be over for a petition that has come before others, whatever these wait for."""
 
 
 def step(petitions: Petitions, now: Moment, most: int) -> list[Key]:
@@ -31,49 +35,78 @@ def step(petitions: Petitions, now: Moment, most: int) -> list[Key]:
         if not ageing.waits(seq, known):
             ageing.drop(seq)
             continue
-        gained = ageing.note_steps(seq, known, now.wall) - known.steps
-        there = petitions.live[known.key]
-        if not gained:
+        before = known.steps
+        steps = ageing.note_steps(seq, known, now.wall)
+        if steps == before:
             continue
+        there = petitions.live[known.key]
         if isinstance(there, tuple):
-            spilled += _move_key(petitions, there, gained)
+            spilled += _move_key(petitions, there, steps - before)
         else:
-            _move(petitions, there, known, gained)
+            _move(petitions, there, steps)
     return spilled
 
 
-def _move(petitions: Petitions, record: Record, known: Aged, gained: int) -> None:
+def _move(petitions: Petitions, record: Record, steps: int) -> None:
     """Have a petition whose record is in memory go to its new place, where it has one."""
-    old, waits = record.place, petitions.waits(record)
-    stays = waits and _stays_in_lot(petitions, old)
-    if waits:
-        if not stays:
-            petitions.dequeue(record)
+    old, given = record.place, record.given_priority
+    priority, unaged = (given - steps, given) if steps else (given, None)
+    moved = (priority, *old[1:])
+    waits = petitions.waits(record)
+    if waits and _stays_in_lot(petitions, old):
         petitions.keep_loaded(record)
-    given, steps = record.given_priority, known.steps + gained
-    record.priority, record.unaged = (given - steps, given) if steps else (given, None)
-    if not waits:
-        return
-    if stays:
-        petitions.waiting.move_parked(old, record.place)
+        record.priority, record.unaged = priority, unaged
+        _move_parked(petitions, old, moved)
         if petitions.waiting.parked_in(petitions.waiting.lot_of(old) or "") > MAX_LOADED_PETITIONS:
-            petitions.unload([record.place])
-    else:
+            petitions.unload([moved])
+        return
+    if waits and _passes_nobody(petitions, record, moved):
+        petitions.keep_loaded(record)
+        record.priority, record.unaged = priority, unaged
+        return
+    if waits:
+        petitions.dequeue(record)
+        petitions.keep_loaded(record)
+    record.priority, record.unaged = priority, unaged
+    if waits:
         record.why = None
         petitions.enqueue(record)
-    petitions.note_change()
+        petitions.note_change()
+
+
+def _passes_nobody(petitions: Petitions, record: Record, moved: Key) -> bool:
+    """Have a ready petition that passes no other one be at its new place, where nothing starts earlier for that.
+
+    So most gains cost no round: petitions that were accepted one after the other gain one after the other.
+    """
+    if petitions.fairness is not None or type(record.why) in _OVER_BY_ORDER:
+        return False
+    return petitions.waiting.stay(record.place, moved)
 
 
 def _move_key(petitions: Petitions, key: Key, gained: int) -> list[Key]:
     """Have a petition that is only a key go to its new place; give that key where its record is wanted there."""
     moved = (key[0] - gained, *key[1:])
-    petitions.note_change()
     petitions.move_unloaded(key, moved)
     if _stays_in_lot(petitions, key):
-        petitions.waiting.move_parked(key, moved)
+        _move_parked(petitions, key, moved)
         return []
     petitions.waiting.remove(key)
-    return [moved] if petitions.waiting.add(moved) else []
+    if not petitions.waiting.add(moved):
+        return []  # it is spilled still, and nobody asks it
+    petitions.note_change()
+    return [moved]
+
+
+def _move_parked(petitions: Petitions, key: Key, moved: Key) -> None:
+    """Have a petition be at its new place of the lot in which it stays.
+
+    What it waits for is not there: its place decides only when it is. But one quota may have room for a petition, and
+    not for one that is before it.
+    """
+    petitions.waiting.move_parked(key, moved)
+    if petitions.quotas is not None:
+        petitions.note_change()
 
 
 def _stays_in_lot(petitions: Petitions, key: Key) -> bool:
