@@ -70,7 +70,8 @@ def _guarded(
 
     @functools.wraps(method)
     def guarded(self: SqliteStore, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        self._refuse_broken()
+        if self._broken is not None:
+            self._refuse_broken()
         try:
             return method(self, *args, **kwargs)
         except apsw.Error as error:

@@ -410,13 +410,18 @@ class ShimExecutor:
             was_quiet = not (looks or events)
             if not events:
                 self._go_on_with_threads()
-            with self._lock:
-                looked = self._heartbeats.look(self._registry.by_key.values(), self._supervisor)
-                events += [Silent(*shim.key, True) for shim in looked.silent if shim.key is not None]
-                for shim in looked.lost:
-                    self._give_up(shim)
+            if time.monotonic() >= self._heartbeats.due:
+                self._look_at_shims(events)
             if events:
                 self._on_events(events)
+
+    def _look_at_shims(self, events: list[Event]) -> None:
+        """Tell of shims that have not answered for a while, and give up those that never do."""
+        with self._lock:
+            looked = self._heartbeats.look(self._registry.by_key.values(), self._supervisor)
+            events += [Silent(*shim.key, True) for shim in looked.silent if shim.key is not None]
+            for shim in looked.lost:
+                self._give_up(shim)
 
     def _go_on_with_threads(self) -> None:
         """Start threads that could not be started before."""
@@ -491,32 +496,33 @@ class ShimExecutor:
         self._lose(shim)
 
     def _take(self, shim: ShimConnection, frame: Frame, events: list[Event]) -> None:
-        if frame.head["t"] == "refused":
+        head = frame.head
+        kind = head["t"]
+        if kind == "refused":
             shim.refused = True
-            self._foreign.add(adoption.apart(self._folder, shim.name, frame.head["why"], self._report))
+            self._foreign.add(adoption.apart(self._folder, shim.name, head["why"], self._report))
             return
-        if frame.head["t"] == "failed":
-            shim.failure = str(frame.head["why"])
+        if kind == "failed":
+            shim.failure = str(head["why"])
             return
-        gone = frame.head["t"] == "gone"
-        event = SurvivorsGone(frame.head["s"], frame.head["a"]) if gone else event_of(frame, shim.name)
+        event = SurvivorsGone(head["s"], head["a"]) if kind == "gone" else event_of(frame, shim.name)
         if event is None:
-            shim.said(frame.head)
+            shim.said(head)
             return
         if (event.seq, event.attempt) != shim.key:
             return
-        if isinstance(event, CommandEnded | CommandNotStarted):
+        if kind in {"ended", "not-started"}:
             shim.is_over = True
             shim.survivors = isinstance(event, CommandEnded) and bool(event.survivors)
             has_left = isinstance(event, CommandEnded) and (event.kept or shim.survivors)
-            shim.is_spent = has_left or bool(frame.head.get("spent"))
+            shim.is_spent = has_left or bool(head.get("spent"))
             if shim.discarded and not shim.survivors:
                 self._free(shim)
                 self._registry.settle()
                 return
         if not shim.discarded:
             events.append(event)
-        if isinstance(event, SurvivorsGone):
+        if kind == "gone":
             shim.survivors, shim.is_spent = False, True
             self._free(shim)
             self._registry.settle()

@@ -78,9 +78,14 @@ class ShimHeartbeats:
         self._deadline = math.inf
         """The earliest time at which a single shim is looked at before all are."""
 
+    @property
+    def due(self) -> float:
+        """When the next look is due, on the monotonic clock."""
+        return min(self._due, self._deadline)
+
     def wait(self, now: float) -> float:
         """Return the seconds until the next look."""
-        return min(self._interval, max(0.0, min(self._due, self._deadline) - now), MAX_WAIT_SECONDS)
+        return min(self._interval, max(0.0, self.due - now), MAX_WAIT_SECONDS)
 
     def look(
         self, shims: Iterable[ShimConnection], supervisor: SupervisorProcess | None = None, now: float | None = None
@@ -88,7 +93,7 @@ class ShimHeartbeats:
         """Where a look is due: continue what is stopped, and send pings."""
         now = time.monotonic() if now is None else now
         looked = SilentShims([], [])
-        due = min(self._due, self._deadline)
+        due = self.due
         if now < due:
             return looked
         shims = list(shims)
