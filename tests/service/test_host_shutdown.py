@@ -7,7 +7,7 @@ import os
 import pytest
 
 from orcha._service.lifecycle import host_shutdown
-from orcha._service.lifecycle.host_shutdown import host_stops
+from orcha._service.lifecycle.host_shutdown import THE_LOGIN, THE_MACHINE, why_host_stops
 from support.commands import COMMANDS
 from support.gates import Gate
 
@@ -32,8 +32,10 @@ def systemctl(tmp_path, monkeypatch):
 def test_commands_end_interrupted_where_the_machine_goes_down_and_else_outlive_the_stop(
     serve, systemctl, tmp_path, answer, code
 ):
+    """They end at once: the time that actions have to return, a minute in the units, is not waited for."""
     gate = Gate(tmp_path)
-    service = serve(COMMANDS, environment=systemctl(answer, 1) | {"ORCHA_KEEP_COMMANDS": "1", "ORCHA_STOP_GRACE": "0"})
+    variables = {"ORCHA_KEEP_COMMANDS": "1", "ORCHA_STOP_GRACE": "3600"}
+    service = serve(COMMANDS, environment=systemctl(answer, 1) | variables)
     assert service.run("run", "--detach", "--name", "job", "--", "cat", gate.path).returncode == 0
     gate.wait_until_reached()
     assert service.stop() == 0
@@ -42,21 +44,22 @@ def test_commands_end_interrupted_where_the_machine_goes_down_and_else_outlive_t
     if not code:
         gate.open()  # else the command would hang in a read for ever
     assert service.run("wait", "job").returncode == code
+    assert (f"interrupted: {THE_MACHINE}" in service.run("show", "job").stdout) == bool(code)
     gate.close()
 
 
 def test_only_the_manager_that_started_the_service_is_asked(systemctl, tmp_path):
     environment = systemctl("stopping", 1)
-    assert host_stops(environment)
-    assert host_stops(environment | {"MANAGERPID": "7"})
+    assert why_host_stops(environment) == THE_MACHINE
+    assert why_host_stops(environment | {"MANAGERPID": "7"}) == THE_LOGIN
     assert (tmp_path / "asked").read_text() == "--user is-system-running\n"
-    assert not host_stops({})
-    assert not host_stops({"NOTIFY_SOCKET": "/run/x"})  # somebody else's supervisor
+    assert not why_host_stops({})
+    assert not why_host_stops({"NOTIFY_SOCKET": "/run/x"})  # somebody else's supervisor
 
 
 def test_a_manager_that_does_not_answer_is_not_going_down(systemctl, tmp_path, monkeypatch):
     environment = systemctl("stopping; exec sleep 600")
     monkeypatch.setattr(host_shutdown, "ASK_SECONDS", 0.05)
-    assert not host_stops(environment)
+    assert not why_host_stops(environment)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert not host_stops(environment)
+    assert not why_host_stops(environment)

@@ -38,7 +38,7 @@ from orcha._service.execution.outside_stop import OutsideStop
 from orcha._service.hooks.managers import Managers, alone
 from orcha._service.hooks.starting import is_marked
 from orcha._service.lifecycle.certificate import service_tls
-from orcha._service.lifecycle.host_shutdown import host_stops
+from orcha._service.lifecycle.host_shutdown import why_host_stops
 from orcha._service.lifecycle.main_thread import MainThread
 from orcha._service.lifecycle.preloading import preload
 from orcha._service.lifecycle.process_limits import check_limits
@@ -214,15 +214,10 @@ class Service:
     def stop(self, *, now: bool = False) -> None:
         """Stop in good order, and return when it has; the same from several threads."""
         assert self._stopping is not None
-        if stop_signal.came is not None and self._engine.commands.keep and host_stops(os.environ):
-            self._engine.post(self._end_commands)
+        if stop_signal.came is not None and self._engine.commands.keep and (why := why_host_stops(os.environ)):
+            self._stopping.end_commands(why)
         self._stopping.stop("the service is stopping", now=now)
         self.main_thread.wait()
-
-    def _end_commands(self) -> None:
-        """Have this stop end the commands, too; on the engine's thread."""
-        self._engine.commands.keep = False
-        self._engine.report(logging.INFO, "the machine goes down: running commands end as interrupted")
 
     def reload(self) -> None:
         """Have the configuration files read again; the log says what came of it. Returns when that is so."""

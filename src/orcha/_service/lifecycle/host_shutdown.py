@@ -19,25 +19,34 @@ STOPPING_WORD = "stopping"
 """What `systemctl is-system-running` prints from the begin of a shutdown on: systemctl(1)."""
 
 
-def host_stops(environment: Mapping[str, str]) -> bool:
-    """Tell whether the service manager that started this process is itself going down.
+THE_MACHINE = "the machine went down while it ran"
+THE_LOGIN = (
+    "the systemd of its user ended while it ran, as after the last logout (loginctl enable-linger prevents that)"
+)
+"""What people are told of a command that is ended."""
 
-    False where no systemd started it, and where systemd does not answer.
+
+def why_host_stops(environment: Mapping[str, str]) -> str | None:
+    """Say why commands end, where the service manager that started this process is itself going down.
+
+    None where no systemd started it, and where systemd does not answer.
     """
     if not environment.get("INVOCATION_ID") or not environment.get("NOTIFY_SOCKET"):
-        return False
-    user = ["--user"] if environment.get("MANAGERPID") else []  # systemd.exec(5): set by the manager of a user alone
+        return None
+    is_users = bool(environment.get("MANAGERPID"))  # systemd.exec(5): set by the manager of a user alone
     try:
         done = subprocess.run(
-            ["systemctl", *user, "is-system-running"],
+            ["systemctl", *(["--user"] if is_users else []), "is-system-running"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=ASK_SECONDS,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
-        return False
-    return done.stdout.strip() == STOPPING_WORD.encode()
+        return None
+    if done.stdout.strip() != STOPPING_WORD.encode():
+        return None
+    return THE_LOGIN if is_users else THE_MACHINE
 
 
-__all__ = ["host_stops"]
+__all__ = ["why_host_stops"]

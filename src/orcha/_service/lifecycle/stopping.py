@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from orcha.utils.threads import guarded, start
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from orcha._core.record import Record
     from orcha._service.engine import Engine
     from orcha.utils.threads import OnDeath
 
@@ -46,6 +48,15 @@ class Shutdown:
         elif now:
             self._engine.post(self._interrupt)
 
+    def end_commands(self, why: str) -> None:
+        """Have the stop end commands too, and these at once: they get no time that only actions need; returns at once.
+
+        Args:
+            why: what the owners of the commands are told.
+
+        """
+        self._engine.post(self._end_commands, why)
+
     def _stop_by_itself(self, reason: str, *, now: bool) -> None:
         """Stop where no signal says so: systemd did not send one, and is told."""
         if wish.tells and not self._begun.locked():
@@ -61,6 +72,14 @@ class Shutdown:
         engine.timers.at(time.monotonic() + grace, self._interrupt)
         self._look()
 
+    def _end_commands(self, why: str) -> None:
+        engine = self._engine
+        engine.drain("the service is stopping")  # nothing starts in the place of what ends now
+        engine.report(logging.INFO, f"running commands end as interrupted: {why}")
+        ending = [record for record in engine.petitions.records.values() if engine.commands.goes_on(record.seq)]
+        engine.commands.keep = False
+        self._end(ending, f"interrupted: {why}")
+
     def _look(self) -> None:
         """Halt when nothing runs and no hook is owed, or when time is over."""
         engine = self._engine
@@ -73,11 +92,16 @@ class Shutdown:
     def _interrupt(self) -> None:
         engine = self._engine
         self._until = self._until or time.monotonic() + RETURN_WAIT_SECONDS
-        for record in list(engine.petitions.records.values()):
+        self._end(list(engine.petitions.records.values()), INTERRUPTED_BY_STOP)
+
+    def _end(self, records: list[Record], reason: str) -> None:
+        """Interrupt those of them that run, and do not outlive this stop."""
+        engine = self._engine
+        for record in records:
             if record.survivors or engine.commands.goes_on(record.seq):
                 continue
             if record.state in (State.STARTING, State.RUNNING):
-                transitions.cancel.interrupt(engine.petitions, record, INTERRUPTED_BY_STOP, engine.petitions.now)
+                transitions.cancel.interrupt(engine.petitions, record, reason, engine.petitions.now)
 
     def _finish(self) -> None:
         self._engine.stopped.wait()
