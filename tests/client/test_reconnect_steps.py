@@ -39,7 +39,7 @@ class Steps:
         self.timeouts = []
         self.reached = threading.Event()
 
-    def dial(self, endpoint=None, key=None, *, timeout=5.0):
+    def dial(self, endpoint=None, key=None, *, timeout=5.0, start_timeout=0.0):
         self.timeouts.append(timeout)
         seconds, what = self.comes_to.pop(0) if self.comes_to else (0.0, None)
         self._clock.now += seconds

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from orcha import properties
+from orcha._client import client as client_module
 from orcha._client import connection
 from orcha._client import dial as dial_module
 from orcha._client.dial import dial
@@ -127,6 +128,55 @@ def test_a_squatter_on_the_port_learns_no_proof(orcha_home):
 
 
 # --- the Unix socket -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def as_systemd():
+    """Have this process, which listens, bear the name of systemd."""
+    name = Path("/proc/self/comm")
+    before = name.read_text()
+    name.write_text("systemd")
+    yield
+    name.write_text(before.strip())
+
+
+AT_ONCE = 1e-6
+"""Seconds in which nobody has answered yet."""
+
+
+def test_a_service_that_systemd_starts_has_more_time_than_a_service_that_is_there(answering, links, as_systemd):
+    running = answering()
+    links(running.endpoint, timeout=AT_ONCE, start_timeout=60)
+    with pytest.raises(OrchaConnectionError, match="does not answer: see systemctl --user status"):
+        dial(running.endpoint, timeout=AT_ONCE, start_timeout=2 * AT_ONCE)
+
+
+def test_a_client_connects_to_a_service_that_systemd_starts(answering, as_systemd, monkeypatch):
+    monkeypatch.setattr(client_module, "DIAL_TIMEOUT_SECONDS", AT_ONCE)
+    connecting = client_module.Client(answering().endpoint, None, reconnect=60)
+    connecting.connect()
+    connecting.close()
+
+
+def test_a_service_that_systemd_cannot_start_is_told_with_where_to_look(orcha_home, as_systemd):
+    endpoint = Endpoint("", 0, f"{orcha_home}/default")
+    endpoint.make_folder()
+    with (
+        fake(lambda _: None, socket.AF_UNIX, endpoint.socket_path),
+        pytest.raises(OrchaConnectionError, match=r"does not start.*: see systemctl --user status orcha\.service"),
+    ):
+        dial(endpoint)
+
+
+def test_a_silent_socket_is_named_and_not_another_that_was_tried(orcha_home):
+    tried = Endpoint("", 0, f"{orcha_home}/default", (f"{orcha_home}/other",))
+    silent = Endpoint("", 0, f"{orcha_home}/other")
+    silent.make_folder()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(silent.socket_path)
+        listener.listen()
+        with pytest.raises(OrchaConnectionError, match=f"what listens on {silent.socket_path} does not answer"):
+            dial(tried, timeout=AT_ONCE)
 
 
 def test_a_dead_socket_is_passed_over(answering, links, orcha_home):

@@ -233,9 +233,11 @@ class ScriptedService:
                     self.accepted += 1
                     self.connections.append(Connection(self, sock))
 
-    def dial(self, endpoint: Endpoint | None = None, key: Any = None, *, timeout: float = 5.0) -> PlainLink:
+    def dial(
+        self, endpoint: Endpoint | None = None, key: Any = None, *, timeout: float = 5.0, start_timeout: float = 0.0
+    ) -> PlainLink:
         """Connect to it, whatever the endpoint: what a client takes as its `dial`."""
-        del key
+        del key, start_timeout
         try:
             sock = socket.create_connection(("127.0.0.1", self._port), timeout)
         except OSError as error:

@@ -78,8 +78,8 @@ class Session(Client):
     far: FarSide | None = None
     """What the relay said when the client connected first, where the service is reached over SSH."""
 
-    def _dial(self, timeout: float) -> ServiceConnection:
-        connection = super()._dial(timeout)
+    def _dial(self, timeout: float, *, start_timeout: float = 0.0) -> ServiceConnection:
+        connection = super()._dial(timeout, start_timeout=start_timeout)
         self.far = self.far or connection.far
         return connection
 

@@ -124,7 +124,7 @@ class Client:
         if self._closed:
             raise OrchaConnectionError("this client was closed")
         if self._reader.connection is None:
-            connection = self._dial(DIAL_TIMEOUT_SECONDS)
+            connection = self._dial(DIAL_TIMEOUT_SECONDS, start_timeout=self._reconnect)
             try:
                 self._sender.start()
                 self._connected = self._sender.is_open = True
@@ -160,13 +160,13 @@ class Client:
         if not ended:
             self._sender.stop(_CLOSE_SECONDS)
 
-    def _dial(self, timeout: float) -> ServiceConnection:
-        """Make a connection."""
+    def _dial(self, timeout: float, *, start_timeout: float = 0.0) -> ServiceConnection:
+        """Make a connection; the reader tries again and again by itself where systemd starts the service."""
         if self._dial_with is None:
             from orcha._client.dial import dial
 
             self._dial_with = dial
-        connection = self._dial_with(self.endpoint, self._key, timeout=timeout)
+        connection = self._dial_with(self.endpoint, self._key, timeout=timeout, start_timeout=start_timeout)
         self.endpoint = connection.endpoint
         return connection
 

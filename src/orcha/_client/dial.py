@@ -15,7 +15,7 @@ from orcha._client.tcp import connect_tcp
 from orcha._protocol.endpoint import with_short_path
 from orcha._protocol.frames import FrameError
 from orcha._protocol.handshake import NOBODY_UID, TLS, UNIX, ClientHandshake, HandshakeError, check_turned_away
-from orcha._protocol.socket_ends import peer_credentials
+from orcha._protocol.socket_ends import is_systemds, peer_credentials
 from orcha.exceptions import AuthenticationError, ConfigurationError, OrchaConnectionError
 
 TYPE_CHECKING = False
@@ -33,6 +33,7 @@ def dial(
     key: str | bytes | Key | None = None,
     *,
     timeout: float = 5.0,
+    start_timeout: float = 0.0,
     allow_weak_key: bool | None = None,
     prove: bool = True,
 ) -> ServiceConnection:
@@ -41,7 +42,8 @@ def dial(
     Without `key` the client proves nothing on the Unix socket of a service of the same user or of root, where the
     kernel names both users, and proves the key of the user's key file elsewhere. The client always proves a `key` that
     is given; without `prove` only where the kernel does not name the user. `timeout` is in seconds, for each socket
-    that is tried; `allow_weak_key` says whether a weak key may be proved to another machine, None for the value of
+    that is tried; a service that systemd starts for this client has `start_timeout` seconds, where these are more.
+    `allow_weak_key` says whether a weak key may be proved to another machine, None for the value of
     ``orcha.properties.allow_weak_key``.
 
     Raises OrchaConnectionError (no program listens, or it does not answer), AuthenticationError (the key is wrong,
@@ -60,7 +62,7 @@ def dial(
 
         return dial_ssh(endpoint, keys.given, keys.load, timeout)
     for path in endpoint.socket_paths():
-        connection = _dial_unix(endpoint, path, keys, timeout)
+        connection = _dial_unix(endpoint, path, keys, timeout, start_timeout)
         if connection is not None:
             return connection
     if not endpoint.has_port:
@@ -107,24 +109,41 @@ class _Keys:
 # --- Unix ------------------------------------------------------------------------------------------------------------
 
 
-def _dial_unix(endpoint: Endpoint, path: str, keys: _Keys, timeout: float) -> ServiceConnection | None:
+def _dial_unix(
+    endpoint: Endpoint, path: str, keys: _Keys, timeout: float, start_timeout: float
+) -> ServiceConnection | None:
     """Connect over a Unix socket; None without a socket, or a service, or where another user may have made it."""
     deadline = time.monotonic() + timeout
     sock = None
+    by_systemd = False
     try:
         sock = open_unix(path, timeout, endpoint.owner)
         if sock is None:
             return None
+        if by_systemd := is_systemds(sock):
+            deadline += max(0.0, start_timeout - timeout)
         connection = ServiceConnection(sock, UNIX, endpoint.found(path))
         load = keys.load if endpoint.owner is None else partial(_refuse_to_prove, endpoint.owner)
         connection.handshake(ClientHandshake(UNIX, endpoint.name, keys.given(), load_key=load), deadline)
     except BaseException as error:
         if sock is not None:
             sock.close()
+        if by_systemd and isinstance(error, (TimeoutError, *_CLOSED)):
+            raise _not_started(path, error) from None
         if isinstance(error, (FrameError, HandshakeError, TimeoutError, *_CLOSED)):
-            raise _no_service(endpoint, error) from None
+            raise _no_service(endpoint.found(path), error) from None
         raise
     return connection
+
+
+def _not_started(path: str, error: Exception) -> OrchaConnectionError:
+    from orcha.utils.system_paths import system_socket
+
+    what = "does not answer" if isinstance(error, TimeoutError) else "does not start, or ends at this moment"
+    whose = "" if path == system_socket() else " --user"
+    return OrchaConnectionError(
+        f"the service that systemd starts for {path} {what}: see systemctl{whose} status orcha.service"
+    )
 
 
 def _refuse_to_prove(owner: int) -> Key:
