@@ -4,6 +4,7 @@ VENV ?= .venv
 PYTHON ?=
 QUEUED ?= 100000
 SECONDS ?= 60
+SUITES ?= bookworm trixie
 JOBS ?= 4
 RUN := $(VENV)/bin/python
 EXAMPLE := $(shell find examples/orcha_hello -type f -not -path '*/__pycache__/*' -not -path '*/build/*')
@@ -12,7 +13,7 @@ EXAMPLE := $(shell find examples/orcha_hello -type f -not -path '*/__pycache__/*
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick test-long test-compile lint types imports core-coverage fuzz check format bench clean
+.PHONY: help demo test test-quick test-long test-compile lint types imports core-coverage fuzz systemd check format bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 16
@@ -61,6 +62,9 @@ core-coverage: $(VENV)/.ready-test  ## the pure core's own tests cover all of it
 
 fuzz: $(VENV)/.ready-dev  ## let atheris look for inputs that readers cannot stand (SECONDS=60 a target, T='conditions' for some)
 	$(RUN) scripts/fuzz --seconds $(SECONDS) $(T)
+
+systemd: $(VENV)/.ready-test  ## try the service under real systemds, in containers (SUITES='bookworm trixie'; needs root and mmdebstrap)
+	TEST_SYSTEMD="$(SUITES)" $(RUN) -m pytest tests/real_systemd $(T)
 
 check: lint types imports  ## the checks that run no code of ours
 

@@ -1,0 +1,82 @@
+"""A machine with a real systemd for each Debian that TEST_SYSTEMD names (`make systemd`), and Orcha installed there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from real_systemd.unit import MachineUnit
+from support.container import Container, cannot_be_made
+
+SUITES = os.environ.get("TEST_SYSTEMD", "").split()
+ROOT = Path(__file__).resolve().parents[2]
+ROOTS = Path("/var/tmp/orcha-systemd")  # it is kept: a root takes minutes
+PREPARE = """
+for name in alice bob; do useradd --create-home --shell /bin/bash $name; done
+tr -d - </proc/sys/kernel/random/uuid >/etc/machine-id
+mkdir -p /var/log/journal
+cd /etc/systemd/system
+for unit in console-getty.service getty.target systemd-timesyncd.service systemd-networkd.service \
+    systemd-resolved.service apt-daily.timer apt-daily-upgrade.timer systemd-firstboot.service; do
+    ln -sf /dev/null $unit
+done
+printf '#!/bin/sh\\nexec /usr/bin/python3 -P -m orcha "$@"\\n' >/usr/local/bin/orcha
+chmod 755 /usr/local/bin/orcha
+"""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give a container time to be made and booted."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(900))
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the wheel of this checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    options = ("--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", folder)
+    subprocess.run((sys.executable, "-m", "pip", "wheel", *options, ROOT), check=True)
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+NOT_ASKED_FOR = pytest.param("", marks=pytest.mark.skip(reason="TEST_SYSTEMD names no Debian: see make systemd"))
+
+
+@pytest.fixture(scope="session", params=SUITES or [NOT_ASKED_FOR])
+def machine(request: pytest.FixtureRequest, wheel: Path) -> Iterator[Container]:
+    """Give a machine that has been booted, with Orcha, and the users alice and bob."""
+    if (reason := cannot_be_made()) is not None:
+        pytest.skip(reason)
+    root = ROOTS / request.param
+    subprocess.run((sys.executable, ROOT / "scripts" / "systemd-root", request.param, root), check=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"orcha-{request.param}-", dir=ROOTS))
+    (python,) = (path.name for path in (root / "usr" / "lib").glob("python3.?*"))
+    modules = folder / "orcha" / "usr" / "local" / "lib" / python / "dist-packages"
+    fitting = ("--python-version", python.removeprefix("python"), "--only-binary=:all:", "--no-compile")
+    install = (sys.executable, "-m", "pip", "install", "--quiet", *fitting, "--target", modules, wheel)
+    subprocess.run(install, check=True)
+    made = Container([folder / "orcha", root], folder)
+    made.prepare(PREPARE)
+    made.boot()
+    yield made
+    made.close()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def unit(machine: Container) -> Iterator[MachineUnit]:
+    """Give the unit of the machine's service, installed and not started."""
+    made = MachineUnit(machine)
+    made.install()
+    yield made
+    made.remove()
