@@ -11,15 +11,17 @@ from functools import partial
 import pytest
 
 from orcha._configuration.configured import together
+from orcha._configuration.files import NOTHING
 from orcha._configuration.reading import read
 from orcha._protocol import values
 from orcha._protocol.messages import List, ListEvents, Ping, Submit, Verdict, Who
 from orcha._service import held_messages, lookups, user_directory
+from orcha._service.lifecycle.reloading import ConfigurationSource, Reloading
 from orcha._service.lookups import Lookups
 from orcha._service.reports import user_names
 from orcha._service.timers import Timers
 from orcha._service.verbs import events
-from orcha.utils.threads import ignore_death
+from orcha.utils.threads import NoThreadError, ignore_death
 from orcha.utils.users import name_of
 from support.asking import EVERY, Person, asking, item
 from support.waiting import DEADLINE, wait_for
@@ -179,6 +181,23 @@ def test_the_name_in_a_question_about_events_is_looked_up_apart(directory, monke
         assert asked.answer(asked.owner, about).verdict == Verdict.OK
 
 
+def test_a_reload_that_waits_for_the_directory_holds_up_no_search(directory):
+    """The names of roles are looked up when the files are read."""
+    let_go, reports = threading.Event(), []
+
+    def load():
+        let_go.wait()
+        return NOTHING
+
+    with engine_with(directory) as asked:
+        reloading = Reloading(asked.engine, ConfigurationSource(load, NOTHING, {}), lambda _: asked.engine.settings)
+        asked.engine.post(reloading.ask, reports.append)
+        assert asked.ask(asked.owner, ListEvents, 10).verdict == Verdict.OK
+        assert reports == []
+        let_go.set()
+        wait_for(lambda: reports, what="the end of the reload")
+
+
 def test_neither_engine_nor_loop_asks_the_machine_for_users(monkeypatch):
     threads = {}
 
@@ -202,29 +221,62 @@ def test_neither_engine_nor_loop_asks_the_machine_for_users(monkeypatch):
         assert set(threads) <= {"orcha-lookup", "orcha-log"}
 
 
-def test_with_too_many_lookups_under_way_a_further_one_is_given_up_at_once(monkeypatch):
-    monkeypatch.setattr(lookups, "MAX_LOOKUP_THREADS", 1)
-    timers, found, let_go, posted = Timers(), [], threading.Event(), []
-    made = Lookups(lambda call, *arguments: posted.append((call, arguments)), timers, ignore_death, seconds=0.0)
+class Steps:
+    """Lookups whose calls to the engine the test makes one by one."""
 
-    def settle():
-        call, arguments = posted.pop(0)
+    def __init__(self, seconds=0.0):
+        self.timers, self.posted = Timers(), []
+        self.lookups = Lookups(lambda *call: self.posted.append(call), self.timers, ignore_death, seconds)
+
+    def begin(self, look, *takers):
+        self.lookups.begin(look, *takers)
+        self.settle()
+
+    def settle(self):
+        wait_for(lambda: self.posted)
+        call, *arguments = self.posted.pop(0)
         call(*arguments)
 
-    made.begin(let_go.wait, found.append, found.append)
-    settle()
-    made.begin(let_go.wait, found.append)
-    settle()
+    def pass_deadline(self):
+        for call in self.timers.take(float("inf")):
+            call()
+
+
+def test_more_lookups_than_threads_wait_for_one_and_too_many_are_refused(monkeypatch):
+    monkeypatch.setattr(lookups, "MAX_LOOKUP_THREADS", 1)
+    monkeypatch.setattr(lookups, "MAX_WAITING_LOOKUPS", 1)
+    steps, let_go, found = Steps(), threading.Event(), []
+    steps.begin(let_go.wait, found.append)
+    steps.begin(lambda: "second", found.append)
+    steps.begin(lambda: "third", found.append)
     assert "1 other questions" in str(found.pop())
-    for call in timers.take(float("inf")):
-        call()
-    assert "has not answered within 0 s" in str(found.pop())
     let_go.set()
-    wait_for(lambda: posted)
-    settle()
-    assert found == [True], "what comes late is told apart"
-    made.begin(lambda: 1 / 0, found.append)
-    settle()
-    wait_for(lambda: posted)
-    settle()
+    steps.settle()
+    steps.settle()
+    assert found == [True, "second"]
+    steps.begin(lambda: 1 / 0, found.append)
+    steps.settle()
     assert isinstance(found.pop(), ZeroDivisionError)
+
+
+def test_what_comes_after_the_deadline_is_told_apart_also_of_a_lookup_that_waited_for_a_thread(monkeypatch):
+    monkeypatch.setattr(lookups, "MAX_LOOKUP_THREADS", 1)
+    steps, let_go, found, late = Steps(), threading.Event(), [], []
+    steps.begin(let_go.wait, found.append, late.append)
+    steps.begin(lambda: "second", found.append, late.append)
+    steps.pass_deadline()
+    assert [str(each) for each in found] == ["the directory of users has not answered within 0 s"] * 2
+    let_go.set()
+    steps.settle()
+    steps.settle()
+    assert late == [True, "second"]
+
+
+def test_where_no_thread_can_be_had_who_asked_is_told(monkeypatch):
+    def none(thread):
+        raise NoThreadError(thread.name)
+
+    monkeypatch.setattr(lookups, "start", none)
+    steps, found = Steps(), []
+    steps.begin(lambda: "never", found.append)
+    assert isinstance(found.pop(), NoThreadError)

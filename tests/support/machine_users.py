@@ -34,7 +34,7 @@ def enter_namespace(folder: str) -> None:
     checked(libc.mount(None, b"/", None, _MS_REC | _MS_PRIVATE, None))
     for name in ("passwd", "group"):
         checked(libc.mount(f"{folder}/{name}".encode(), f"/etc/{name}".encode(), None, _MS_BIND, None))
-    if Path(folder, "pam.d").is_dir():
+    if Path(folder, "pam.d").is_dir() and Path("/etc/pam.d").is_dir():
         checked(libc.mount(f"{folder}/pam.d".encode(), b"/etc/pam.d", None, _MS_BIND, None))
     checked(libc.mount(b"tmpfs", f"{folder}/nosuid".encode(), b"tmpfs", _MS_NOSUID, None))
 

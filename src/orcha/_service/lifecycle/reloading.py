@@ -18,6 +18,7 @@ from orcha._configuration.known import KNOWN
 from orcha._configuration.reading import Fault, dotted
 from orcha._core.conditions.errors import ConditionTextError
 from orcha._service.lifecycle.certificate import service_tls
+from orcha._service.searches import Searches
 from orcha.exceptions import OrchaError
 from orcha.interfaces.built_in import COMMAND_MANAGER
 from orcha.utils.amounts import quoted
@@ -93,6 +94,8 @@ class Reloading:
         """Has other roles hold, also for clients that are connected."""
         self.shows: ServerTls | None = None
         """The certificate of the port; None where there is no port."""
+        self._searches = Searches(engine.post, engine.end_with)
+        """Reads the files, and looks up users and groups in them, apart from searches, which do not wait for that."""
         self.use_tls: Callable[[ServerTls], None] = lambda _: None
         """Shows another certificate to the clients that come from now on."""
 
@@ -114,7 +117,7 @@ class Reloading:
         if self._source is None:
             then(ReloadReport((), _NO_FILES))
         else:
-            self._engine.searches.begin(partial(self._read, self._source), partial(self._take, then))
+            self._searches.begin(partial(self._read, self._source), partial(self._take, then))
 
     def _read(self, source: ConfigurationSource) -> tuple[Loaded, Settings, ServerTls | None]:
         loaded = source.load().sound()
