@@ -37,9 +37,9 @@ class Answering:
         self.remote = Endpoint(address, self.server.port, str(home / "nowhere"))
         """Reached over TCP."""
 
-    def _report(self, what: str, error: BaseException | None) -> None:
+    def _report(self, what: object, error: BaseException | None) -> None:
         if error is None:
-            self.notes.append(what)
+            self.notes.append(str(what))
         else:
             self.problems.append(f"{what}: {error!r}")
 

@@ -29,6 +29,7 @@ def test_a_token_in_flight_is_its_user_s_own_whoever_sends_it_too():
     mine = Item(token, "mine", values.encode({"queue": None}), None)
     with asking(manager=manager) as asked:
         first = asked.send(asked.user, Submit, None, 0, [mine])
+        wait_for(lambda: token in asked.engine.submissions.undecided, what="the engine has the message")
         (denied,) = asked.ask(asked.stranger, Submit, None, 0, [mine._replace(id="theirs")]).results
         assert (denied.verdict, denied.reason) == (Verdict.REFUSED, "this token is somebody else's")
         again = asked.send(asked.user, Submit, None, 0, [mine])
