@@ -114,6 +114,65 @@ def test_of_rows_only_a_start_without_conditions_is_told(known, is_told):
     assert row_is_foreseeable(row(1) | known) is is_told
 
 
+CARDS = {"card": [{"name": "0"}, {"name": "1", "properties": {"mem": "24G"}}]}
+OF_CARDS = {"slots": {}, "groups": {}, "resources": {"card": 2}, "devices": CARDS}
+
+
+def runs(seq, need, seconds):
+    return row(seq, state="running", started=0.0, needs=json.dumps({"card": need}), expect=seconds)
+
+
+@pytest.mark.parametrize(
+    ("need", "capacity", "expected"),
+    [
+        ("1@name=0", {"held": {"p1": {"card": ("0",)}, "p2": {"card": ("1",)}}}, (60, 60, 60)),
+        ("1@mem>=20G", {"held": {"p1": {"card": ("0",)}, "p2": {"card": ("1",)}}}, (90, 90, 90)),
+        (1, {"held": {"p1": {"card": ("0",)}, "p2": {"card": ("1",)}}}, (60, 60, 60)),
+        (1, {"held": {"p1": {"card": ("0",)}, "p2": {"card": ("1",)}}, "drained": {"card": ["0"]}}, (90, 90, 90)),
+        ("1@name=0", {"drained": {"card": ["0"]}}, None),
+    ],
+)
+def test_which_devices_what_runs_has_is_reckoned_with(need, capacity, expected):
+    live = [runs(1, 1, 60.0), runs(2, 1, 90.0), row(3, needs=json.dumps({"card": need}))]
+    found = reckon(3, live, OF_CARDS | capacity, History([]), 0.0)
+    assert (found if found is None else found[:3]) == expected
+
+
+def test_a_foreign_process_on_a_device_ends_at_best_at_once_and_else_stays():
+    live = [row(1, state="running", started=0.0, needs='{"card": 1}', expect=60.0), row(2, needs='{"card": 1}')]
+    there_is = OF_CARDS | {"held": {"p1": {"card": ("1",)}}, "occupied": {"card": {"0": "python (pid 7)"}}}
+    found = reckon(2, live, there_is, History([]), 0.0)
+    assert found is not None
+    assert found[:3] == (0.0, 60.0, 60.0)
+    assert reckon(2, [live[0], row(2, needs='{"card": "1@name=0"}')], there_is, History([]), 0.0) is None
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        ({}, 60),
+        ({"preemptible": "pause"}, 60),  # a device stays with what stands still
+        ({"preemptible": "requeue"}, 0),
+        ({"preemptible": "requeue", "priority": -1}, 60),
+    ],
+)
+def test_a_place_that_a_more_urgent_one_takes_is_foretold(known, expected):
+    low = row(1, state="running", started=0.0, needs='{"card": 2}', expect=60.0, priority=5, manager=COMMAND_MANAGER)
+    live = [low | known, row(2, needs='{"card": 1}', manager=COMMAND_MANAGER)]
+    found = reckon(2, live, OF_CARDS | {"held": {"p1": {"card": ("0", "1")}}}, History([]), 0.0)
+    assert found is not None
+    assert found.likely == expected
+
+
+def test_elements_of_an_array_that_run_have_their_devices():
+    array = {"manager": "orcha.arrays", "elements": 9, "elements_waiting": 0, "elements_running": 1}
+    live = [row(1, needs='{"card": 1}', expect=60.0, **array), row(2, needs='{"card": "1@name=1"}')]
+    there_is = OF_CARDS | {"held": {"p1.4": {"card": ("1",)}}}
+    found = reckon(2, live, there_is, History([]), 0.0)
+    assert found is not None
+    assert found.likely == 60.0
+
+
 def test_all_that_wait_are_reckoned_at_once():
     live = [row(1), row(2), row(3, paused=True), row(4)]
     found = reckon_all({2, 3, 4}, live, ONE_SLOT, History([ended(10)]), 0.0)

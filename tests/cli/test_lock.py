@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -192,3 +193,15 @@ def test_a_person_leaves_a_lock_that_waits_or_gives_it_up(rigs):
         it.type(b"\x03")
         assert it.end() == 130
     assert shown(rigs, "given up")["outcome"] == "cancelled"
+
+
+def test_why_foretells_the_end_of_the_lease_on_the_device_that_is_needed(rigs):
+    """The other device is lent for longer, and a third one is drained: only the right one says when."""
+    assert rigs.run("lock", "rig=a", "--for", "2h", "--detach").returncode == 0
+    assert rigs.run("lock", "rig=b", "--for", "9h", "--detach").returncode == 0
+    rigs.run("run", "--detach", "--name", "bench", "--need", "rig=1@name=b", "--", "true")
+    rigs.run("run", "--detach", "--name", "quick", "--need", "rig=1@name=a", "--", "true")
+    for name, hours in (("bench", 9), ("quick", 2)):
+        found = json.loads(rigs.run("why", "--json", name).stdout)["estimate"]
+        waits = datetime.fromisoformat(found["likely"]) - datetime.now(UTC)
+        assert hours - 1 < waits.total_seconds() / 3600 <= hours, name

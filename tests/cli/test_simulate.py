@@ -109,6 +109,10 @@ def test_people_are_shown_a_table_and_a_picture(service, tmp_path):
         ('[{"id": "x", "seconds": 1, "after": "y"}]', "after is 'y': give an array of ids"),
         ('{"petitions": [], "capacity": 3}', '"capacity" is no JSON object'),
         ('{"petitions": [], "capacity": {"groups": {"g": -1}}}', '"groups" of "capacity" is'),
+        ('[{"id": "x", "seconds": 1, "preemptible": "no"}]', 'give "pause" or "requeue"'),
+        ('{"petitions": [], "capacity": {"devices": {"gpu": [0]}}}', "give devices by resource"),
+        ('{"petitions": [], "capacity": {"drained": {"gpu": "0"}}}', "give names of devices by resource"),
+        ('{"petitions": [], "capacity": {"drained": {"gpu": [0]}}}', "give names of devices by resource"),
         ('{"petitions": [], "capacity": {"fair": "past"}}', '"fair" of "capacity" is'),
         ('{"petitions": [], "capacity": {"fair": {"half_life": 0}}}', "give the half-life in seconds"),
         ('{"petitions": [], "capacity": {"fair": {"half_life": 1, "used": 3}}}', "give the half-life in seconds"),
@@ -119,6 +123,28 @@ def test_what_is_no_workload_is_refused_by_its_place(text, said):
     with pytest.raises(workload.WorkloadError) as raised:
         workload.read(text)
     assert said in str(raised.value)
+
+
+def test_which_device_each_gets_is_told_with_other_devices_too(service):
+    devices = [{"name": "0", "properties": {"mem": "8G"}}, {"name": "1", "properties": {"mem": "24G"}}]
+    jobs = [{"id": str(number), "seconds": 60, "needs": {"gpu": "1@mem>=20G"}} for number in range(2)]
+    given = {"petitions": jobs, "capacity": {"devices": {"gpu": devices}}}
+    for options, got in (((), [("1", 0), ("1", 60)]), (("--resource", "gpu=3"), [("1", 0), ("2", 0)])):
+        found = simulate(service, given, *options)["petitions"]
+        assert [(each["devices"]["gpu"][0], each["started"]) for each in found] == got
+    given["capacity"]["drained"] = {"gpu": ["1"]}
+    assert [each["started"] for each in simulate(service, given)["petitions"]] == [None, None]
+
+
+def test_who_takes_whose_place_is_told(service):
+    low = {"id": "low", "submitted": 0, "seconds": 60, "priority": 5, "needs": {"gpu": 1}, "preemptible": "requeue"}
+    given = [low, {"id": "urgent", "submitted": 20, "seconds": 10, "needs": {"gpu": 1}}]
+    found = simulate(service, given, "--resource", "gpu=1")
+    told = [(each["id"], each["started"], each["ended"], each["gives_way_to"]) for each in found["petitions"]]
+    assert told == [("low", 0, 20, "urgent"), ("urgent", 20, 30, None), ("low", 30, 90, None)]
+    assert (found["count"], found["never"]) == (2, 0)
+    table = service.run("simulate", "-", "--resource", "gpu=1", input=json.dumps(given)).stdout.splitlines()
+    assert table[1].endswith("urgent takes its place")
 
 
 def test_a_file_that_cannot_be_read_or_written_is_named(service, tmp_path):

@@ -9,12 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orcha._core.devices import Device
 from orcha._core.forecast import virtual_schedule
 from orcha._core.forecast.virtual_schedule import VirtualSchedule
 from orcha._core.forecast.workload import Capacity, Job
 from orcha._core.groups import GroupRules
 from orcha._core.petitions import Petitions
+from orcha._core.preempted import PAUSE, REQUEUE
 from orcha._core.start_log import StartRate
+from orcha.interfaces.built_in import COMMAND_MANAGER
 
 ONE = Capacity(slots={"": 1})
 
@@ -92,6 +95,98 @@ def starts(jobs, capacity=ONE, **options):
 )
 def test_who_starts_when(jobs, capacity, expected):
     assert starts(jobs, capacity) == expected
+
+
+CARDS = (Device("0", {"mem": 8}), Device("1", {"mem": 24}), Device("2", {"mem": 8}))
+OF_CARDS = Capacity(resources={"card": CARDS})
+
+
+def card(name, came, seconds, need, **more):
+    return Job(name, came, seconds, needs={"card": need}, **more)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "capacity", "expected"),
+    [
+        (  # each gets the devices that the service would give
+            [card("a", 0, 9, 1), card("half", 1, 9, "0.5"), card("other", 2, 9, "0.5"), card("big", 3, 9, "1@mem>=20")],
+            OF_CARDS,
+            [("a", 0, "0"), ("half", 1, "1"), ("other", 2, "1"), ("big", 11, "1")],
+        ),
+        (  # what runs has the devices that it has
+            [
+                card("runs", 0, 60, 1, started=-1.0, devices={"card": ("1",)}),
+                card("a", 0, 9, 1),
+                card("b", 1, 1, "1@name=1"),
+            ],
+            OF_CARDS,
+            [("runs", -1, "1"), ("a", 0, "0"), ("b", 59, "1")],
+        ),
+        ([card("a", 0, 9, 1)], OF_CARDS._replace(drained={"card": ["0"]}), [("a", 0, "1")]),
+        (
+            [card("a", 0, 9, 2), card("b", 1, 1, 1)],
+            OF_CARDS._replace(drained={"card": ["0"]}),
+            [("a", 0, "12"), ("b", 9, "1")],
+        ),
+        ([card("a", 0, 9, 1)], OF_CARDS._replace(drained={"card": [None]}), []),
+        ([card("a", 0, 9, 1)], OF_CARDS._replace(occupied={"card": {"0": "python (pid 7)"}}), [("a", 0, "1")]),
+        ([card("a", 0, 9, "1@name=0")], OF_CARDS._replace(occupied={"card": {"0": "python (pid 7)"}}), []),
+    ],
+)
+def test_who_gets_which_devices_when(jobs, capacity, expected):
+    planned = VirtualSchedule(jobs, capacity).run()
+    found = [(each.job.id, each.started, "".join(each.devices["card"])) for each in planned if each.devices]
+    assert found == expected
+
+
+def command(name, came, seconds, priority=0, **more):
+    return Job(name, came, seconds, priority, manager=COMMAND_MANAGER, **more)
+
+
+LOW = command("low", 0, 60, 5, preemptible=REQUEUE, needs={"gpu": 2})
+STILL = LOW._replace(id="still", preemptible=PAUSE)
+URGENT = command("urgent", 20, 10, -1, needs={"gpu": 1})
+
+
+@pytest.mark.parametrize(
+    ("jobs", "expected"),
+    [
+        ([LOW, URGENT], [("low", 0, 20, "urgent"), ("low", 30, 90, None), ("urgent", 20, 30, None)]),
+        ([STILL, URGENT], [("still", 0, 70, None), ("urgent", 20, 30, None)]),
+        ([LOW, URGENT._replace(priority=5)], [("low", 0, 60, None), ("urgent", 60, 70, None)]),
+        ([STILL._replace(started=-9.0), URGENT], [("still", -9, 61, None), ("urgent", 20, 30, None)]),
+        (  # who has given its place goes on when it is free again
+            [STILL._replace(started=-9.0, stands_still=True), URGENT._replace(submitted=-5.0, started=-5.0)],
+            [("still", -9, 56, None), ("urgent", -5, 5, None)],
+        ),
+        (  # both give their places, and one of them has its place again first
+            [STILL._replace(needs={"gpu": 1}), LOW._replace(needs={"gpu": 1}), URGENT._replace(needs={"gpu": 2})],
+            [("low", 0, 20, "urgent"), ("low", 30, 90, None), ("still", 0, 70, None), ("urgent", 20, 30, None)],
+        ),
+    ],
+)
+def test_who_gives_a_place_to_whom_is_foretold(jobs, expected):
+    planned = VirtualSchedule(jobs, Capacity(resources={"gpu": 2})).run()
+    assert sorted((each.job.id, each.started, each.ended, each.gives_way_to) for each in planned) == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_whoever_gives_its_place_runs_for_all_of_its_time_in_the_end(data):
+    jobs = []
+    for number in range(data.draw(st.integers(2, 12))):
+        came, seconds, priority = (float(data.draw(st.integers(0, most))) for most in (20, 15, 3))
+        needs = data.draw(
+            st.sampled_from([{}, {"gpu": 1}, {"gpu": 2}, {"card": 1}, {"card": "0.5"}, {"gpu": 1, "ram": 2}])
+        )
+        how = data.draw(st.sampled_from([None, PAUSE, REQUEUE]))
+        jobs.append(command(str(number), came, seconds, priority, needs=needs, preemptible=how))
+    capacity = Capacity(slots={COMMAND_MANAGER: 3}, resources={"gpu": 2, "ram": 3, "card": CARDS})
+    last = [each for each in VirtualSchedule(jobs, capacity).run() if each.gives_way_to is None]
+    assert sorted(each.job.id for each in last) == sorted(job.id for job in jobs)
+    for each in last:
+        ran = each.ended - each.started
+        assert ran >= each.job.seconds if each.job.preemptible == PAUSE else ran == each.job.seconds
 
 
 def test_with_a_look_ahead_only_the_first_ones_are_considered():

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from orcha._cli import foretold
 from orcha._cli.foretold import MAX_RECKONED_PETITIONS, Estimate
-from orcha._cli.workload import stock
+from orcha._cli.workload import read_devices, stock
 from orcha._core.forecast.virtual_schedule import VirtualSchedule
 from orcha._core.forecast.workload import Capacity, Job
 from orcha._core.groups import rules_of
@@ -128,7 +128,8 @@ def _known(service: Session, most: int) -> tuple[list[Row], Row, History] | None
     if len(live) + sum(map(_elements, live)) > most:
         return None
     try:
-        there_is = history.capacity(service)
+        named = history.resources(service)
+        there_is = history.capacity(service, named) | history.in_use(named)
     except OrchaError:
         return None
     ended = History(islice(ps.pages(ask, ("ended",), most=MAX_REMEMBERED_PETITIONS), MAX_REMEMBERED_PETITIONS))
@@ -150,7 +151,8 @@ def reckon_all(
     Args:
         wanted: the petitions.
         live: rows of all petitions that have not ended.
-        capacity: what there is to use: `slots` by manager, `groups` with their `rules`, and `resources`.
+        capacity: what there is to use: `slots` by manager, `groups` with their `rules`, `resources`, their `devices`,
+            which of these are `drained`, and `occupied` by other processes, and which petitions have `held` them.
         history: how long others took.
         now: seconds since 1970.
 
@@ -209,10 +211,13 @@ def _forecasts(
     more["used"] = fair.get("used", {})
     more["weights"] = read_weights(fair.get("weights", {}))
     more["quotas"] = {owner: read_accounts(each) for owner, each in capacity.get("quotas", {}).items()}
+    more["drained"] = capacity.get("drained", {})
+    devices, held = read_devices(capacity), capacity.get("held", {})
     for which in range(len(_SHARES)):
-        jobs = [job for row in sorted(live, key=_place) for job in _jobs(row, seconds[row["seq"]][which], now)]
-        stocks = {name: stock(most, name, jobs) for name, most in resources.items()}
-        yield VirtualSchedule(jobs, Capacity(slots, groups, stocks, rules=rules, **more)).run()
+        jobs = [job for row in sorted(live, key=_place) for job in _jobs(row, seconds[row["seq"]][which], now, held)]
+        stocks = {name: stock(most, name, jobs, devices.get(name, ())) for name, most in resources.items()}
+        occupied = capacity.get("occupied", {}) if which else {}  # at best these processes end at once
+        yield VirtualSchedule(jobs, Capacity(slots, groups, stocks, rules=rules, occupied=occupied, **more)).run()
 
 
 def _starts(planned: Iterable[Foretold], left: set[int]) -> dict[int, float]:
@@ -237,17 +242,22 @@ def _elements(row: Row) -> int:
     return int(row.get("elements_waiting") or 0) + int(row.get("elements_running") or 0)
 
 
-def _jobs(row: Row, seconds: float, now: float) -> Iterator[Job]:
-    """Give a petition, or the elements of an array and the array itself, which ends after them."""
+def _jobs(row: Row, seconds: float, now: float, held: Mapping[str, Mapping[str, tuple[str, ...]]]) -> Iterator[Job]:
+    """Give a petition, or the elements of an array and the array itself, which ends after them.
+
+    `held` gives the devices of petitions that run, by id and resource.
+    """
     job = _job(row, seconds, now)
     if "elements" not in row:
-        yield job
+        yield job if job.started is None else job._replace(devices=held.get(row["id"]))
         return
+    of_elements = (devices for name, devices in held.items() if name.startswith(f"{row['id']}."))
     element = job._replace(manager=COMMAND_MANAGER, waits_since=None)  # since when is not told
     names = [f"{job.id}.{number}" for number in range(_elements(row))]
     for number, name in enumerate(names):
         begun = now if number < (row.get("elements_running") or 0) else None  # when is not told
-        yield element._replace(id=name, started=begun)
+        devices = None if begun is None else next(of_elements, None)
+        yield element._replace(id=name, started=begun, devices=devices)
     yield Job(job.id, now, 0.0, after=dict.fromkeys(names, False))
 
 
@@ -274,6 +284,8 @@ def _job(row: Row, seconds: float, now: float) -> Job:
         waits_since=row.get("submitted"),
         paused=started is None and (row["state"] == "held" or bool(row["paused"])),
         expect=row.get("timeout") if row.get("expect") is None else row["expect"],
+        preemptible=row.get("preemptible"),
+        stands_still=bool(row.get("stands_still")),
     )
 
 

@@ -7,7 +7,7 @@ from orcha._cli import options
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
     from orcha._cli.session import Session
@@ -53,7 +53,7 @@ def run(namespace: argparse.Namespace) -> int:
     limit = namespace.limit or (None if namespace.json else _DEFAULT_LIMIT_ROWS)
     with connected() as service:
         rows = ended(service, limit)
-        known = capacity(service) if namespace.json else {}
+        known = capacity(service, resources(service)) if namespace.json else {}
         if "fair" in known:  # what is used by now was used by these petitions, too
             known["fair"] = {name: value for name, value in known["fair"].items() if name != "used"}
     if namespace.json:
@@ -75,18 +75,52 @@ def ended(service: Session, limit: int | None) -> list[Row]:
     return sorted(rows, key=lambda row: (row["started"] is None, row["started"] or 0.0, row["seq"]))
 
 
-def capacity(service: Session) -> Row:
-    """Give what petitions of a service may use: slots of managers, groups with their rules, and resources."""
+def resources(service: Session) -> list[Row]:
+    """Give what a service tells of each resource: devices, who holds them, and what is drained."""
+    found: list[Row] = service.done(service.resources())["resources"]
+    return found
+
+
+def capacity(service: Session, named: Sequence[Row]) -> Row:
+    """Give what petitions of a service may use: slots of managers, groups with their rules, and `named` resources."""
     known = service.done(service.stats())
+    devices = {use["resource"]: use["devices"] for use in named if use["devices"] is not None}
+    drained = {use["resource"]: _drained(use) for use in named if _drained(use)}
     return {
         "slots": known.get("slots") or {},
         "groups": {use["group"]: use["slots"] for use in known["groups"]},
         "rules": {use["group"]: rules for use in known["groups"] if (rules := _rules(use))},
         "begun": {use["group"]: use["begun"] for use in known["groups"] if use.get("begun")},
         "resources": {use["resource"]: use["capacity"] for use in known["resources"]},
+        **({"devices": {name: [_device(each) for each in some] for name, some in devices.items()}} if devices else {}),
+        **({"drained": drained} if drained else {}),
         **({"quotas": known["quotas"]} if known.get("quotas") else {}),
         **({"fair": fair} if any((fair := known.get("fair") or {}).values()) else {}),
     }
+
+
+def in_use(named: Sequence[Row]) -> Row:
+    """Give which petitions have `held` devices of resources, and which devices are `occupied` by other processes."""
+    held: dict[str, dict[str, tuple[str, ...]]] = {}
+    occupied: dict[str, dict[str, str]] = {}
+    for use in named:
+        for holder in use["holders"]:
+            if holder["id"] is not None and holder["devices"]:
+                held.setdefault(holder["id"], {})[use["resource"]] = tuple(holder["devices"])
+        seen = {each["name"]: each["foreign"] for each in use["devices"] or () if each.get("foreign")}
+        if seen:
+            occupied[use["resource"]] = seen
+    return {"held": held, "occupied": occupied}
+
+
+def _device(known: Row) -> Row:
+    return {"name": known["name"], **({"properties": known["properties"]} if known["properties"] else {})}
+
+
+def _drained(use: Row) -> list[str | None]:
+    """Name the drained devices of a resource; null stands for all of it."""
+    devices = [each["name"] for each in use["devices"] or () if each["drained"] is not None]
+    return [*devices, *([None] if use["drained"] is not None else [])]
 
 
 def _rules(use: Row) -> Row:
@@ -139,4 +173,4 @@ def _cells(rows: Iterable[Row]) -> Iterator[tuple[str, ...]]:
         yield render.plain(row["id"]), begun, waited, ran, ps.state(row), render.plain(row["command"] or "-")
 
 
-__all__ = ["as_workload", "capacity", "create_parser", "ended", "names", "run"]
+__all__ = ["as_workload", "capacity", "create_parser", "ended", "in_use", "names", "resources", "run"]

@@ -26,7 +26,7 @@ examples:
 
 A workload is what orcha history --json prints. A petition of a workload has id, submitted (a time, or seconds), seconds
 (how long it runs; else expect, or started and ended), priority, group, needs, after, after_ok, not_before, manager,
-owner and outcome; all but the length may be left out.
+owner, preemptible and outcome; all but the length may be left out.
 """
 
 
@@ -99,7 +99,9 @@ def _changed(found: Workload, namespace: argparse.Namespace) -> Capacity:
         groups[name] = int(number) if number.isdecimal() else None
     resources = dict(known.resources)
     for name, number in _pairs(namespace.resource):
-        resources[name] = workload.stock(int(number), name, found.jobs)
+        there_are = resources.get(name, ())
+        devices = there_are if isinstance(there_are, tuple) else ()
+        resources[name] = workload.stock(int(number), name, found.jobs, devices)
     half_life = known.half_life
     if namespace.fair is not None:
         from orcha._configuration.kinds import read_fair
@@ -126,7 +128,13 @@ def _planned(found: Workload, capacity: Capacity) -> list[Foretold]:
         planned.append(each)
         if tells and len(planned) % _MIN_TOLD_PETITIONS == 0:
             render.note(f"{len(planned)} of {len(found.jobs)} petitions")
-    return planned
+    gives_way = any(each.job.preemptible is not None for each in planned)
+    return sorted(planned, key=_begin) if gives_way else planned
+
+
+def _begin(each: Foretold) -> tuple[bool, float]:
+    """Put a petition where it starts, and behind all others where it does not start."""
+    return each.started is None, each.started or 0.0
 
 
 def _reckoned(planned: Sequence[Foretold], recorded: Sequence[str]) -> Iterator[tuple[str, Any]]:
@@ -134,7 +142,7 @@ def _reckoned(planned: Sequence[Foretold], recorded: Sequence[str]) -> Iterator[
     from orcha.interfaces.needs import read
 
     begun = [(each, each.started, each.ended or each.started) for each in planned if each.started is not None]
-    yield "count", len(planned)
+    yield "count", sum(each.gives_way_to is None for each in planned)
     yield "never", len(planned) - len(begun)
     if not begun:
         return
@@ -179,6 +187,8 @@ def _as_json(each: Foretold) -> dict[str, Any]:
         "ended": each.ended,
         "waited": None if each.started is None else max(0.0, each.started - each.job.submitted),
         "reason": each.reason,
+        "gives_way_to": each.gives_way_to,
+        "devices": None if each.devices is None else {name: [*names] for name, names in each.devices.items()},
     }
 
 
@@ -212,7 +222,8 @@ def _show(planned: Sequence[Foretold], reckoned: dict[str, Any], limit: int) -> 
 def _cells(each: Foretold, begin: float) -> tuple[str, ...]:
     from orcha._cli import render
 
-    name, why = render.plain(each.job.id), render.plain(each.reason or "")
+    gives = "" if each.gives_way_to is None else f"{each.gives_way_to} takes its place"
+    name, why = render.plain(each.job.id), render.plain(each.reason or gives)
     if each.started is None or each.ended is None:
         return name, "never", "-", "-", why
     waits = render.elapsed(max(0.0, each.started - each.job.submitted))

@@ -9,12 +9,14 @@ from orcha._core.forecast.workload import Capacity, Job
 from orcha._core.groups import rules_of
 from orcha._core.quota_rules import read_accounts
 from orcha._core.weights import read_weights
+from orcha.interfaces.built_in import COMMAND_MANAGER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
+    from orcha._core.devices import Device
     from orcha._core.groups import GroupRules
     from orcha._core.inventory import Stock
     from orcha._core.quotas import Account
@@ -66,6 +68,8 @@ def read(text: str) -> Workload:
         jobs.append(job)
         if started is not None:
             begun.append((started, len(begun), job.id))
+    if any(job.preemptible is not None for job in jobs):  # only commands give their place to commands
+        jobs = [job._replace(manager=job.manager or COMMAND_MANAGER) for job in jobs]
     return Workload(jobs, _capacity(known, jobs), [each[2] for each in sorted(begun)])
 
 
@@ -113,7 +117,17 @@ def _job(entry: dict[str, Any], name: str, number: int) -> Job:
         _text(entry, "owner", name) or "",
         entry.get("outcome") in {None, "succeeded"},
         expect=limit if expect is None else expect,
+        preemptible=_preemptible(entry, name),
     )
+
+
+def _preemptible(entry: dict[str, Any], name: str) -> str | None:
+    from orcha._core.preempted import PAUSE, REQUEUE
+
+    how = entry.get("preemptible")
+    if how not in {None, PAUSE, REQUEUE}:
+        raise WorkloadError(f'{name}: preemptible is {how!r:.80}: give "{PAUSE}" or "{REQUEUE}"')
+    return _text(entry, "preemptible", name)
 
 
 def _capacity(known: object, jobs: list[Job]) -> Capacity:
@@ -125,9 +139,49 @@ def _capacity(known: object, jobs: list[Job]) -> Capacity:
         if not isinstance(found, dict) or not all(_is_count(number) for number in found.values()):
             raise WorkloadError(f'"{what}" of "capacity" is {found!r:.80}: give numbers by name, null for any number')
         limits[what] = found
-    resources = {name: stock(most or 0, name, jobs) for name, most in limits["resources"].items()}
-    more = {"quotas": _quotas(known), **_fair(known)}
+    devices = read_devices(known)
+    counts = {**{name: len(each) for name, each in devices.items()}, **limits["resources"]}
+    resources = {name: stock(most or 0, name, jobs, devices.get(name, ())) for name, most in counts.items()}
+    more = {"quotas": _quotas(known), "drained": _drained(known), **_fair(known)}
     return Capacity(limits["slots"], limits["groups"], resources, rules=_rules(known), **more)
+
+
+def read_devices(known: dict[str, Any]) -> dict[str, tuple[Device, ...]]:
+    """Give the devices of each resource that has names for them, where `known` is what there is to use.
+
+    Raises:
+        WorkloadError: they are not as `orcha history --json` writes them.
+
+    """
+    from orcha._core.devices import Device
+    from orcha.interfaces.needs import read_value
+
+    devices = known.get("devices") or {}
+    try:
+        return {
+            resource: tuple(
+                Device(
+                    each["name"], {name: read_value(str(value)) for name, value in each.get("properties", {}).items()}
+                )
+                for each in some
+            )
+            for resource, some in devices.items()
+        }
+    except (AttributeError, KeyError, TypeError):
+        form = '{"gpu": [{"name": "0", "properties": {"mem": "24G"}}]}'
+        raise WorkloadError(
+            f'"devices" of "capacity" is {devices!r:.80}: give devices by resource, as {form}'
+        ) from None
+
+
+def _drained(known: dict[str, Any]) -> dict[str, list[str | None]]:
+    """Give the devices of each resource on which nothing is placed."""
+    drained = known.get("drained") or {}
+    is_map = isinstance(drained, dict) and all(isinstance(each, list) for each in drained.values())
+    if is_map and all(name is None or isinstance(name, str) for each in drained.values() for name in each):
+        return drained
+    form = '{"gpu": ["2"]}, and null for all of a resource'
+    raise WorkloadError(f'"drained" of "capacity" is {drained!r:.80}: give names of devices by resource, as {form}')
 
 
 def _quotas(known: dict[str, Any]) -> dict[str, tuple[Account, ...]]:
@@ -177,14 +231,26 @@ def _rules(known: dict[str, Any]) -> dict[str, GroupRules]:
         raise WorkloadError(line) from None
 
 
-def stock(count: int, resource: str, jobs: Iterable[Job]) -> Stock:
-    """Give an amount of a resource; as many devices where a petition needs a part of one."""
+def stock(count: int, resource: str, jobs: Iterable[Job], devices: Sequence[Device] = ()) -> Stock:
+    """Give an amount of a resource, or so many devices.
+
+    The first ones are the `devices` that are known, and more are as the last one of these. Where none is known, there
+    are devices if a petition needs a part of one.
+
+    >>> from orcha._core.devices import Device
+    >>> stock(2, "gpu", [], [Device("0", {"mem": 24})])
+    (Device(name='0', properties={'mem': 24}), Device(name='1', properties={'mem': 24}))
+    >>> stock(2, "gpu", [])
+    2
+    """
     from orcha._core.devices import Device
     from orcha.interfaces.needs import read
 
-    if any(read(job.needs[resource]).is_share for job in jobs if resource in job.needs):
-        return tuple(Device(str(number)) for number in range(count))
-    return count
+    if not devices and not any(read(job.needs[resource]).is_share for job in jobs if resource in job.needs):
+        return count
+    taken, properties = {device.name for device in devices}, devices[-1].properties if devices else {}
+    more = (str(number) for number in range(count + len(devices)) if str(number) not in taken)
+    return tuple([*devices, *(Device(name, properties) for name in more)][:count])
 
 
 def _is_count(number: object) -> bool:
@@ -240,4 +306,4 @@ def _after(entry: dict[str, Any], name: str) -> Iterator[tuple[str, bool]]:
         yield from ((str(other), field == "after_ok") for other in others)
 
 
-__all__ = ["Workload", "WorkloadError", "read", "stock"]
+__all__ = ["Workload", "WorkloadError", "read", "read_devices", "stock"]

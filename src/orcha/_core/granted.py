@@ -125,8 +125,8 @@ class GrantedSlots:
         with self._lock:
             return self._fairness.used_before()
 
-    def take(self, candidate: Candidate) -> None:
-        """Grant a petition its slot in its group, and what it needs: the devices that it has already, or others."""
+    def take(self, candidate: Candidate, devices: Devices | None = None) -> None:
+        """Grant a petition its slot in its group, and what it needs: these devices, or those that it has, or others."""
         key, seq, manager, group, needs = (
             candidate.key,
             candidate.seq,
@@ -138,7 +138,8 @@ class GrantedSlots:
             earlier = self._grants.get(key)
             if earlier is not None:
                 self._uncount(key, earlier)
-            devices = (candidate.devices or self.inventory.choose(needs, self._used)) if needs else None
+            if needs:
+                devices = devices or candidate.devices or self.inventory.choose(needs, self._used)
             seconds = candidate.timeout if candidate.expect is None else candidate.expect
             self._enter(key, new_tuple(Grant, (seq, manager, group, needs, devices, candidate.owner, seconds)))
             if self._quotas is not None:

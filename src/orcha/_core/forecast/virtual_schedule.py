@@ -17,9 +17,12 @@ from orcha._core.converted import Converted
 from orcha._core.dependencies import Dependency
 from orcha._core.effects import Do
 from orcha._core.forecast.workload import Foretold
+from orcha._core.inventory import Drain
 from orcha._core.moment import Moment
 from orcha._core.past_use import PastUse
 from orcha._core.petitions import Petitions
+from orcha._core.preempted import PAUSE
+from orcha._core.preemption import Preemption
 from orcha._core.reasons import EverythingPaused, MachineFull
 from orcha._core.record import Phase, Record
 from orcha._core.selection import Selection
@@ -38,9 +41,11 @@ if TYPE_CHECKING:
 
 MAX_NEW_PETITIONS_PER_ROUND = 1_000
 """Petitions that are asked for at one moment and come into one round, at most."""
+_DRAIN = Drain("", "", 0.0)
 _YES = Said(YES)
 _SUCCEEDED = CommandEnd(Outcome.SUCCEEDED, 0)
 _FAILED = CommandEnd(Outcome.FAILED, FAILED_CODE)
+_STOPPED = CommandEnd(Outcome.FAILED, FAILED_CODE, by_itself=False)
 
 
 class VirtualSchedule:
@@ -72,6 +77,11 @@ class VirtualSchedule:
         self._petitions.slots = sum(count or 0 for count in capacity.slots.values()) or 1
         self._now = Moment(0.0, 0.0)
         self._admission = Admission(self._petitions, resources=capacity.resources, now=lambda: self._now)
+        inventory = self._admission.resources.inventory
+        inventory.occupied = capacity.occupied
+        for resource, devices in capacity.drained.items():
+            for device in devices:
+                inventory.drain(resource, device, _DRAIN)
         self._admission.load(
             {group_name(group) for group in capacity.paused_groups}
             | {petition_name(seq) for seq, job in self._jobs.items() if job.paused},
@@ -92,6 +102,11 @@ class VirtualSchedule:
         self._selection = Selection(self._petitions, self._admission, look_ahead=look_ahead, are_all_own=True)
         self._planned: list[Foretold] = []
         """What was found out in this step."""
+        self._preemption = Preemption(self._petitions, self._admission)
+        self._begun: dict[int, float] = {}
+        """When the petitions began that run and may be preempted."""
+        self._left: dict[int, float] = {}
+        """How many seconds are left of those that stand still."""
 
     def _counted(self, group: str) -> Sequence[float]:
         """Give as many of the last starts of a group as its rate counts."""
@@ -99,7 +114,10 @@ class VirtualSchedule:
         return self._capacity.begun[group][-rules.rate.starts :] if rules is not None and rules.rate is not None else ()
 
     def run(self) -> Iterator[Foretold]:
-        """Give the petitions as they start; then the petitions that do not start, each with the reason."""
+        """Give the petitions as they start; then the petitions that do not start, each with the reason.
+
+        A petition that may be preempted is given when it ends or gives its place: nobody knows its end before.
+        """
         coming = iter(self._jobs.items())
         following = next(coming, None)
         while due := list(self._due(following)):
@@ -160,6 +178,8 @@ class VirtualSchedule:
             _, seq = heapq.heappop(self._ends)
             end = _SUCCEEDED if self._jobs[seq].succeeds else _FAILED
             record = self._records[seq]
+            if seq in self._begun:
+                self._planned.append(self._foretold(record, self._begun.pop(seq), now.wall))
             transitions.command.ended(self._petitions, seq, record.attempt, end, now)
             transitions.finish.hook_done(self._petitions, seq, now)
             self._take(now)
@@ -180,11 +200,49 @@ class VirtualSchedule:
         _, effects, finals = self._petitions.take()
         for effect in effects:
             if effect.do is Do.ON_START:
-                seq, job = effect.record.seq, self._jobs[effect.record.seq]
-                ends = now.wall + max(0.0, job.seconds)
-                heapq.heappush(self._ends, (ends, seq))
-                self._planned.append(Foretold(job, now.wall, ends))
+                job = self._jobs[effect.record.seq]
+                self._runs(effect.record, now.wall, now.wall + max(0.0, job.seconds), now)
         self._follow_up(finals, now)
+
+    def _runs(self, record: Record, started: float, ends: float, now: Moment) -> None:
+        """Have a petition run that has just started, and end then."""
+        heapq.heappush(self._ends, (ends, record.seq))
+        if record.preemptible is None:
+            self._planned.append(self._foretold(record, started, ends))
+            return
+        self._begun[record.seq] = started
+        transitions.command.running(self._petitions, record.seq, record.attempt, now)
+
+    def _foretold(self, record: Record, started: float, ended: float, by: str | None = None) -> Foretold:
+        return Foretold(self._jobs[record.seq], started, ended, None, record.devices, by)
+
+    # --- who gives a place to whom ------------------------------------------------------------------------------
+
+    def _preempt(self, now: Moment) -> bool:
+        """Have petitions come back whose place is free, and have others give theirs; tell whether any does."""
+        back = self._preemption.coming_back() if self._petitions.lent else []
+        for record in back:
+            transitions.preempt.come_back(self._petitions, record)
+            heapq.heappush(self._ends, (now.wall + self._left.pop(record.seq), record.seq))
+        given = self._preemption.chosen() if self._petitions.preemptible else []
+        for record, by in given:
+            self._give_way(record, self._jobs[by.seq].id, now)
+        self._petitions.take()  # the effects: nothing runs that would have to be told
+        return bool(back or given)
+
+    def _give_way(self, record: Record, by: str, now: Moment) -> None:
+        """Have a petition give its place at once."""
+        ends = next(each for each in self._ends if each[1] == record.seq)
+        self._ends.remove(ends)
+        heapq.heapify(self._ends)
+        transitions.preempt.give_way(self._petitions, record, by, now)
+        if record.preemptible == PAUSE:
+            transitions.preempt.stands_still(self._petitions, record)
+            self._left[record.seq] = ends[0] - now.wall
+            return
+        self._planned.append(self._foretold(record, self._begun.pop(record.seq), now.wall, by))
+        transitions.command.ended(self._petitions, record.seq, record.attempt, _STOPPED, now)
+        transitions.finish.hook_done(self._petitions, record.seq, now)
 
     def _follow_up(self, finals: Sequence[Final], now: Moment) -> None:
         """Let what waited for the ends go on, and cancel what must not go on without them."""
@@ -236,6 +294,7 @@ class VirtualSchedule:
         """Ask once; tell whether another round may start more."""
         selection, petitions = self._selection, self._petitions
         starts = petitions.starts
+        self._preempt(now)
         self._load(selection.make_ready())
         asked = selection.next_round(now.steady, converting=bool(new))
         asked.new = new
@@ -259,6 +318,8 @@ class VirtualSchedule:
         self._load(settled.unloaded)
         selection.note(asked, now.steady)
         self._take(now)
+        if self._preempt(now):
+            return True
         if petitions.fairness is not None and petitions.starts != starts:
             return True  # the first petition of a line may be another owner's now
         return selection.are_news
@@ -306,6 +367,7 @@ class VirtualSchedule:
             at=job.not_before,
             delay=None,
             when=None,
+            preemptible=job.preemptible,
         )
 
     def _expected(self, job: Job) -> float | None:
@@ -353,14 +415,14 @@ class VirtualSchedule:
         assert job.started is not None
         transitions.submit.enter_converted(record, self._convert(record, record.seq))
         granted = self._petitions.granted
-        granted.take(record)
+        granted.take(record, job.devices)
         logs, granted.start_logs = granted.start_logs, {}  # when it started is among the starts that are given
         transitions.submit.accept(self._petitions, record, now, start=True, new_channel=False)
         granted.start_logs = logs
         self._petitions.take()
-        ends = max(now.wall, job.started + job.seconds)
-        heapq.heappush(self._ends, (ends, record.seq))
-        self._planned.append(Foretold(job, job.started, ends))
+        self._runs(record, job.started, max(now.wall, job.started + job.seconds), now)
+        if job.stands_still:
+            self._give_way(record, "", now)
 
     def _load(self, keys: Iterable[Key]) -> None:
         """Take back the records of petitions that were only keys."""

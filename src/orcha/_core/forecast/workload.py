@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from orcha._core.devices import Devices
     from orcha._core.groups import GroupRules
     from orcha._core.inventory import Stock
     from orcha._core.quotas import Account
@@ -43,6 +44,12 @@ class Job(NamedTuple):
     """Whether people hold back this one."""
     expect: float | None = None
     """How long it is said to take, expected or at most; None where no decision knows its length."""
+    devices: Devices | None = None
+    """The devices that it has, by resource, where it runs when the forecast begins; None to choose some."""
+    preemptible: str | None = None
+    """How it gives its place to a more urgent one, PAUSE or REQUEUE; None where it gives it to nobody."""
+    stands_still: bool = False
+    """Whether it has given its place, and waits to go on, where it runs when the forecast begins."""
 
 
 class Capacity(NamedTuple):
@@ -54,6 +61,10 @@ class Capacity(NamedTuple):
     """How many petitions of each group may run at once; None for any number."""
     resources: Mapping[str, Stock] = MappingProxyType({})
     """How much there is of each resource, or its devices."""
+    drained: Mapping[str, Collection[str | None]] = MappingProxyType({})
+    """The devices of each resource on which nothing is placed; None stands for all of the resource."""
+    occupied: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+    """The devices of each resource that processes use which belong to no petition, with the names of these."""
     paused_groups: frozenset[str] = frozenset()
     is_paused: bool = False
     """Whether nothing starts at all."""
@@ -81,6 +92,10 @@ class Foretold(NamedTuple):
     """None where it does not start; when it was cancelled where a petition failed that it waits for."""
     reason: str | None = None
     """Why it does not start, for people."""
+    devices: Devices | None = None
+    """The devices that it gets, by resource."""
+    gives_way_to: str | None = None
+    """The id of a more urgent petition that takes its place at its end: it starts anew later."""
 
 
 __all__ = ["Capacity", "Foretold", "Job"]

@@ -73,6 +73,8 @@ def list_petitions(engine: Engine, peer: Peer, message: List) -> None:
             "needs": json.dumps(needs[row.seq]) if row.seq in needs else None,
             "expect": expected.get(row.seq),
             "timeout": _timeout(engine, row),
+            "preemptible": _preemptible(engine, row),
+            "stands_still": row.seq in engine.petitions.lent,
         }
         | lease_rows.in_row(engine, row)
         for row in rows
@@ -89,6 +91,12 @@ def list_petitions(engine: Engine, peer: Peer, message: List) -> None:
     drained = None if engine.drains.drained is None else engine.drains.drained.reason.text()
     line = None if engine.reloading is None else engine.reloading.line()
     engine.reply(peer, Rows(message.request, fitting.rows(described), paused(engine, peer), other, drained, line))
+
+
+def _preemptible(engine: Engine, row: Row) -> str | None:
+    """Give how a petition gives its place to a more urgent one; None also where only its key is in memory."""
+    record = engine.petitions.records.get(row.seq)
+    return None if record is None or row.state is State.ENDED else record.preemptible
 
 
 def _due(engine: Engine, seq: int) -> float | None:

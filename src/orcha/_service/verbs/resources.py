@@ -49,7 +49,9 @@ def _described(engine: Engine, known: dict[str, Any], may_see: Callable[[str], b
         "drained": _drain(drains.get(None)),
         "holders": [each for each in holders if each["amount"]],
     }
-    return known | {"devices": None if devices is None else [_device(each, holders, drains) for each in devices]}
+    foreign = inventory.foreign(resource, engine.granted.used(resource))
+    told = [_device(each, holders, drains) | {"foreign": foreign.get(each.name)} for each in devices or ()]
+    return known | {"devices": None if devices is None else told}
 
 
 def _holder(engine: Engine, key: str, resource: str, may_see: Callable[[str], bool]) -> dict[str, Any]:
