@@ -7,6 +7,7 @@ from datetime import datetime
 
 import pytest
 
+from orcha._cli.like import MIN_LIKE_PETITIONS
 from support.waiting import wait_for
 
 
@@ -58,6 +59,26 @@ def test_who_would_end_before_a_large_one_starts_goes_before_it(service):
     assert service.run("wait", "late").returncode == 0, "what people change is known at once"
     service.run("cancel", "long")
     assert service.run("wait", "big", "unknown").returncode == 0
+
+
+def test_what_the_same_command_took_is_expected_where_its_owner_asks_for_that(service):
+    again = ["--expect-like", "--need", "gpu=1", "--", "sleep", "0.01"]
+    said = service.run("run", "--name", "first", *again).stderr
+    assert "nothing is expected: the same command was run 0 times of late, and 5 are wanted" in said
+    for number in range(MIN_LIKE_PETITIONS - 1):
+        assert service.run("run", "--name", f"run{number}", "--", "sleep", "0.01").returncode == 0
+    assert shown(service, "first")["expect"] is None
+    done = service.run("run", "--detach", "--name", "next", *again)
+    assert "it is expected to take " in done.stderr
+    assert shown(service, "next")["expect"] >= 1
+    assert shown(service, "next")["expect_source"].startswith("the longest of 5 that ran the same command took ")
+    service.run("run", "--detach", "--name", "later", "--in", "1h", *again)
+    assert "it is expected to take 1 s: the longest of " in service.run("why", "later").stdout
+    assert service.run("set", "later", "--expect", "2h").returncode == 0
+    assert shown(service, "later")["expect_source"] is None, "people know better"
+    for more in (["--expect", "1h"], ["--array", "1-2"]):
+        done = service.run("run", *more, *again)
+        assert (done.returncode, "--expect-like finds out" in done.stderr) == (2, True)
 
 
 def test_a_length_that_proves_wrong_is_told_and_delays_alone(service):

@@ -229,6 +229,13 @@ def test_what_needs_something_else_stands_in_no_line_for_what_it_needed(petition
     assert resources.before(record.seq) is None
 
 
+@pytest.mark.parametrize("asked", [{"expect": 5.0}, {"unset": ["expect"]}])
+def test_who_says_how_long_it_takes_knows_better_than_what_that_was_found_out_from(asked):
+    kept = {"argv": ["make"], "expect": 60.0, "expect_source": "the longest of 5"}
+    assert "expect_source" not in altered(kept, asked, 0.0)
+    assert altered(kept, {"label": "x"}, 0.0)["expect_source"] == "the longest of 5"
+
+
 # --- circles ------------------------------------------------------------------------------------------------------
 
 

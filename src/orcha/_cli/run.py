@@ -69,6 +69,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     add("-t", "--tty", action="store_true", help="give it a terminal, for interactive programs; implies --stdin")
     options.add_on_disconnect(parser)
     run_options.add_execution(parser)
+    add("--expect-like", action="store_true", help="expect half as much again as the same command took at most of late")
 
 
 def _add_array(parser: argparse.ArgumentParser) -> None:
@@ -179,6 +180,19 @@ def settle(
         WrongOptionError: options do not go together.
 
     """
+    if namespace.expect_like:
+        if namespace.expect is not None or _asks_for_many(namespace):
+            raise options.WrongOptionError(
+                "--expect-like finds out what to expect of one command: leave out the other one"
+            )
+        from orcha._cli import like
+
+        seconds, source = like.ask(service, message["argv"])
+        if seconds is None:
+            tell(f"nothing is expected: {source}")
+        else:
+            message |= {"expect": seconds, "expect_source": source}
+            tell(like.line(seconds, source))
     if namespace.upload and service.far is None:
         raise options.WrongOptionError("--upload brings this folder to another machine: give --service ssh://HOST")
     if service.far is not None:

@@ -96,6 +96,10 @@ def _beside(details: dict[str, Any]) -> Iterator[str]:
     if known is not None and known["how"] == "requeue":
         at = f"{render.clock(known['at'])} ({render.ago(render.now() - known['at'])})"
         yield f"it was ended for {known['by']}, which is more urgent, {at}: it runs anew when its turn comes"
+    if details.get("expect_source"):
+        from orcha._cli import like
+
+        yield like.line(details["expect"], details["expect_source"])
     if details.get("aged") is not None:
         yield f"its priority is {ps.aged(details)}"
     if details.get("place"):

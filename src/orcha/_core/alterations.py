@@ -93,6 +93,8 @@ def altered(fields: Mapping[str, Any], asked: Mapping[str, Any], now: float) -> 
         new["retry"] = {**(new.get("retry") or {}), "times": asked["retry"]}
     if "timeout_by" in asked:
         new["timeout"] = _longer(new.get("timeout"), asked["timeout_by"])
+    if "expect" in asked or "expect" in unset:
+        new.pop("expect_source", None)  # somebody knows better than what it was found out from
     if "at" in asked:
         new.pop("delay", None)
     if "delay" in asked:

@@ -38,7 +38,7 @@ _POLICY_FIELDS = frozenset(
     )
 )
 """Keys that are fields of its policy."""
-_OTHER_FIELDS = frozenset(("priority", "retry", "queue", "label", "beside", "secrets"))
+_OTHER_FIELDS = frozenset(("priority", "retry", "queue", "label", "beside", "secrets", "expect_source"))
 _FIELDS_WITH_DEFAULTS = frozenset(
     (
         *("cwd", "stdin", "merge", "stop_signal", "grace", "drain", "leftovers", "output_limit", "output_policy"),
@@ -131,7 +131,8 @@ def petition_of(m: Message, condition: Any, defaults: Mapping[str, Any] | None =
     if "secrets" in extras:
         petition.secrets = _secrets(extras["secrets"])
     petition.priority = extras.get("priority") or 0
-    _check_label(extras.get("label"))
+    _check_text("label", extras.get("label"))
+    _check_text("expect_source", extras.get("expect_source"))
     petition.check()
     return petition
 
@@ -150,9 +151,9 @@ def with_defaults(extras: Mapping[str, Any], defaults: Mapping[str, Any]) -> dic
     return found
 
 
-def _check_label(label: object) -> None:
-    if label is not None and (not isinstance(label, str) or len(label) > MAX_LABEL_CHARACTERS):
-        raise ValueError(f"label is a text of at most {MAX_LABEL_CHARACTERS} characters, not {label!r:.80}")
+def _check_text(name: str, text: object) -> None:
+    if text is not None and (not isinstance(text, str) or len(text) > MAX_LABEL_CHARACTERS):
+        raise ValueError(f"{name} is a text of at most {MAX_LABEL_CHARACTERS} characters, not {text!r:.80}")
 
 
 def _given(extras: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:

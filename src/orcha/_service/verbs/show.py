@@ -60,6 +60,7 @@ def describe(engine: Engine, found: Found, sights: Sights) -> dict[str, Any]:
     row, record = found
     kept = engine.store.attempts([row.seq]).get(row.seq)
     history = json.loads(kept.history or "[]") if kept is not None else []
+    expect = engine.store.expected([row.seq]).get(row.seq)
     waits = record is not None and record.phase is Phase.WAITING and record.state is State.QUEUED
     group = engine.store.groups([row.seq]).get(row.seq)
     return describe_row(engine, row, group, sights) | {
@@ -75,7 +76,8 @@ def describe(engine: Engine, found: Found, sights: Sights) -> dict[str, Any]:
         "dependents": _dependents(engine, row, sights.sees),
         "timeout": record.timeout if record is not None else None,
         "queue_timeout": record.queue_timeout if record is not None else None,
-        "expect": engine.store.expected([row.seq]).get(row.seq),
+        "expect": expect,
+        "expect_source": _expect_source(row, expect),
         "changes": _changes(engine, row) or None,
         "attempts": _with_devices(engine, row, _attempts(row, history, kept.pid if kept is not None else None)),
         "retry": _retry(record),
@@ -93,6 +95,15 @@ def _when(engine: Engine, row: Row, record: Record | None) -> str | None:
         text = values.fields_of(row.extras).get("when")
         return text if isinstance(text, str) else None
     return engine.admission.text_of(row.seq)
+
+
+def _expect_source(row: Row, expect: float | None) -> str | None:
+    """Give what the expectation of a command was found out from; None where somebody said it, or has changed it."""
+    if expect is None or row.manager not in _COMMAND_MANAGERS:
+        return None
+    fields = values.fields_of(row.extras)
+    source = fields.get("expect_source")
+    return source if isinstance(source, str) and fields.get("expect") == expect else None
 
 
 def _others_first(engine: Engine, row: Row) -> list[dict[str, Any]] | None:
