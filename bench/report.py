@@ -78,6 +78,12 @@ BENCHMARKS = {
         " the longest in processor time, of a step after something that lets nobody start, and of one that ends a"
         " petition and starts the next one; beside the same with a hundredth of the petitions.",
     ),
+    "forecasts": Benchmark(
+        "Forecasts",
+        "`orcha simulate` over workloads of several kinds, in processor time of the whole command: the median of three"
+        " runs. About eight petitions of a minute each run at a time, and more of them come than can run, so the"
+        " queue grows to thousands; where all are asked for at once, each waits for the others.",
+    ),
     "arrays": Benchmark(
         "Arrays",
         "An array is asked for at an idle service, and once more while another client submits one command after the"
