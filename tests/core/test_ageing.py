@@ -136,6 +136,15 @@ def test_another_age_counts_for_all_the_time_and_none_gives_back_what_was_gained
     assert world.petitions.ageing.due is None
 
 
+def test_another_age_of_a_group_leaves_the_petitions_of_others_as_they_are():
+    world = World(slow=60.0, fast=60.0)
+    slow, fast = world.waits(), world.waits("fast")
+    world.passes(60.0)
+    world.ages("slow", 20.0)
+    world.step()
+    assert (slow.priority, fast.priority) == (-3, -1)
+
+
 def test_another_age_by_which_nothing_is_gained_yet_leaves_a_petition_where_it_is():
     world = World(slow=60.0)
     record = world.waits()
