@@ -12,7 +12,9 @@ import pytest
 from orcha._client import reader
 from orcha._protocol.frames import FrameError
 from orcha._protocol.handshake import HandshakeError
+from orcha._protocol.messages import Verdict
 from orcha.exceptions import ManagerShutdownError, OrchaConnectionError, OrchaError
+from support.waiting import wait_for
 
 RECONNECT = 30.0
 GAVE_UP = 69
@@ -154,3 +156,20 @@ def test_the_last_attempt_has_as_much_time_as_the_first(steps):
 def test_one_that_is_there_for_moments_is_looked_for_often():
     assert max(reader.delay(attempt) for attempt in range(1_000)) < 0.5
     assert sum(itertools.islice(map(reader.delay, itertools.count()), 100)) > 10, "and not all the time"
+
+
+def test_a_fault_of_the_reading_thread_is_told_to_everybody_who_waits(steps, monkeypatch):
+    seen = []
+    monkeypatch.setattr(threading, "excepthook", lambda found: seen.append(str(found.exc_value)))
+
+    def fail():
+        raise RuntimeError("nobody thought of this")
+
+    steps.client._reader.on_return = fail
+    steps.service.drop()
+    line, code = steps.channel.get(timeout=30), steps.channel.get(timeout=30)
+    assert line.startswith("orcha: the client cannot read on, by a fault of its own (RuntimeError('nobody thought of")
+    assert code == GAVE_UP
+    wait_for(lambda: seen == ["nobody thought of this"], what="the fault is shown")
+    steps.client._reader.on_return = list
+    assert steps.client.ping().verdict == Verdict.OK, "a later request has a thread of its own again"

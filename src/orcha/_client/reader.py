@@ -164,11 +164,26 @@ class ClientReader:
                     self._lost_at = time.monotonic()
                 if self._stopped or not self.sender.needed():
                     return
+        except Exception as error:
+            self._fail(error)
+            raise
         finally:
             with self._lock:
                 self._thread = None
             if not self._stopped:
                 self.sender.post(self.sender.look_again)  # for requests that came after `needed` was read
+
+    def _fail(self, cause: Exception) -> None:
+        """Tell everybody who waits that this thread ends by a fault: nobody would read their answers any more."""
+        connection, self.connection = self.connection, None
+        error = OrchaConnectionError(
+            f"the client cannot read on, by a fault of its own ({cause!r}): start the program again, and report this"
+        )
+        error.__cause__ = cause
+        self.sender.post(self.sender.surrender, error, UNREACHABLE_CODE)
+        if connection is not None:
+            connection.close()
+            self.sender.post(self.sender.lost, connection, error)
 
     def _read(self, connection: ServiceConnection) -> None:
         """Handle messages until the connection ends, and give the turn to waiting threads."""
@@ -236,6 +251,7 @@ class ClientReader:
 
     def _reached(self, connection: ServiceConnection) -> None:
         """Go on over a new connection."""
+        self.connection = connection
         if connection.instance != self._instance:
             self._instance, self._lost_at = connection.instance, time.monotonic()
         if self._told:
