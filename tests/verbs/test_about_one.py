@@ -248,6 +248,16 @@ def test_stats_count_states_outcomes_and_times(asked):
     assert known["uptime"] >= 0
 
 
+def test_an_ended_petition_of_ones_own_is_found_where_a_hidden_one_has_the_same_id(asked):
+    asked.engine.settings = replace(asked.engine.settings, visibility=Visibility.PRIVATE)
+    asked.submit(asked.user, "build")
+    asked.wait_for("build", "succeeded")
+    asked.submit(asked.stranger, "build", waits=True)
+    assert asked.value(asked.ask(asked.user, Show, "build", None))["outcome"] == "succeeded"
+    assert asked.value(asked.ask(asked.stranger, Show, "build", None))["state"] == "queued"
+    assert asked.value(asked.ask(asked.owner, Show, "build", None))["state"] == "queued"
+
+
 def test_a_page_of_what_is_ones_own_is_full(asked):
     asked.engine.settings = replace(asked.engine.settings, visibility=Visibility.PRIVATE)
     for number in range(6):

@@ -82,8 +82,7 @@ def _answer(engine: Engine, peer: Peer, message: ListEvents, found: list[tuple[A
 
 def _is_own(engine: Engine, peer: Peer, message: Any) -> bool:
     """Tell whether the client asks about a petition of its own: any other id would tell it that there is a petition."""
-    row = row_of(engine, message)
-    return row is not None and row.owner == peer.identity
+    return row_of(engine, message, peer.identity) is not None
 
 
 def _described(sights: Sights, peer: Peer, entry: AuditEntry, number: int) -> dict[str, Any]:

@@ -81,6 +81,8 @@ def find(engine: Engine, peer: Peer, message: Naming) -> Found | None:
 
     """
     row = row_of(engine, message)
+    if row is not None and message.seq is None and not Sights(engine, peer).sees(row.owner):
+        row = row_of(engine, message, peer.identity)  # the id may also be that of an ended petition of the client's own
     if row is None or not Sights(engine, peer).sees(row.owner):
         which = f"with the id {quoted(message.id)}" if message.seq is None else f"number {message.seq}"
         refuse(
@@ -158,14 +160,17 @@ def named_petition(engine: Engine, message: Any) -> NamedPetition | None:
     return None if row is None else NamedPetition(row.seq, row.id, row.owner, row.manager)
 
 
-def row_of(engine: Engine, message: Naming) -> Row | None:
-    """Give what is kept of the petition that a message names; of an id the live petition, else the newest."""
+def row_of(engine: Engine, message: Naming, owner: str | None = None) -> Row | None:
+    """Give what is kept of the petition that a message names; of an id the live petition, else the newest.
+
+    With an `owner` it is the newest petition with the id that this owner has asked for.
+    """
     seq = getattr(message, "seq", None)  # a Cancel has none
-    if seq is None and message.id is not None:
+    if seq is None and message.id is not None and owner is None:
         known = engine.petitions.live.get(message.id)
         seq = known.seq if isinstance(known, Record) else None if known is None else known[1]
     if seq is not None:
         return next(iter(engine.store.rows([seq])), None)
     if message.id is None:
         return None
-    return next(iter(engine.store.page(states=ANY_STATE, limit=1, id=message.id)), None)
+    return next(iter(engine.store.page(states=ANY_STATE, limit=1, id=message.id, owner=owner)), None)
