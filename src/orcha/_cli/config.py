@@ -176,13 +176,13 @@ def _default(attribute: str | None) -> str:
 
 def _change(key: str, text: str | None) -> int:
     """Write a value into the drop-in of this verb, or remove it; change nothing where the result would be wrong."""
-    import os
     from pathlib import Path
 
     from orcha._cli import render
     from orcha._configuration.files import DROP_INS, SET_FILE, load
     from orcha._configuration.written import content_with, read_keys, read_value
     from orcha.exceptions import ConfigurationError
+    from orcha.utils.new_file import replace_file
 
     path = _path()
     file = Path(f"{path}{DROP_INS}/{SET_FILE}")
@@ -197,10 +197,7 @@ def _change(key: str, text: str | None) -> int:
         return 1
     loaded = load(path, instead={str(file): made.encode()}).sound()
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fresh = file.with_name(f".{file.name}.{os.getpid()}")
-    fresh.write_text(made, "utf-8")
-    fresh.chmod(0o600)
-    fresh.replace(file)
+    replace_file(str(file), made.encode())
     given = loaded.configured.given.get(keys)
     if text is not None and given is not None and given.file != str(file):
         render.note(f"{given.origin} counts more: change the value there")

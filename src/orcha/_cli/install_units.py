@@ -8,6 +8,7 @@ import sys
 
 from orcha._cli import render
 from orcha.exceptions import ConfigurationError
+from orcha.utils.new_file import replace_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -164,13 +165,9 @@ def _refuse_others(path: str) -> None:
 
 def _write(path: str, text: str) -> None:
     """Put a file in its place, whole or not at all."""
-    new = f"{path}.{os.getpid()}.new"
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120
-        with open(new, "w", encoding="utf-8") as file:  # noqa: PTH123
-            file.write(text)
-        os.chmod(new, 0o644)  # noqa: PTH101 - systemd warns of a unit that nobody else may read
-        os.replace(new, path)  # noqa: PTH105
+        replace_file(path, text.encode(), 0o644)  # systemd warns of a unit that nobody else may read
     except OSError as error:
         raise _cannot(path, error) from None
 

@@ -197,13 +197,9 @@ def _path() -> Path:
 
 def _write(text: str) -> None:
     """Have this in the file with the names, in the place of what was there."""
-    import os
-
     from orcha._protocol.endpoint import make_private_folder
+    from orcha.utils.new_file import replace_file
 
     path = _path()
     make_private_folder(str(path.parent))
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    new.write_text(text, "utf-8")
-    new.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o600)
-    new.replace(path)
+    replace_file(str(path), text.encode(), path.stat().st_mode & 0o777 if path.exists() else 0o600)

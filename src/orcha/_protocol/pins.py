@@ -5,10 +5,16 @@ They stand in ``known_services``, beside the names of the services, a line each:
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from orcha._protocol.endpoint import config_home, make_private_folder
 from orcha.exceptions import AuthenticationError, ConfigurationError
+from orcha.utils.new_file import replace_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PINS_FILE = "known_services"
 
@@ -64,29 +70,38 @@ def keep_pin(place: str, fingerprint: str) -> None:
     path = pins_path()
     make_private_folder(os.path.dirname(path))  # noqa: PTH120 - pathlib costs a client 5 ms
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-    descriptor = os.open(path, flags, 0o600)
-    try:
-        os.write(descriptor, f"{place} {fingerprint}\n".encode())  # at once: other clients may append, too
-    finally:
-        os.close(descriptor)
+    with _alone(path):
+        descriptor = os.open(path, flags, 0o600)
+        try:
+            os.write(descriptor, f"{place} {fingerprint}\n".encode())
+        finally:
+            os.close(descriptor)
 
 
 def forget_pin(place: str) -> str | None:
     """Take out the fingerprint of a service, and give it; None where there was none."""
-    pins = read_pins()
-    forgotten = pins.pop(place, None)
-    if forgotten is None:
-        return None
     path = pins_path()
-    new = f"{path}.{os.getpid()}"
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    if place not in read_pins():
+        return None
+    with _alone(path):
+        pins = read_pins()
+        forgotten = pins.pop(place, None)
+        replace_file(path, "".join(f"{each} {pin}\n" for each, pin in pins.items()).encode())
+    return forgotten
+
+
+@contextlib.contextmanager
+def _alone(path: str) -> Iterator[None]:
+    """Have no other process change the pins meanwhile: what it adds would go with the file that is replaced."""
+    import fcntl
+
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(f"{path}.lock", flags, 0o600)
     try:
-        os.write(descriptor, "".join(f"{each} {pin}\n" for each, pin in pins.items()).encode())
-        os.fsync(descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
     finally:
         os.close(descriptor)
-    os.replace(new, path)  # noqa: PTH105 - as above
-    return forgotten
 
 
 __all__ = ["PINS_FILE", "PinMismatchError", "check_pin", "forget_pin", "keep_pin", "pins_path", "read_pins"]
