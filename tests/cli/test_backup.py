@@ -255,3 +255,14 @@ def test_on_a_terminal_it_counts(own_service, tmp_path):
         it.until(b"backing up: 100 %")
         it.until(b"state.tar: 0 petitions")
         assert it.end() == 0
+
+
+def test_a_backup_has_no_key_of_a_certificate(own_service, tmp_path):
+    assert list(own_service.home.glob("*/tls.pem")), "the service has a port, and so a certificate of its own"
+    path = tmp_path / "state.orcha"
+    saved(own_service, path)
+    with tarfile.open(path) as archive:
+        names = archive.getnames()
+        assert "orcha.db" in "".join(names)
+        assert not [name for name in names if "tls" in name]
+    assert b"PRIVATE KEY" not in path.read_bytes()

@@ -111,7 +111,8 @@ def test_each_file_that_cannot_be_used_is_named(authority, case):
 )
 def test_people_are_told_of_the_end_of_a_certificate(authority, in_days, is_over, said):
     certificate, key = authority.pair("box.example", days=30, since=-1)
-    problem = problem_of(TlsFiles(str(certificate), str(key)), time.time() + in_days * DAY)
+    valid = load(TlsFiles(str(certificate), str(key))).valid
+    problem = problem_of(str(certificate), valid, time.time() + in_days * DAY)
     assert (problem is None) == (is_over is None)
     if problem is not None:
         assert (problem[0], said in problem[1], "orcha reload" in problem[1]) == (is_over, True, True)

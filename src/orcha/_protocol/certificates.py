@@ -96,24 +96,29 @@ def load(files: TlsFiles) -> ServerTls:
     except (ssl.SSLError, ValueError) as error:
         field, path = ("certificate", files.certificate) if authority is None else ("client_ca", str(files.client_ca))
         raise UnusableFileError(field, f"{path} cannot be used ({error}): give certificates in PEM") from None
-    return ServerTls(context, sha256(_der(leaf)).digest(), fingerprint_of(_der(leaf)))
+    valid = leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp()
+    return ServerTls(context, sha256(_der(leaf)).digest(), fingerprint_of(_der(leaf)), valid)
 
 
-def problem_of(files: TlsFiles, now: float) -> tuple[bool, str] | None:
+def problem_of(path: str, valid: tuple[float, float], now: float) -> tuple[bool, str] | None:
     """Say what is wrong with the time of a certificate: whether it is over, or not come; or whether it is soon over.
 
-    Raises UnusableFileError as `load` does.
+    >>> problem_of("box.crt", (0.0, 86_400.0), 86_400.0)[1].partition(":")[0]
+    'the certificate box.crt expired on 1970-01-02'
     """
-    leaf = _leaf(files, _read("certificate", "certificate", files.certificate))
-    begin, end = leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp()
-    cure = f"put a renewed one into {files.certificate}, and orcha reload"
-    if now >= end:
-        return True, f"the certificate {files.certificate} expired on {leaf.not_valid_after_utc:%Y-%m-%d}: {cure}"
-    if now < begin:
-        day = f"{leaf.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
-        return True, f"the certificate {files.certificate} is valid from {day} on only: set the clock, or {cure}"
-    if now >= end - WARN_SECONDS:
-        return False, f"the certificate {files.certificate} expires on {leaf.not_valid_after_utc:%Y-%m-%d}: {cure}"
+    from datetime import UTC, datetime
+
+    begin, end = (datetime.fromtimestamp(each, UTC) for each in valid)
+    cure = f"put a renewed one into {path}, and orcha reload"
+    if now >= valid[1]:
+        return True, f"the certificate {path} expired on {end:%Y-%m-%d}: {cure}"
+    if now < valid[0]:
+        return (
+            True,
+            f"the certificate {path} is valid from {begin:%Y-%m-%d %H:%M} UTC on only: set the clock, or {cure}",
+        )
+    if now >= valid[1] - WARN_SECONDS:
+        return False, f"the certificate {path} expires on {end:%Y-%m-%d}: {cure}"
     return None
 
 

@@ -33,6 +33,8 @@ class ServerTls(NamedTuple):
     """SHA-256 of the certificate as DER."""
     fingerprint: str = ""
     """What people recognise the service by: `certificates.fingerprint_of`."""
+    valid: tuple[float, float] | None = None
+    """From when to when the certificate is valid, in seconds since 1970, where it was read from files of people."""
 
 
 class TlsSession:

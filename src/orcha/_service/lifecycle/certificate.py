@@ -31,17 +31,17 @@ def service_tls(settings: Settings, report: Callable[[str], object]) -> ServerTl
         return None
     named = {field: path for field in FIELDS if (path := getattr(settings, f"tls_{field}")) is not None}
     if named:
-        from orcha._protocol.certificates import UnusableFileError, load, problem_of
+        from orcha._protocol.certificates import UnusableFileError, load
 
         try:
             files = _files(named)
             tls = load(files)
-            problem = problem_of(files, time.time())
         except UnusableFileError as error:
             given = settings.configured.given.get(("tls", error.field))
             if given is None or given.value != named.get(error.field):
                 raise
             raise ConfigurationError(f"{given.origin}: {error}") from None
+        problem = _problem(files, tls)
         if problem is not None:
             report(problem[1])
         return tls
@@ -65,6 +65,13 @@ def _files(named: Mapping[str, str]) -> TlsFiles:
     return TlsFiles(**named)
 
 
+def _problem(files: TlsFiles, tls: ServerTls) -> tuple[bool, str] | None:
+    from orcha._protocol.certificates import problem_of
+
+    assert tls.valid is not None
+    return problem_of(files.certificate, tls.valid, time.time())
+
+
 def problem_of_settings(settings: Settings) -> str | None:
     """Say what is wrong with the certificate that settings name, or soon will be; errors as of `service_tls`."""
     if all(getattr(settings, f"tls_{field}") is None for field in FIELDS):
@@ -76,15 +83,14 @@ def problem_of_settings(settings: Settings) -> str | None:
 
 def faults_of(configured: Configured) -> list[Fault]:
     """Give what is wrong with the files that configuration files name, with the places of their names."""
-    from orcha._protocol.certificates import UnusableFileError, load, problem_of
+    from orcha._protocol.certificates import UnusableFileError, load
 
     given = {keys[1]: each for keys, each in configured.given.items() if keys[0] == "tls" and len(keys) == 2}
     if not given:
         return []
     try:
         files = _files({field: given[field].value for field in FIELDS if field in given})
-        load(files)
-        problem = problem_of(files, time.time())
+        problem = _problem(files, load(files))
     except UnusableFileError as error:
         found = given[error.field]
         return [Fault(found.file, *found.place, str(error))]
