@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import shlex
 import shutil
 import signal
+import stat
 import subprocess
 import tarfile
 from pathlib import Path
@@ -29,6 +31,7 @@ from support.waiting import DEADLINE, wait_for
 
 AT_ONCE = 2
 LINES = 30_000
+NO_RSYNC = "there is no rsync here: the folder goes as an archive, with all that is in it"
 COUNT = f"i=0; while [ $i -lt {LINES} ]; do i=$((i+1)); echo $i; done"
 COUNTED = "".join(f"{number}\n" for number in range(1, LINES + 1))
 
@@ -112,7 +115,7 @@ def test_this_folder_goes_along(run, far, service, tmp_path):
     (ours / "deep" / "deeper" / os.fsdecode(b"\xff")).write_bytes(b"y")
     os.mkfifo(ours / "pipe")
     told = run("run", "--upload", "--exclude", "*.o", "-C", "deep", "--", "./script", cwd=ours)
-    assert (told.returncode, told.stderr) == (0, "")
+    assert (told.returncode, told.stderr) == (0, "" if shutil.which("rsync") else f"orcha: {NO_RSYNC}\n")
     where, size, names = told.stdout.split()
     assert (Path(where).parents[1].name, size, names) == ("uploads", "200001", "7")
     assert Path(where).parent.name.startswith("ourwork-")
@@ -125,6 +128,78 @@ def test_this_folder_goes_along(run, far, service, tmp_path):
     assert len(list(uploads.iterdir())) == 1
     refused = run("run", "--upload", "true", cwd=ours, environment={"ORCHA_SERVICE": far.url.removeprefix("ssh://box")})
     assert (refused.returncode, "give --service ssh://HOST" in refused.stderr) == (2, True)
+
+
+def tree(folder):
+    """Give all that is in a folder, as far as a copy has to be the same."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        known = path.lstat()
+        content = str(path.readlink()) if path.is_symlink() else path.read_bytes() if path.is_file() else None
+        shown = None if path.is_symlink() else (stat.S_IMODE(known.st_mode), known.st_mtime_ns // 1_000_000)
+        found[os.fsencode(path.relative_to(folder))] = (content, shown, known.st_nlink if path.is_file() else 0)
+    return found
+
+
+def made_tree(folder):
+    """Make a folder with all kinds of names, modes and links."""
+    (folder / "deep" / "empty").mkdir(parents=True)
+    (folder / "deep" / "script").write_text("#!/bin/sh\n")
+    (folder / "deep" / "script").chmod(0o4775)
+    (folder / "read only").write_bytes(b"x" * 50_000)
+    (folder / "read only").chmod(0o444)
+    for name in (b"#begins", b";begins", b"a\nb", b"\xff", b"-n", b"a*.o"):
+        (folder / os.fsdecode(name)).write_bytes(name)
+    os.link(folder / "-n", folder / "deep" / "same file")
+    (folder / "deep" / "link").symlink_to("../read only")
+    (folder / "dangling").symlink_to("/nonexistent")
+    (folder / ".git").mkdir()
+    (folder / ".git" / "config").touch()
+    os.utime(folder / "deep", (1_000_000, 1_000_000))
+
+
+@pytest.mark.skipif(shutil.which("rsync") is None, reason="there is no rsync here")
+@pytest.mark.parametrize("is_real", [False, True], ids=["fake ssh", "sshd"])
+def test_rsync_makes_the_same_copy_as_an_archive_and_sends_what_has_changed(run, far, service, tmp_path, is_real):
+    ours, uploads, uploaded = tmp_path / "ours", service.home / "uploads", []
+    made_tree(ours)
+
+    def copy(environment):
+        known = {*uploads.iterdir()} if uploads.exists() else set()
+        told = run("run", "--upload", "--exclude", ".git", "--", "true", cwd=ours, environment=environment)
+        assert told.returncode == 0, told.stderr
+        (made,) = {*uploads.iterdir()} - known
+        uploaded.append(made)
+        return told.stderr
+
+    with contextlib.ExitStack() as stack:
+        environment = {}
+        if is_real:
+            sshd = stack.enter_context(RealSshd(tmp_path))
+            if refused := sshd.why_refused():
+                pytest.skip(f"nobody can log in to a sshd here: {refused}")
+            program = f"env ORCHA_HOME={service.home} {far.folder}/bin/orcha"
+            place = f"{sshd.url}{service.home}/127.0.0.1-{service.port}"
+            (far.here / "services.toml").write_text(f'[services]\nbox = {{ at = "{place}", program = "{program}" }}\n')
+            environment = {"ORCHA_SSH": sshd.command, "ORCHA_SERVICE": "box"}
+        no_rsync = tmp_path / "no rsync"
+        no_rsync.mkdir()
+        for each in ("ssh", "sh", "env", "cat"):
+            (no_rsync / each).symlink_to(shutil.which(each))
+        assert copy(environment | {"PATH": str(no_rsync)}) == f"orcha: {NO_RSYNC}\n"
+        assert copy(environment) == ""
+        (ours / "read only").unlink()
+        (ours / "new").write_text("new")
+        assert copy(environment) == ""
+        if not is_real:
+            (far.folder / "noise").write_text("Welcome!\n")
+            assert copy(environment).startswith("orcha: rsync ended with")
+            (far.folder / "noise").unlink()
+            assert tree(uploaded.pop()) == tree(uploaded[-1]), "it went as an archive"
+    archive, first, second = map(tree, uploaded)
+    assert archive == first
+    assert {*second} == {*first} - {b"read only"} | {b"new"}
+    assert tree(ours).keys() - second.keys() == {b".git", b".git/config"}
 
 
 def test_exclude_without_upload_is_refused_before_anybody_is_asked(run):

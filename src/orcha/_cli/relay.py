@@ -30,6 +30,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--wait", metavar="T", type=duration, default=0.0, help="wait so long for a service that is away")
     add("--folder", metavar="D", help="tell the folder in which a command of that folder runs here, and the variables")
+    add("--prepare", metavar="NAME", help="make a folder that rsync fills, in place of joining anything")
     add("--unpack", metavar="NAME", help="unpack a folder from standard input, in place of joining anything")
     add("--until-stopped", action="store_true", help="tell when the service has stopped, in place of joining anything")
 
@@ -48,6 +49,9 @@ def run(namespace: argparse.Namespace) -> int:
         return 2
     try:
         endpoint = local_place("relay")
+        if namespace.prepare:
+            _say(greeting(_prepared(namespace.prepare)))
+            return 0
         if namespace.unpack:
             _say(greeting(_unpacked(namespace.unpack)))
             return 0
@@ -72,6 +76,21 @@ def _until_stopped(endpoint: Endpoint) -> str:
     if endpoint.socket_path == system_place().socket_path:
         endpoint = system_place()
     return "" if wait_until_gone(endpoint.lock_path, f"{endpoint.folder}/{PIDFILE}") else still_runs_text()
+
+
+def _prepared(name: str) -> FarSide:
+    """Make a folder for an upload where there is an rsync; say where it lies, or why it does not."""
+    from orcha._cli.upload import prepare
+    from orcha._client import rsync
+    from orcha._protocol.relay_greeting import FarSide
+
+    if rsync.program() is None:
+        return FarSide(has_rsync=False)
+    try:
+        made, earlier = prepare(name, os.path.expanduser("~"))  # noqa: PTH111
+    except OSError as error:
+        return FarSide(error=f"the folder cannot be made: {error}", code=1)
+    return FarSide(folder=made, earlier=earlier, has_rsync=True)
 
 
 def _unpacked(name: str) -> FarSide:

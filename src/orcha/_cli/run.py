@@ -202,7 +202,7 @@ def settle(
             from orcha._cli.upload import upload
 
             assert service.endpoint.ssh is not None
-            namespace.uploaded = upload(service.endpoint.ssh, os.getcwd(), namespace.exclude)  # noqa: PTH109
+            namespace.uploaded = upload(service.endpoint.ssh, os.getcwd(), namespace.exclude, tell)  # noqa: PTH109
         adapt(message, namespace, service.far, tell)
     elif (line := misquoted(message)) is not None:
         tell(line)

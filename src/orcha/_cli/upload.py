@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from tarfile import TarInfo
     from typing import BinaryIO
 
+    from orcha._protocol.relay_greeting import FarSide
     from orcha._protocol.ssh_place import SshPlace
 
 MAX_AGE_SECONDS = 30 * 86_400
@@ -27,18 +28,41 @@ class UploadedFile(NamedTuple):
     size: int
 
 
-def upload(place: SshPlace, folder: str, excluded: Sequence[str]) -> str:
-    """Send a folder; give the path that it has there.
+def upload(place: SshPlace, folder: str, excluded: Sequence[str], tell: Callable[[str], None]) -> str:
+    """Send a folder, by rsync where both machines have it, else as an archive; give the path that it has there.
 
-    Raises OrchaConnectionError where that could not be done, and OSError for a file that cannot be read.
+    `tell` takes a line for people where it goes as an archive. Raises OrchaConnectionError where that could not be
+    done, and OSError for a file that cannot be read.
     """
     from orcha._cli.backup_file import shown_progress
     from orcha._client.dial_ssh import send
 
-    found = list(files(folder, excluded))
+    found, name = list(files(folder, excluded)), new_name(folder)
     with shown_progress("uploading", sum(each.size for each in found)) as progress:
-        far = send(place, f"--unpack {new_name(folder)}", lambda stream: _pack(found, stream, progress))
-    return far.folder
+        prepared, problem = _prepared(place, name)
+        if prepared is not None:
+            from orcha._client import rsync
+
+            problem = rsync.copy(place, prepared, folder, [each.name for each in found], progress)
+            if not problem:
+                return prepared.folder
+        tell(f"{problem}: the folder goes as an archive, with all that is in it")
+        return send(place, f"--unpack {name}", lambda stream: _pack(found, stream, progress)).folder
+
+
+def _prepared(place: SshPlace, name: str) -> tuple[FarSide | None, str]:
+    """Have a new folder made there for rsync; give why rsync cannot be used, where that is so."""
+    from orcha._client import rsync
+    from orcha._client.dial_ssh import send
+    from orcha.exceptions import OrchaError
+
+    if rsync.program() is None:
+        return None, f"there is no {rsync.PROGRAM} here"
+    try:
+        far = send(place, f"--prepare {name}", lambda _: None)
+    except OrchaError:  # its Orcha is older; where nothing goes, the archive says why
+        return None, f"Orcha on {place.host} does not know {rsync.PROGRAM}"
+    return (far, "") if far.has_rsync else (None, f"there is no {rsync.PROGRAM} on {place.host}")
 
 
 def new_name(folder: str) -> str:
@@ -106,6 +130,34 @@ def uploads_folder(home: str) -> str:
     return f"{cache if cache.startswith('/') else f'{home}/.cache'}/orcha/uploads"
 
 
+def prepare(name: str, home: str) -> tuple[str, str]:
+    """Make a new folder for an upload by rsync, and remove uploads that are old.
+
+    Give its path, and the path of the last upload before of a folder of that name, empty where there is none.
+    """
+    made = _new_folder(name, home)
+    own, above = f"{name.rpartition('-')[0]}-", uploads_folder(home)
+    with os.scandir(above) as entries:
+        others = [each for each in entries if each.name.startswith(own) and each.path != made and each.is_dir()]
+    newest = max(others, key=lambda each: each.stat().st_mtime, default=None)
+    return made, "" if newest is None else newest.path
+
+
+def _new_folder(name: str, home: str) -> str:
+    """Make the folder of an upload: empty, also where rsync has begun to fill it."""
+    import shutil
+
+    from orcha._protocol.endpoint import make_private_folder
+
+    above = uploads_folder(home)
+    make_private_folder(above)
+    _remove_old(above)
+    made = f"{above}/{name}"
+    shutil.rmtree(made, ignore_errors=True)
+    os.mkdir(made, 0o700)  # noqa: PTH102
+    return made
+
+
 def unpack(name: str, home: str, stream: BinaryIO) -> str:
     """Unpack what a client sends into a new folder, and give its path; remove uploads that are old.
 
@@ -114,13 +166,7 @@ def unpack(name: str, home: str, stream: BinaryIO) -> str:
     import shutil
     import tarfile
 
-    from orcha._protocol.endpoint import make_private_folder
-
-    above = uploads_folder(home)
-    make_private_folder(above)
-    _remove_old(above)
-    made = f"{above}/{name}"
-    os.mkdir(made, 0o700)  # noqa: PTH102
+    made = _new_folder(name, home)
     is_whole = False
     try:
         with tarfile.open(mode="r|", fileobj=stream) as archive:
@@ -149,4 +195,4 @@ def _remove_old(above: str) -> None:
                     shutil.rmtree(entry.path, ignore_errors=True)
 
 
-__all__ = ["UploadedFile", "files", "new_name", "unpack", "upload", "uploads_folder"]
+__all__ = ["UploadedFile", "files", "new_name", "prepare", "unpack", "upload", "uploads_folder"]

@@ -41,7 +41,11 @@ class FarSide:
     uid: int | None = None
     """Whose that service is."""
     folder: str = "/"
-    """The folder that was asked for, where the login can enter it; else the login's home."""
+    """The folder that was asked for, where the login can enter it; else the login's home. Or that of an upload."""
+    earlier: str = ""
+    """The folder of the last upload before, where an upload by rsync is prepared."""
+    has_rsync: bool = False
+    """Whether the login finds rsync(1), where an upload is prepared."""
     umask: int = 0o022
     environment: dict[str, str] = field(default_factory=dict)
     """The variables of the login, where a folder was asked for."""
@@ -117,6 +121,7 @@ def _read(line: bytes) -> FarSide:
 _TYPES: dict[str, type] = dict.fromkeys(FarSide.__dataclass_fields__, str) | {
     "environment": dict,
     "uid": int,
+    "has_rsync": bool,
     "umask": int,
     "code": int,
 }
