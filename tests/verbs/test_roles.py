@@ -284,3 +284,16 @@ def test_who_may_not_read_any_more_does_not_go_on_following():
         assert "only an operator may read the output of petitions of others" in gone[0][0].reason
         assert asked.records(reader, channel) == []
         assert asked.records(their_own, channel)
+
+
+def test_a_message_counts_with_the_role_at_the_moment_when_the_service_comes_to_it():
+    with asking() as asked:
+        assert asked.submit(asked.user, "before", waits=True).verdict == Verdict.ACCEPTED
+        held = threading.Event()
+        asked.engine.post(held.wait, 30)
+        numbers = [asked.send(asked.user, messages.Cancel, None, "before") for _ in range(2)]
+        asked.user.role = "viewer"
+        held.set()
+        for number in numbers:
+            assert asked.answer(asked.user, number).verdict == Verdict.DENIED
+        assert asked.state("before") == "queued", "what was asked for before goes on"

@@ -128,7 +128,7 @@ class ConnectionTable:
     def use_roles(self, roles: RoleBook) -> None:
         """Have other roles hold: each client whom the kernel names gets its role at once, or is cut off without one.
 
-        A message that the service has taken before is answered as before.
+        A message counts with the role that its client has when the engine comes to it.
         """
         self.door.roles = roles
         for connection in list(self.connections):
