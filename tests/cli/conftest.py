@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from cli.emptying import empty
 from support.command import Command
-from support.emptying import empty
 from support.service import RunningService, Serve
 
 

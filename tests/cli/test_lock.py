@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support.emptying import empty
+from cli.emptying import empty
 from support.service import Serve
 from support.terminals import OnTerminal
 from support.waiting import wait_for

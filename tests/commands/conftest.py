@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from commands.fake_commands import FakeCommands
 from orcha._output.raw import RawFiles
 from orcha._protocol import messages, values
 from orcha._protocol.messages import Item, Kind, Submit
 from orcha.interfaces import CommandPetition, Message, Policy, Retry
 from support.engine import Asked, EngineUnderTest
-from support.fake_commands import FakeCommands
 from support.waiting import wait_for
 
 

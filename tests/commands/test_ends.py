@@ -7,12 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from commands.fake_commands import FakeCommands, ended, output, started
 from orcha._core.retry import SIZE_LIMITS, TIME_LIMITS
 from orcha._core.state import Outcome, State
 from orcha._service.execution import command_attempt
 from orcha._service.execution.command_reports import CommandReports
 from orcha._supervisor.contract import CommandEnded, CommandLost, ResourceUsage
-from support.fake_commands import FakeCommands, ended, output, started
 from support.waiting import wait_for
 
 

@@ -7,13 +7,13 @@ import signal
 
 import pytest
 
+from commands.fake_commands import ended, output, started
 from orcha._core.state import Outcome
 from orcha._protocol.losses import GAP
 from orcha._supervisor import black_box
 from orcha._supervisor.contract import CommandLost, FoundAttempt
 from orcha._supervisor.output_index import ENTRY
 from support.commands import COMMANDS, everything, run
-from support.fake_commands import ended, output, started
 from support.processes import command_line
 from support.waiting import wait_for
 

@@ -6,11 +6,11 @@ import json
 
 import pytest
 
+from commands.fake_commands import ended, started
 from orcha._core.state import Outcome, State
 from orcha._service.verbs.list import explain
 from orcha._service.verbs.sights import Sights
 from orcha._supervisor.contract import CommandLost, FoundAttempt, SurvivorsGone
-from support.fake_commands import ended, started
 from support.waiting import wait_for
 
 HERE = (1,)

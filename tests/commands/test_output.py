@@ -7,11 +7,11 @@ import threading
 
 import pytest
 
+from commands.fake_commands import ended, output, started
 from orcha._service import transaction
 from orcha._service.channels import output_pieces as spans
 from orcha._supervisor.contract import FileSpan
 from orcha._supervisor.output_rotation import _punch
-from support.fake_commands import ended, output, started
 from support.waiting import wait_for
 
 LONG = os.urandom(300_000)

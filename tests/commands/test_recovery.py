@@ -10,11 +10,11 @@ from types import SimpleNamespace
 import pytest
 
 import support.engine
+from commands.fake_commands import FakeCommands, ended, output, started
 from orcha._core.state import Outcome, State
 from orcha._store.sqlite import SqliteStore
 from orcha._supervisor.contract import CommandLost, CommandNotStarted, FoundAttempt
 from support.changes import ANY_STATE
-from support.fake_commands import FakeCommands, ended, output, started
 from support.waiting import wait_for
 
 

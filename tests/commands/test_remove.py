@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from commands.fake_commands import ended, started
 from orcha._protocol.messages import Remove, Reply, Verdict
 from orcha._service import transaction
-from support.fake_commands import ended, started
 from support.waiting import wait_for
 
 

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
+from commands.fake_commands import ended, output, started
 from orcha._core.state import Outcome, State
 from orcha.interfaces import Retry
 from support.commands import COMMANDS, everything, run
-from support.fake_commands import ended, output, started
 from support.waiting import wait_for
 
 

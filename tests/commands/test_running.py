@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from commands.fake_commands import RealProcesses, ended, output, started
 from orcha._core.record import Record
 from orcha._core.state import Outcome, State
 from orcha._protocol import messages
 from orcha._supervisor.contract import CommandNotStarted
-from support.fake_commands import RealProcesses, ended, output, started
 from support.waiting import wait_for
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from commands.conftest import CommandsManager, CommandsUnderTest
+from commands.fake_commands import FakeCommands, ended, started
 from orcha._core.state import Outcome, State
 from orcha._protocol import messages
 from orcha._service.execution import starts_ahead
 from orcha._supervisor.contract import ResourceUsage
 from orcha.interfaces import CommandPetition, Message
 from orcha.interfaces.built_in import COMMAND_MANAGER
-from support.fake_commands import FakeCommands, ended, started
 from support.waiting import wait_for
 
 AHEAD = (State.STARTING, 1)

@@ -6,14 +6,14 @@ import signal
 
 import pytest
 
+from durability.history import read_kept
+from durability.killing import orphans
 from orcha._processes.tag import ORDINAL_BITS, read_tag
 from orcha._protocol import values
 from orcha._protocol.identities import new_identity
 from orcha._protocol.messages import Item, Verdict
 from orcha.interfaces import Message
 from orcha.lib import ClientManager
-from support.history import read_kept
-from support.killing import orphans
 from support.ledger import read_ledger
 from support.processes import command_line, kill_all
 from support.waiting import wait_for

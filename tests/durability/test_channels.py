@@ -7,11 +7,11 @@ import signal
 
 import pytest
 
+from durability.history import read_channel, read_kept
 from orcha._core.state import Outcome
 from orcha._output.log import OutputLog
 from orcha._store.sqlite import SqliteStore
 from orcha.interfaces import Message
-from support.history import read_channel, read_kept
 from support.waiting import wait_for
 
 MANAGER = "support.ledger:LedgerManager"

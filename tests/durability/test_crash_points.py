@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from support.scenario import ENVIRONMENT, Scenario
+from durability.scenario import ENVIRONMENT, Scenario
 from support.waiting import wait_for
 
 COMMITS = ["accept", "start", "end", "put", "hook"]

@@ -8,13 +8,13 @@ import re
 import apsw
 import pytest
 
+from durability.history import read_kept
 from orcha._output import segment
 from orcha._protocol.messages import Verdict
 from orcha._service.channels import channel_book as channels
 from orcha._store.disk_reserve import Limits
 from orcha.exceptions.store import StoreBroken, StoreFull
 from support.engine import Asked, EngineUnderTest
-from support.history import read_kept
 from support.powercut_vfs import Disk, io_error
 from support.waiting import wait_for
 

@@ -11,8 +11,8 @@ import random
 
 import pytest
 
+from durability.killing import Campaign
 from orcha.interfaces import Message
-from support.killing import Campaign
 from support.ledger import read_ledger
 from support.waiting import wait_for
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
+from durability.history import read_kept
 from orcha._core.state import State
 from orcha._protocol import values
 from orcha._protocol.messages import Kind
@@ -14,7 +15,6 @@ from orcha._store.sqlite import SqliteStore
 from orcha.exceptions.store import StoreBroken
 from support.changes import ANY_STATE
 from support.engine import LIMITS, MANAGER, EngineUnderTest, Told, random_work
-from support.history import read_kept
 from support.powercut_vfs import Disk, restore
 
 PETITIONS = 250

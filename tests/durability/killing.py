@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from durability.history import Figures, History, check
 from orcha._processes.tag import NONCE_BITS, ORDINAL_BITS, read_tag
-from support.history import Figures, History, check
 from support.processes import command_line
 from support.service import RunningService, Serve
 from support.waiting import wait_for

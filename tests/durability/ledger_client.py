@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from durability.history import Journal
 from orcha._client.channel import ClientChannel
 from orcha._client.client import Client
 from orcha._protocol import values
@@ -20,7 +21,6 @@ from orcha._protocol.endpoint import Endpoint
 from orcha._protocol.identities import new_identity
 from orcha._protocol.messages import Item, Verdict
 from orcha.exceptions import OrchaConnectionError
-from support.history import Journal
 from support.waiting import wait_for
 
 

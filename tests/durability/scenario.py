@@ -6,10 +6,10 @@ import random
 import threading
 from pathlib import Path
 
+from durability.history import Figures, History, Journal, check
+from durability.ledger_client import Worker
 from orcha._client.client import Client
 from orcha._protocol.endpoint import Endpoint
-from support.history import Figures, History, Journal, check
-from support.ledger_client import Worker
 from support.service import RunningService
 from support.waiting import DEADLINE
 
