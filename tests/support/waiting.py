@@ -13,16 +13,20 @@ DEADLINE = 60.0
 """Seconds: generous, since a loaded machine is no defect; only a failure takes this long."""
 LONGEST_STEP = 1.0
 """Seconds that one look at a fact counts at most: while this process was stopped, so were those it waits for."""
+FIRST_PAUSE_SHARE = 1 / 8
+"""Of the interval: what an engine in this process does takes less than a millisecond, and many tests wait for that."""
 
 
 def wait_for(fact: Callable[[], T], deadline: float = DEADLINE, *, what: str = "", interval: float = 0.01) -> T:
     """Give the first truthy result of `fact`; fail when there is none within `deadline` seconds.
 
+    The pauses between two looks grow to `interval` seconds.
+
     >>> wait_for(lambda: [1, 2])
     [1, 2]
     """
     left, before = deadline, time.monotonic()
-    pause = threading.Event()
+    never, pause = threading.Event(), interval * FIRST_PAUSE_SHARE
     while not (result := fact()):
         now = time.monotonic()
         left -= min(now - before, LONGEST_STEP)
@@ -30,5 +34,6 @@ def wait_for(fact: Callable[[], T], deadline: float = DEADLINE, *, what: str = "
         if left < 0:
             message = f"not within {deadline:g} s: {what or getattr(fact, '__name__', fact)} (last: {result!r})"
             raise AssertionError(message)
-        pause.wait(interval)
+        never.wait(pause)
+        pause = min(2 * pause, interval)
     return result
