@@ -14,7 +14,7 @@ from orcha._core.forecast.workload import Capacity, Job
 from orcha._core.petitions import Petitions
 from orcha._core.quota_rules import ANY_NUMBER, Quota, QuotaRules, accounts_of, read_accounts, written
 from orcha._core.quotas import BESIDE, OUTPUT, QUEUED, QUOTA_LOT, RUNNING, SLOTS, Account, Limit, Used
-from orcha._core.reasons import GroupPaused, InOrder, NeedsShort, QuotaInUse, QuotaSpent, QuotaTooSmall
+from orcha._core.reasons import SAYS_NO, GroupPaused, InOrder, NeedsShort, QuotaInUse, QuotaSpent, QuotaTooSmall
 from orcha._core.record import Record
 from orcha._core.selection import Selection
 from orcha.interfaces.built_in import ARRAY_MANAGER, BESIDE_MANAGER
@@ -306,6 +306,28 @@ def test_of_many_that_may_go_some_leave_a_lot_at_a_time(monkeypatch):
     world.admission.unpark()
     world.admission.unpark()
     assert len(world.ready()) == 5
+
+
+def test_where_the_condition_of_a_petition_says_no_another_one_that_waits_for_the_quota_goes_instead():
+    world = World(ann=(account("ann", running=1),), bob=(account("bob", running=1),))
+    runs, other = world.runs(), world.runs(BOB)
+    first, second, third, bobs = world.waits(), world.waits(), world.waits(), world.waits(BOB)
+    for record in (first, second, third, bobs):
+        world.blocks(record)
+    world.ends(runs)
+    assert world.ready() == [first.key]
+    assert world.admission.blocked_by(first) is None
+    first.why = SAYS_NO
+    assert world.admission.park(first) == []
+    assert world.ready() == [first.key, second.key]
+    world.petitions.granted.take(second)
+    assert change.start.start(world.petitions, second, world.petitions.now)
+    assert world.blocks(first) == QuotaInUse("ann", RUNNING, 1, 1, 1)
+    assert world.lot(third) == world.lot(first) != world.lot(bobs)
+    world.ends(other)
+    assert world.admission.blocked_by(bobs) is None
+    assert world.admission.park(bobs) == [], "nobody else waits for bob's quota"
+    assert world.ready() == [bobs.key]
 
 
 def test_a_petition_that_waits_no_more_is_not_parked():

@@ -8,6 +8,7 @@ from orcha._core import transitions
 from orcha._core.moves import Event
 from orcha._core.reasons import ConditionSaidNo
 from orcha._core.situations import Situation
+from orcha._core.start_log import StartLog, StartRate
 from orcha._core.state import OnInterrupt, Outcome, State
 from support.situation_walk import LATER, NOW, RETRY, SEQ, TIMED_OUT, Kind, Walker
 
@@ -108,6 +109,15 @@ def test_where_the_service_dies_it_waits_again_or_goes_by_its_policy(retry):
     assert row(walker)[:2] == (State.QUEUED, 1)
     walker = after(Event.ACCEPTED, Event.KEPT_AHEAD, Event.CRASH, kind=COMMAND._replace(retry=retry))
     assert row(walker)[:2] == (State.ENDED, 1)
+
+
+@pytest.mark.parametrize("group", [None, "any", "rated"])
+def test_a_start_that_a_rate_counts_is_not_kept_ahead(group):
+    """It would begin before the transaction that keeps its time, and a restart would let as many start again."""
+    walker = after(Event.ACCEPTED)
+    walker.petitions.granted.start_logs = {"rated": StartLog(StartRate(1, 60.0))}
+    walker.record.group = group
+    assert transitions.ahead.keep_ahead(walker.petitions, walker.record, NOW) == (group != "rated")
 
 
 def test_its_record_stays_in_memory_however_far_behind_it_goes():

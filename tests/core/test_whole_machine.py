@@ -22,7 +22,7 @@ from orcha._core.record import Cancellation, Record
 from orcha._core.selection import MAX_HEADS, Selection
 from orcha._core.state import Outcome
 from orcha._core.transitions.command import CommandEnd
-from orcha.interfaces.built_in import COMMAND_MANAGER, LEASE_MANAGER, WATCHDOG_MANAGER
+from orcha.interfaces.built_in import ARRAY_MANAGER, COMMAND_MANAGER, LEASE_MANAGER, WATCHDOG_MANAGER
 from orcha.interfaces.needs import WHOLE
 
 ALONE = {WHOLE: 1}
@@ -175,6 +175,27 @@ def test_signs_of_life_run_beside_who_has_the_machine_and_do_not_keep_others_fro
     machine.waits("again", manager=WATCHDOG_MANAGER, priority=float("-inf"))
     assert machine.visit() == ["alone", "again"]
     machine.ends(alone)
+
+
+def test_no_priority_lets_a_petition_run_beside_who_has_the_machine():
+    machine = Machine()
+    alone = machine.waits("alone", needs=ALONE)
+    assert machine.visit() == ["alone"]
+    urgent = machine.waits("urgent", priority=float("-inf"))
+    assert machine.visit() == ["alone"]
+    assert machine.reasons(urgent) == [MachineTaken()]
+    machine.ends(alone)
+    assert machine.visit() == ["urgent"]
+
+
+def test_an_array_waits_for_nobody_who_has_the_machine_since_its_elements_do():
+    """Nobody would have more of its elements become petitions when that one ends."""
+    machine = Machine()
+    machine.waits("alone", needs=ALONE)
+    assert machine.visit() == ["alone"]
+    array, element = machine.waits("array", manager=ARRAY_MANAGER), machine.waits("array.1")
+    assert machine.admission.held_by(array.seq, None) is None
+    assert machine.admission.held_by(element.seq, None) == MachineTaken()
 
 
 def test_who_needs_more_than_the_machine_alone_waits_for_that_too():

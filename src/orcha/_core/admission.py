@@ -360,8 +360,8 @@ class Admission:
     def park(self, record: Record) -> list[Key]:
         """Park a petition that may not start, where something of this blocks it.
 
-        Where its own condition said no, another petition of its group may go instead. Gives the keys of the petitions
-        whose records are to be loaded.
+        Where its own condition said no, another petition of its group, or of its owner's quotas, may go instead. Gives
+        the keys of the petitions whose records are to be loaded.
         """
         petitions = self._petitions
         freed: list[Key] = []
@@ -380,6 +380,8 @@ class Admission:
                     freed = self.of_groups.unpark_one(record.group)  # another owner's turn has come since it left
         if record.needs:
             freed += self.resources.park(record)
+        if petitions.quotas is not None and not petitions.waiting.is_parked(record.place):
+            freed += petitions.quotas.unpark_one(record.owner)
         return freed
 
     def _park_apart(self, record: Record) -> bool:

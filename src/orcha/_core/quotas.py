@@ -395,6 +395,18 @@ class Quotas:
                 del self._lots[name]
         return unloaded
 
+    def unpark_one(self, owner: str) -> list[Key]:
+        """Let another petition wait with the others for each quota of an owner, where the condition of one says no.
+
+        Gives the keys whose records are to be loaded.
+        """
+        mine = {account.name for account in self.accounts(owner)}
+        firsts = (next(self._going(name, lot), None) for name, lot in self._lots.items() if lot.account.name in mine)
+        keys = [key for key in firsts if key is not None]
+        for key in keys:
+            self._parked.pop(key[1], None)
+        return hold.unpark_these(self._petitions, keys) if keys else []
+
     def _going(self, name: str, lot: _Lot) -> Iterator[Key]:
         """Give the first petitions of a lot that its quota has room for, or does not hold back any more."""
         use = self._uses.get(lot.account.name, _NO_USE)

@@ -32,7 +32,7 @@ from orcha._core.resource_lines import RESOURCE_LOT, Lines, Waiter, aside
 from orcha._core.state import State
 from orcha._core.transitions import hold
 from orcha._core.waiting_elsewhere import WaitingElsewhere, known_seconds, waiting
-from orcha.interfaces.built_in import WATCHDOG_MANAGER
+from orcha.interfaces.built_in import ARRAY_MANAGER, WATCHDOG_MANAGER
 from orcha.interfaces.needs import WHOLE, read, shown
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ _QUEUED = State.QUEUED
 _NOTHING: Mapping[str, Amount] = MappingProxyType({})
 MAX_LINES_OF_DEVICES = 100
 """Lines of a resource, by what its devices must be, before empty lines are forgotten."""
-FIRST_OF_ALL = float("-inf")
-"""The priority of signs of life, which go through also where another petition has the whole machine."""
+_GO_THROUGH = (WATCHDOG_MANAGER, ARRAY_MANAGER)
+"""Managers whose petitions wait for no exclusive one: signs of life, and arrays, whose elements wait instead."""
 
 
 def resource_lot(resource: str) -> str:
@@ -188,7 +188,7 @@ class Resources:
 
         So small petitions cannot keep that one waiting, as long as they come after it in the order of the queue.
         """
-        if record.priority == FIRST_OF_ALL or WHOLE in (record.needs or ()):
+        if record.manager in _GO_THROUGH or WHOLE in (record.needs or ()):
             return None
         if self._petitions.granted.whole:
             return MachineTaken()

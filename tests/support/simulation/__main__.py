@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import sys
 
-from support.simulation.faults import OF_PLACES, OF_PLANS, OF_SCHEDULERS, OF_SERVICES, first_seed
+from support.simulation.faults import ALL, first_seed
 from support.simulation.story import SEEDS, Broken, Story
 
 
 def main(arguments: list[str]) -> int:
     """Print the story; 1 where something that a service promises does not hold."""
     if arguments == ["faults"]:
-        for name, fault in {**OF_SCHEDULERS, **OF_SERVICES, **OF_PLANS, **OF_PLACES}.items():
+        for name, fault in ALL.items():
             sys.stdout.write(f'    "{name}": {first_seed(fault, SEEDS)},\n')
         return 0
     story = Story(int(arguments[0]))

@@ -8,22 +8,29 @@ from typing import Any
 import pytest
 
 from orcha._core import transitions
-from orcha._core.admission import Admission, group_name
+from orcha._core.admission import Admission
 from orcha._core.arrays import Array
 from orcha._core.asking_round import Round
 from orcha._core.conditions.book import ConditionBook
 from orcha._core.dependencies import Dependencies
 from orcha._core.fairness import Fairness
 from orcha._core.granted import GrantedSlots
+from orcha._core.group_admission import GroupAdmission, is_group_lot
+from orcha._core.groups import GroupRules
 from orcha._core.inventory import Inventory
 from orcha._core.once_keys import OnceKeys
 from orcha._core.overtaking import Overtaking
 from orcha._core.petitions import Petitions
 from orcha._core.preemption import Preemption
+from orcha._core.quotas import Quotas
 from orcha._core.resource_lines import Lines
+from orcha._core.resources import Resources
 from orcha._core.schedules import due
+from orcha._core.start_log import StartLog
 from orcha._core.state import Missed, Outcome, State
 from orcha._service import transaction
+from orcha._service.execution.attempt_ending import Ending
+from orcha._service.execution.leases import Leases
 from orcha._service.hooks import schedules
 from orcha._service.hooks.admitting import Admitting
 from orcha._service.hooks.appointments import Appointments
@@ -75,7 +82,7 @@ def _open_no_lot_of_a_group(patch: pytest.MonkeyPatch) -> None:
     unpark = transitions.hold.unpark
 
     def leaves_groups(petitions: Petitions, name: str, count: int) -> Any:
-        return [] if name.startswith(group_name("")) else unpark(petitions, name, count)
+        return [] if is_group_lot(name) else unpark(petitions, name, count)
 
     patch.setattr(transitions.hold, "unpark", leaves_groups)
 
@@ -182,6 +189,51 @@ OF_PLACES: dict[str, Fault] = {
     "a place that a restart gives back": lambda patch: patch.setattr(Preempting, "load", _nothing),
 }
 """Faults of commands that give their place to more urgent ones."""
+
+
+def _count_for_the_user_alone(patch: pytest.MonkeyPatch) -> None:
+    count = Quotas._count
+
+    def counts_one(quotas: Quotas, granted: Any, sign: int) -> None:
+        count(quotas, granted._replace(accounts=granted.accounts[:1]), sign)
+
+    patch.setattr(Quotas, "_count", counts_one)
+
+
+def _count_no_resource(patch: pytest.MonkeyPatch) -> None:
+    wanted = Quotas._wanted
+
+    def wants_slots(quotas: Quotas, account: Any, use: Any, manager: str, _: Any) -> Any:
+        return wanted(quotas, account, use, manager, {})
+
+    patch.setattr(Quotas, "_wanted", wants_slots)
+
+
+OF_SHARES: dict[str, Fault] = {
+    "more of one owner in a group than may": lambda patch: patch.setattr(GroupAdmission, "user_full", _nothing),
+    "more starts than a rate allows": lambda patch: patch.setattr(StartLog, "due", _nothing),
+    "a rate that a restart forgets": lambda patch: patch.setattr(Admitting, "_kept_starts", lambda _: {}),
+    "a rate that nobody is woken for": lambda patch: patch.setattr(GroupAdmission, "_note_due", _nothing),
+    "a group's condition that is not asked": lambda patch: patch.setattr(GroupAdmission, "text_blocks", _nothing),
+    "a limit of time that its group does not give": lambda patch: patch.setattr(
+        GroupRules, "timeout_of", lambda _, asked: asked
+    ),
+    "a limit of time that ends nothing": lambda patch: patch.setattr(Ending, "limit_run", _nothing),
+    "a petition that does not age": lambda patch: patch.setattr(transitions.age, "_move", _nothing),
+    "a quota that holds nobody back": lambda patch: patch.setattr(Quotas, "_short", _nothing),
+    "a quota of a group that each member has alone": _count_for_the_user_alone,
+    "a resource that no quota counts": _count_no_resource,
+    "a quota that nobody is woken for": lambda patch: patch.setattr(Quotas, "unpark", lambda _: []),
+    "more petitions that wait than a quota allows": lambda patch: patch.setattr(Quotas, "refusal", _nothing),
+    "a lease that goes on": lambda patch: patch.setattr(Leases, "_look", _nothing),
+    "an extension that a restart forgets": lambda patch: patch.setattr(Leases, "load", _nothing),
+    "a machine that is not had alone": lambda patch: patch.setattr(Resources, "_others", lambda _: 0),
+    "a start beside who has the machine": lambda patch: patch.setattr(Resources, "whole_blocks", _nothing),
+}
+"""Faults of what people who share a machine decide: rules of groups, quotas, and leases."""
+
+
+ALL: dict[str, Fault] = {**OF_SCHEDULERS, **OF_SERVICES, **OF_PLANS, **OF_PLACES, **OF_SHARES}
 
 
 def first_seed(fault: Fault, seeds: range) -> int | None:

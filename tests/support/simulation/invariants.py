@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from orcha._core.admission import petition_name
+from orcha._core.groups import NO_RULES
 from orcha._core.petitions import PREEMPTED
 from orcha._core.preempted import PAUSE, Preempted
 from orcha._core.record import Phase, Record
@@ -15,8 +17,10 @@ from orcha._core.situations import situation
 from orcha._core.state import Outcome, State
 from orcha._core.transitions.retry import is_decided
 from orcha._protocol.messages import ChannelRecord, Kind
-from orcha.interfaces.built_in import ARRAY_MANAGER
+from orcha._service.clock_looks import CLOCK_LOOK_SECONDS
+from orcha.interfaces.built_in import ARRAY_MANAGER, LEASE_MANAGER
 from support.simulation.plans import Plan
+from support.simulation.virtual_time import ROUNDING
 from support.simulation.world import RUNS
 
 if TYPE_CHECKING:
@@ -146,7 +150,52 @@ def what_gave_its_place_stands_still(service: Service) -> None:
             assert command.stands_still, f"{row} gave its place, as is kept, and runs on"
 
 
+def no_action_runs_longer_than_it_may(service: Service) -> None:
+    now, limits, rows = service.world.time.steady, service.world.limits, service.world.store.rows_by_seq
+    for (seq, attempt), action in service.actions.items() if not service.engine.petitions.changes else ():
+        limit = limits.get(action.run.record.token)
+        if action.alive and limit is not None and now > action.begun + limit + ROUNDING:
+            row = rows[seq]
+            is_over = row.attempt != attempt or row.state not in (State.STARTING, State.RUNNING)
+            assert is_over, f"{row} has run for {now - action.begun} s, and may for {limit} s"
+
+
+def whoever_waits_has_aged(service: Service) -> None:
+    """Petitions of a group that ages gain one priority in so many seconds; the clock is looked at now and then."""
+    world, petitions = service.world, service.engine.petitions
+    if petitions.ageing is None or petitions.changes:
+        return
+    for record in petitions.records.values():
+        row, plan = world.store.rows_by_seq.get(record.seq), world.plans.get(record.token)
+        waits = record.state is State.QUEUED and record.phase is Phase.WAITING and record.petition is not None
+        if row is None or plan is None or not waits or math.isinf(row.priority):
+            continue
+        gained, age = row.priority - record.priority, world.groups.rules.get(plan.group or "", NO_RULES).age
+        if age is None:
+            assert not gained, f"{record} has gained {gained}, and its group does not age"
+            continue
+        since = world.waits_since(row, plan)
+        least = max(0.0, (world.time.lowest_within(CLOCK_LOOK_SECONDS) - CLOCK_LOOK_SECONDS - since) // age)
+        most = max(0.0, (world.time.highest - since) // age + 1)
+        assert least <= gained <= most, f"{record} has gained {gained}, and is to have {least} to {most}"
+
+
+def leases_end_in_time(service: Service) -> None:
+    world, petitions = service.world, service.engine.petitions
+    if not world.has_leases or petitions.changes:
+        return
+    for row in world.store.rows_by_seq.values():
+        if row.manager != LEASE_MANAGER or row.state is not State.RUNNING or row.seq in world.unread:
+            continue
+        length, begun = world.length_of(row.seq, world.plan_of(row.seq)), row.started or 0.0
+        now = world.time.lowest_within(CLOCK_LOOK_SECONDS)
+        assert length is None or now <= begun + length + CLOCK_LOOK_SECONDS, f"{row} has lasted for {now - begun} s"
+
+
 AT_REST = (
+    no_action_runs_longer_than_it_may,
+    whoever_waits_has_aged,
+    leases_end_in_time,
     nobody_runnable_waits,
     whoever_has_a_slot_runs,
     memory_agrees_with_what_is_kept,

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 SCHEDULES = ("nightly", "hourly")
 _EXPRESSIONS = ("*/30 * * * *", "0 * * * *", "15 2 * * *", "*/7 * * * *")
-_STOCKS = {"gpu": ("1", "2", "3"), "ram": ("2", "4"), "rack": ("a,b,c", "a,b", "b,c,d", "c,")}
-_DRAINED = ("gpu", "ram", "rack", "rack:a", "rack:b", "rack:b", "rack:c")
+_STOCKS = {"gpu": ("1", "2", "3"), "ram": ("2", "4"), "rack": ("a,b,c", "a,b", "b,c,d", "c,"), "lab": ("x,y", "y,z")}
+_DRAINED = ("gpu", "ram", "rack", "lab", "rack:a", "rack:b", "rack:b", "rack:c", "lab:x")
 
 
 class Planning:

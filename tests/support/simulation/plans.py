@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 CAPACITY = 2
 """How many petitions of a manager its conditions let run."""
 GROUPS: dict[str, int | None] = {"rig": 1, "pair": 2, "any": None}
-RESOURCES: dict[str, int | tuple[str, ...]] = {"gpu": 2, "ram": 3, "rack": ("a", "b", "c")}
+RESOURCES: dict[str, int | tuple[str, ...]] = {"gpu": 2, "ram": 3, "rack": ("a", "b", "c"), "lab": ("x", "y")}
 FLAGS = ("x", "y")
 THEMES = (
     "group",
@@ -39,7 +39,10 @@ THEMES = (
 )
 """What petitions of a story may have in common: a story has some of it often, and the rest seldom."""
 _NEEDS = ({"gpu": 1}, {"gpu": 1}, {"gpu": 2}, {"gpu": 2}, {"gpu": 1, "ram": 2}, {"ram": 3})
-_DEVICES = ({"rack": 1}, {"rack": 1}, {"rack": 2}, {"rack": "0.5"}, {"rack": "1@name=b"}, {"rack": 1, "gpu": 1})
+_DEVICES = (
+    *({"rack": 1}, {"rack": 1}, {"rack": 2}, {"rack": "0.5"}, {"rack": "1@name=b"}, {"rack": 1, "gpu": 1}),
+    *({"rack": 1, "lab": 1}, {"lab": 2, "rack": "1@name=a"}, {"lab": "0.5", "rack": "0.5"}),
+)
 _TEXTS = ("load(1) < 4", "load(5) >= 4 or running == 0", 'running_in("pair") < 1', "queued > 0 and load(1) < 9")
 _RETRIES = (
     Retry(times=1, delay=0),
@@ -212,6 +215,7 @@ class Commands(CommandManager):
         record = service.engine.petitions.live.get(str(m.id))
         if isinstance(record, Record) and name.encode() in (record.extras or b""):  # else it has the id of an ended one
             service.world.plans.setdefault(record.token, plan)
+            service.world.note_limit(record.token, plan)
         return super().convert_to_petition(m)
 
     def may_run(self, petition: Petition) -> bool:
@@ -238,6 +242,7 @@ class Plugin:
         if not (plan.converts_again if was_converted else plan.converts):
             return None
         world.converted.add(token)
+        world.note_limit(token, plan)
         petition: Petition
         if plan.command:
             petition = CommandPetition(m.id, m.extras["queue"], self._condition(plan), argv=["true"], env={})

@@ -12,10 +12,14 @@ from orcha._core.admission import ALL, group_name, petition_name
 from orcha._core.asking_round import MAX_REFUSALS_PER_ROUND, MAX_REPEATS_PER_ROUND, in_order
 from orcha._core.conditions.terms import Reading
 from orcha._core.converted import Converted
+from orcha._core.group_admission import group_of
+from orcha._core.groups import NO_RULES
 from orcha._core.reasons import BehindAnother, NeedsShort
 from orcha._core.record import Phase, Record
 from orcha._core.state import Outcome, State
-from orcha.interfaces.built_in import COMMAND_MANAGER
+from orcha.interfaces.built_in import ARRAY_MANAGER, COMMAND_MANAGER
+from orcha.interfaces.needs import WHOLE
+from support.simulation.allowances import Running
 from support.simulation.plans import CAPACITY
 from support.simulation.stock import held_by
 
@@ -88,7 +92,9 @@ class Scheduling:
         if self._has_ended(candidate):
             return
         assert not self._is_paused(candidate), f"{record} is paused, and asked"
-        assert not self._is_group_full(candidate), f"{record} is asked, and its group has no slot"
+        assert self._group_has_room(candidate), f"{record} is asked, and its group has no room"
+        assert self._lacks_quota(candidate) is None, f"{record} is asked, and {self._lacks_quota(candidate)}"
+        assert not self._whole_blocks(candidate), f"{record} is asked, and the whole machine is taken, or wanted"
         assert self._fits(candidate), f"{record} is asked, and what it needs is not there"
         assert self._text_holds(candidate), f"{record} is asked, and its condition in text is false"
         assert self._others_have_ended(candidate), f"{record} is asked, and waits for others"
@@ -146,14 +152,13 @@ class Scheduling:
             return []
         others = list(before)
         if starts.group is not None:  # of its group also petitions that wait for a slot
-            lot, queue = group_name(starts.group), self._petitions.waiting
             parked = [record for record in self._petitions.records.values() if record.petition is not None]
-            mine = [each for each in parked if queue.lot_of(each.place) == lot]
+            mine = [each for each in parked if self._is_parked_for(each, starts.group)]
             others += [
                 each for each in mine if self._is_before(each, starts) and self._is_comparable(asked, each, starts)
             ]
         passed = [each for each in others if self.could_start(each, asked.new) and not self._is_behind_in_group(each)]
-        if self._petitions.version == asked.version and self.plan(starts).length is None:  # else there may be a gap
+        if self._petitions.version == asked.version and self._length(starts) is None:  # else there may be a gap
             of_one = [each for each in before if self.plan(each).owner == self.plan(starts).owner]
             passed += [each for each in of_one if self._is_starved(each, starts)]
         return passed
@@ -175,7 +180,8 @@ class Scheduling:
         plans = [plan for plan in self.granted_plans() if plan.owner == owner]
         amounts, _ = held_by((plan.needs, None) for plan in plans)
         there = {name: most if isinstance(most, int) else len(most) for name, most in self._world.stock.there.items()}
-        return max([len(plans) / CAPACITY, *(float(amount) / (there[name] or 1) for name, amount in amounts.items())])
+        shares = (float(amount) / (there.get(name) or 1) for name, amount in amounts.items())
+        return max([len(plans) / CAPACITY, *shares])
 
     def _was_before(self, asked: Round, candidate: Candidate, starts: Candidate) -> bool:
         """Tell whether a petition's turn was before that of another one, with the values that are known now."""
@@ -185,15 +191,19 @@ class Scheduling:
         if any(places.get(each.seq, each.place) != each.place for each in (candidate, starts)):
             return False  # people gave it another priority meanwhile
         are_same = self._service.values_at_begin is self._admission.conditions._values
-        return self._is_before(candidate, starts) and (are_same or self.plan(candidate).when is None)
+        return self._is_before(candidate, starts) and (are_same or not self._texts(candidate))
 
     def _is_behind_in_group(self, candidate: Candidate) -> bool:
         """Tell whether one of the same group goes first, which waits for a slot, and is asked in the next round."""
-        group, queue = self.plan(candidate).group, self._petitions.waiting
+        group = self.plan(candidate).group
         if group is None:
             return False
-        parked = (each for each in self._petitions.records.values() if queue.lot_of(each.place) == group_name(group))
-        return any(not self._is_before(candidate, each) for each in parked)
+        parked = [each for each in self._petitions.records.values() if self._is_parked_for(each, group)]
+        return any(each.seq != candidate.seq and not self._is_before(candidate, each) for each in parked)
+
+    def _is_parked_for(self, record: Record, group: str) -> bool:
+        lot = self._petitions.waiting.lot_of(record.place)
+        return lot is not None and group_of(lot) == group
 
     def could_start(self, candidate: Candidate, new: Iterable[Candidate] = ()) -> bool:
         """Tell whether a petition would start if it were asked now; `new` ones are accepted in the same round."""
@@ -203,14 +213,18 @@ class Scheduling:
         plan = self.plan(candidate)
         if plan.condition_breaks or not self._service.says_yes(plan, record.manager):
             return False
-        return self._nothing_blocks(candidate) and self._fits(candidate) and not self._stands_behind(candidate, new)
+        if not (self._nothing_blocks(candidate) and self._fits(candidate)) or self._stands_behind(candidate, new):
+            return False
+        return not (self._world.allowances.tables and self._stands_behind_in_quota(candidate, new))
 
     def _nothing_blocks(self, candidate: Candidate) -> bool:
         """Tell whether neither people nor other petitions hold a petition back, resources aside."""
         return (
             not self._admission.keys.replaces(candidate.seq)
             and not self._is_paused(candidate)
-            and not self._is_group_full(candidate)
+            and self._group_has_room(candidate, ahead=self._starts_ahead(candidate))
+            and self._lacks_quota(candidate) is None
+            and not self._whole_blocks(candidate)
             and self._others_have_ended(candidate)
             and self._time_has_come(candidate)
             and self._text_holds(candidate)
@@ -223,10 +237,15 @@ class Scheduling:
         return any(candidate.priority >= record.given_priority for record in lent)
 
     def _text_holds(self, candidate: Candidate) -> bool:
-        """Tell whether a petition's condition in text holds, as Python says, with what was looked at."""
-        text = self.plan(candidate).when
-        if text is None:
-            return True
+        """Tell whether a petition's condition in text holds, and its group's, by what was looked at."""
+        return all(map(self._holds, self._texts(candidate)))
+
+    def _texts(self, candidate: Candidate) -> list[str]:
+        plan, rules = self.plan(candidate), self._world.groups.rules
+        return [text for text in (plan.when, rules.get(plan.group or "", NO_RULES).when) if text is not None]
+
+    def _holds(self, text: str) -> bool:
+        """Tell whether a condition in text holds, as Python says."""
         waiting, plans = self._petitions.waiting, self.granted_plans()
         names = {
             "load": lambda minutes: self._admission.conditions.get(Reading("load", (minutes,))),
@@ -257,16 +276,89 @@ class Scheduling:
         """Tell whether nothing starts at all."""
         return ALL in self._admission.paused or self._service.engine.draining is not None
 
-    def _is_group_full(self, candidate: Candidate) -> bool:
-        """Tell whether as many of its group run as may."""
-        group = self.plan(candidate).group
-        slots = self._world.groups[group] if group is not None else None
-        return slots is not None and sum(plan.group == group for plan in self.granted_plans()) >= slots
+    def _group_has_room(self, candidate: Candidate, ahead: int | None = None) -> bool:
+        """Tell whether fewer of its group run, and have just started, than may; so many are about to start.
+
+        Without that number only what surely started counts.
+        """
+        plan, groups = self.plan(candidate), self._world.groups
+        if plan.group is None:
+            return True
+        return groups.may_start_by_rate(plan.group, ahead) and groups.is_full(plan, self.granted_plans()) is None
+
+    def _starts_ahead(self, candidate: Candidate) -> int:
+        """Count the petitions of its group that have their slot, and whose start is not kept."""
+        group, rows = self.plan(candidate).group, self._world.store.rows_by_seq
+        if self._world.groups.rules.get(group or "", NO_RULES).rate is None:
+            return 0
+        mine = [self._petitions.records.get(seq) for seq, plan in self._granted() if plan.group == group]
+        return sum(
+            each is not None and (each.state is State.QUEUED or each.seq not in rows or rows[each.seq].started is None)
+            for each in mine
+        )
 
     def _fits(self, candidate: Candidate) -> bool:
         """Tell whether what a petition needs is free."""
         needs = self.plan(candidate).needs
         return not needs or self._world.stock.fits(needs, self.held())
+
+    def _whole_blocks(self, candidate: Candidate) -> bool:
+        """Tell whether another petition has the whole machine, or this one wants it and is not alone."""
+        if not self._world.has_leases:
+            return False
+        others = [plan for seq, plan in self._granted() if seq != candidate.seq]
+        return bool(others) if WHOLE in self.plan(candidate).needs else any(WHOLE in plan.needs for plan in others)
+
+    # --- quotas -------------------------------------------------------------------------------------------------
+
+    def _lacks_quota(self, candidate: Candidate | Unloaded) -> str | None:
+        """Say which quota keeps a petition from starting."""
+        allowances = self._world.allowances
+        if not allowances.tables:
+            return None
+        others = [self._runs(seq) for seq in self._petitions.granted.seqs() if seq != candidate.seq]
+        return allowances.lacks(Running(self.plan(candidate), self._is_command(candidate.seq)), others)
+
+    def _runs(self, seq: int) -> Running:
+        """Give what a petition takes of its owner's quotas, also while it stands still."""
+        record = self._petitions.records.get(seq)
+        plan = self._world.plan_of(seq) if record is None else self.plan(record)
+        return Running(plan, self._is_command(seq))
+
+    def _is_command(self, seq: int) -> bool:
+        known = self._petitions.records.get(seq) or self._world.store.rows_by_seq.get(seq)
+        return known is not None and known.manager == COMMAND_MANAGER
+
+    def _stands_behind_in_quota(self, candidate: Candidate, new: Iterable[Candidate]) -> bool:
+        """Tell whether a petition may wait first for a quota that counts for this one, too."""
+        allowances = self._world.allowances
+        mine = {account for account, _ in allowances.accounts(self.plan(candidate).owner)}
+        if not mine:
+            return False
+        others = (each for each in self._others(candidate, new) if not self._is_before(candidate, each))
+        return any(
+            not mine.isdisjoint(account for account, _ in allowances.accounts(self.plan(each).owner))
+            and self._lacks_quota(each) is not None
+            for each in others
+        )
+
+    def may_be_taken(self, owner: str) -> None:
+        """Hold that so many petitions wait as may, where one more of an owner has just been taken."""
+        allowances, rows = self._world.allowances, self._world.store.rows_by_seq
+        unmade = Counter[str]()
+        for whose, count in self._service.engine.arrays.unmade():
+            unmade[whose] += count
+        waiting = Counter[str]()
+        for known in self._petitions.live.values():
+            seq = known.seq if isinstance(known, Record) else known[1]
+            whose = known.owner if isinstance(known, Record) else rows[seq].owner
+            manager = known.manager if isinstance(known, Record) else rows[seq].manager
+            waiting[whose] += manager != ARRAY_MANAGER and not self._petitions.granted.has(seq)
+        for account, limits in allowances.accounts(owner):
+            mine = [whose for whose in {*waiting, *unmade} if allowances.is_of(whose, account)]
+            count = sum(waiting[whose] + unmade[whose] for whose in mine)
+            most = limits.get("queued", count)
+            assert count <= most, f"{count} petitions of {account} wait, and {most} may"
 
     def held(self) -> Held:
         """Add up what is held of resources."""
@@ -290,14 +382,18 @@ class Scheduling:
     def _stands_behind(self, candidate: Candidate, new: Iterable[Candidate]) -> bool:
         """Tell whether an earlier petition may stand in a line for something that this one needs."""
         needs = self.plan(candidate).needs.keys()
-        records = self._petitions.records.values()
-        others: list[Candidate | Unloaded] = [
-            each for each in [*records, *new] if each.seq != candidate.seq and self._waits(each)
-        ]
         return any(
-            self.plan(other).needs.keys() & needs and not self._is_before(candidate, other)
-            for other in [*others, *self._unloaded()]
+            (self.plan(other).needs.keys() & needs and not self._is_before(candidate, other))
+            or (WHOLE in self.plan(other).needs and other.place < candidate.place)  # whatever owners have in use
+            for other in self._others(candidate, new)
         )
+
+    def _others(self, candidate: Candidate, new: Iterable[Candidate]) -> Iterator[Candidate | Unloaded]:
+        """Give the other petitions that wait; `new` ones are accepted in the same round."""
+        for each in [*self._petitions.records.values(), *new]:
+            if each.seq != candidate.seq and self._waits(each):
+                yield each
+        yield from self._unloaded()
 
     def _unloaded(self) -> Iterator[Unloaded]:
         """Give the petitions that wait and are not in memory, as far as anybody knows what they need."""
@@ -319,7 +415,7 @@ class Scheduling:
             return []
         waiting = [each for each in self._petitions.records.values() if each.seq != starts.seq and self._waits(each)]
         found: list[Candidate] = []
-        for name in plan.needs:
+        for name in plan.needs.keys() - {WHOLE}:
             mine = [each for each in waiting if name in self.plan(each).needs]
             first = [each for each in mine if all(each is other or self._is_before(each, other) for other in mine)]
             found += [each for each in first if self._is_delayed(asked, each, starts, name)]
@@ -340,13 +436,19 @@ class Scheduling:
         mine, theirs = int(self.plan(starts).needs[name]), int(needs[name])
         ends = [(self._seconds_left(seq), int(each.needs.get(name, 0))) for seq, each in self._granted()]
         begin = min(at for at in (0.0, *(at for at, _ in ends)) if _held_at(at, ends) + theirs <= there)
-        length = self.plan(starts).length
+        length = self._length(starts)
         is_over = length is not None and length <= begin
         return not is_over and _held_at(begin, ends) + theirs + mine > there
 
+    def _length(self, candidate: Candidate) -> float | None:
+        """Give how long a petition takes, as far as anybody said that, its group included."""
+        plan, record = self.plan(candidate), record_behind(candidate)
+        limit = self._world.limits.get(record.token, plan.timeout)
+        return limit if plan.expect is None else plan.expect
+
     def _seconds_left(self, seq: int) -> float:
         """Give how long something runs at most; 0 where nobody knows, or where it should have ended."""
-        record, limit = self._petitions.records.get(seq), self._world.plan_of(seq).length
+        record, limit = self._petitions.records.get(seq), self._world.length_of(seq, self._world.plan_of(seq))
         if limit is None or record is None or record.state not in (State.QUEUED, State.STARTING, State.RUNNING):
             return 0.0
         if record.state is State.QUEUED:
@@ -360,7 +462,7 @@ class Scheduling:
         came, also where that was its first turn. With two needs it may have lacked the other one alone then.
         """
         needs, why, theirs = self.plan(candidate).needs, candidate.why, self.plan(starts).needs
-        shared = needs.keys() & theirs.keys()
+        shared = (needs.keys() & theirs.keys()) - {WHOLE}
         if isinstance(why, NeedsShort | BehindAnother):
             shared &= {why.resource}
         elif len(needs) > 1:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from math import inf
 from queue import Empty
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -24,9 +25,13 @@ from orcha._service.lifecycle.recovery import recover_all
 from orcha._service.lifecycle.settings import Settings
 from orcha._service.lifecycle.stopping import Shutdown
 from orcha._service.reports.log_thread import Reporter
+from orcha._service.submissions import Submission
+from orcha._service.user_directory import KnownUser
 from orcha.exceptions import StaleCall
-from orcha.interfaces.built_in import COMMAND_MANAGER, COMMANDS, WATCHDOG
+from orcha.interfaces.built_in import COMMAND_MANAGER, COMMANDS, LEASE_MANAGER, LEASES, WATCHDOG
+from orcha.lib.leases import LeaseManager
 from support.asking import Person
+from support.simulation.allowances import configured
 from support.simulation.plans import CAPACITY, Commands, Plan, Plugin
 from support.simulation.scheduling import Scheduling
 from support.simulation.store import Crash
@@ -40,6 +45,7 @@ if TYPE_CHECKING:
     from orcha._service.execution.action_threads import ActionRun
     from orcha._service.hooks.visit import Visit
     from orcha.interfaces import Petition
+    from support.simulation.allowances import Tables
     from support.simulation.shims import Attempt
     from support.simulation.stock import There
     from support.simulation.world import World
@@ -47,6 +53,7 @@ if TYPE_CHECKING:
 MANAGERS = {"one": "tests:One", "two": "tests:Two"}
 VERDICTS = {number: name for name, number in vars(Verdict).items() if isinstance(number, int)}
 HOOK_DEADLINE = 10.0
+_LEASES = LeaseManager()
 _SETTINGS = Settings(Endpoint("127.0.0.1", 1, "/nowhere"), hook_deadline=HOOK_DEADLINE, stop_grace=5.0)
 
 
@@ -57,6 +64,8 @@ class Action:
     run: ActionRun
     alive: bool = True
     processes: int = 0
+    begun: float = 0.0
+    """When it began, on the clock that nobody sets."""
 
 
 class _Bell:
@@ -122,9 +131,15 @@ class Service:
         store.forget_incarnations([each.epoch for each in earlier])
         served = [Served(plugin, name, Plugin(self, name)) for plugin, name in MANAGERS.items()]
         commands = Served(COMMANDS, COMMAND_MANAGER, Commands(self))
-        managers = Managers([*served, commands, Served(WATCHDOG, "tests:Watch", Plugin(self, "tests:Watch"))])
+        leases = [Served(LEASES, LEASE_MANAGER, _LEASES)] if world.has_leases else []
+        beside = [commands, *leases, Served(WATCHDOG, "tests:Watch", Plugin(self, "tests:Watch"))]
+        managers = Managers([*served, *beside])
         settings = replace(
-            _SETTINGS, slots=dict(world.groups), resources=_stocks(world.stock.given), look_ahead=world.look_ahead
+            _SETTINGS,
+            slots=dict(world.groups.given),
+            resources=_stocks(world.stock.given),
+            look_ahead=world.look_ahead,
+            configured=configured(world.allowances.written),
         )
         self.engine = Engine(
             served[0].manager, MANAGERS["one"], store, MemoryLog(), incarnation, settings, self._send, managers
@@ -151,6 +166,11 @@ class Service:
         set_to, drain = engine.stocktaking.set, engine.stocktaking.drain
         engine.stocktaking.set = lambda name, stock: self._set(set_to, name, stock)
         engine.stocktaking.drain = lambda *arguments: self._drain(drain, *arguments)
+        set_group, extend = engine.admitting.set_group, engine.leases.extend
+        engine.admitting.set_group = lambda *arguments: self._set_group(set_group, *arguments)
+        engine.leases.extend = lambda record, seconds: self._extend(extend, record, seconds)
+        add = engine.submissions.add
+        engine.submissions.add = lambda record, asked: self._add(add, record, asked)
         converted = engine.command_adoption.converted
         engine.command_adoption.converted = lambda record, reason=None: self._converted(converted, record, reason)
         self.ladders = engine.ending._processes = _Ladders()
@@ -158,6 +178,8 @@ class Service:
         engine.users.is_due = lambda _: False
         engine.lookups.begin = lambda look, take, **_: take(look())
         engine.users._look_up = lambda _: ("", ())
+        groups = self.world.allowances.groups.items()
+        engine.users._known = {owner: KnownUser("", named, inf) for owner, named in groups}
         engine.sampling._looker.ask = lambda readings, _: self._looks.append(readings)
         engine.shims.connect(lambda _: shims)
         engine.shims.find = lambda _: shims.adopt()
@@ -172,6 +194,34 @@ class Service:
     def _drain(self, drain: Callable[..., None], name: str, device: str | None, how: Any) -> None:
         drain(name, device, how)
         self.world.stock.drain(name, device, drained=how is not None, granted=self._let_go())
+
+    def _set_group(self, set_group: Callable[..., None], name: str, slots: int | None, rules: Any, who: str) -> None:
+        set_group(name, slots, rules, who)
+        self.world.groups.set(name, slots, rules, self._let_go())
+
+    def _extend(self, extend: Callable[..., None], record: Record, seconds: float) -> None:
+        extend(record, seconds)
+        self.world.extended[record.seq] = self.world.extended.get(record.seq, 0.0) + seconds
+
+    def _add(self, add: Callable[..., None], record: Record, asked: Any) -> None:
+        """Hold that no petition is taken beyond what its owner may have waiting; elements come with their array."""
+        add(record, asked)
+        if self.world.allowances.tables and isinstance(asked.asker, Submission):
+            self.scheduling.may_be_taken(record.owner)
+
+    def reload(self, tables: Tables) -> None:
+        """Have other quotas stand in the configuration, and hold."""
+        self.world.note("these quotas are to hold: {}", tables)
+        self.world.allowances.written = tables
+        self.engine.post(self._use_quotas, tables)
+
+    def _use_quotas(self, tables: Tables) -> None:
+        engine = self.engine
+        settings = replace(engine.settings, configured=configured(tables))
+        engine.use(settings)
+        engine.user_quotas.configure(settings)
+        engine.visits.wake()
+        self.world.allowances.hold(tables, self._let_go())
 
     def _let_go(self) -> list[int]:
         """Give the petitions that have their slot, or get it where their condition, which is being asked, says yes."""
@@ -290,7 +340,7 @@ class Service:
                 candidate = None
             self._asking = None
             if not granted.has(answered.seq):
-                self.world.stock.decided_before.discard(answered.seq)
+                self.world.note_not_granted(answered.seq)
             if is_yes and granted.has(answered.seq):
                 assert not passed, f"{answered.key} starts before {passed}"
                 assert not delayed, f"{answered.key} starts, and delays {delayed}"
@@ -315,6 +365,8 @@ class Service:
 
     def says_yes(self, plan: Plan, manager: str) -> bool:
         """Tell what the condition of a petition says now."""
+        if manager == LEASE_MANAGER:
+            return True
         is_up = plan.flag is None or plan.flag in self.world.flags
         return is_up and len(self.engine.granted.of_manager(manager)) < CAPACITY
 
@@ -328,7 +380,7 @@ class Service:
     def _begin_action(self, run: ActionRun) -> None:
         self.world.note("action of {} begins, attempt {}", run.record.key, run.attempt)
         self.world.begins((run.seq, run.attempt))
-        self.actions[run.seq, run.attempt] = Action(run)
+        self.actions[run.seq, run.attempt] = Action(run, begun=self.world.time.steady)
 
     # --- clients ------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from orcha.interfaces.needs import Need, read
+from orcha.interfaces.needs import WHOLE, Need, read
 
 There = int | tuple[str, ...]
 """An amount, or the names of devices."""
@@ -59,8 +59,8 @@ class Stock:
         )
 
     def fits(self, needs: Mapping[str, int | str], held: Held) -> bool:
-        """Tell whether all that a petition needs is free, where so much is held."""
-        return all(self._fits(name, read(wanted), held) for name, wanted in needs.items())
+        """Tell whether all that a petition needs is free, where so much is held; the whole machine aside."""
+        return all(self._fits(name, read(wanted), held) for name, wanted in needs.items() if name != WHOLE)
 
     def may_take_what_is_waited_for(self, name: str, taken: int | str, waits: int | str, held: Held) -> bool:
         """Tell whether a petition could get something of a resource for which another one waits."""

@@ -22,6 +22,7 @@ from support.simulation.invariants import AT_EVERY_STEP, AT_REST, AT_THE_END
 from support.simulation.planning import Planning
 from support.simulation.plans import FLAGS, GROUPS, THEMES, Plan, Plans
 from support.simulation.service import HOOK_DEADLINE, Service, without_log_thread
+from support.simulation.sharing import Sharing
 from support.simulation.store import Crash
 from support.simulation.world import World
 
@@ -33,6 +34,8 @@ OFTEN_ABOUT_GAPS = 0.1
 """How often most petitions of a story need some of a resource, and say how long they take."""
 OFTEN_ABOUT_PLACES = 0.15
 """How often the commands of a story give their place to more urgent ones."""
+SHARE_BESIDE_PLACES = 0.3
+"""How often rules, quotas and leases come into a story about places, where they come into others."""
 SHARE_WITHOUT_NOTES = 0.2
 """How often a killed service's notes of what it handed over are gone."""
 SHARE_WITHOUT_SUPERVISOR = 0.02
@@ -66,11 +69,14 @@ class Story:
         is_about_gaps = not is_about_places and gaps.random() < OFTEN_ABOUT_GAPS
         if is_about_gaps:
             themes = frozenset({"needs", gaps.choice(["limits", "command", "times", "faults"])})
+        self._sharing = Sharing(seed, self.world, self._token, SHARE_BESIDE_PLACES if is_about_places else 1.0)
+        themes = self._sharing.themes(themes)
         self._plans = Plans(random, themes, places if is_about_places else None, gaps if is_about_gaps else None)
         self._people = Random(f"people of {seed}")
         self._machine = Random(f"machine of {seed}")
         self._owners = self._people.choice([("uid:0",), ("uid:0",), ("uid:0", "uid:1"), ("uid:0", "uid:1", "uid:2")])
         """The people who have petitions."""
+        self._owners = tuple(self._sharing.owners(self._owners))
         self._ids: list[str | int] = [*"abcdefghijkl"[: random.choice([5, 8, 12])], 1]
         self._steps = steps
         self._depth = 0
@@ -87,7 +93,8 @@ class Story:
             self._happenings |= self._planning.many_arrays()
         if is_about_gaps:
             self._happenings |= {self._submits: 14.0, self._action_acts: 8.0, self._command_acts: 8.0}
-        self.world.note("themes: {}", ", ".join(sorted(themes)))
+        self._happenings |= self._sharing.happenings()
+        self.world.note("themes: {}", ", ".join([*sorted(themes), *self._sharing.told()]))
 
     def _weights(self, themes: frozenset[str], chaos: float, people: float) -> dict[Callable[[], None], float]:
         """Give what may happen, and how often it does."""
@@ -134,7 +141,7 @@ class Story:
         state = global_random.getstate()
         global_random.seed(self.seed)
         try:
-            with self.world.time.is_shown(), without_log_thread(faults), self.world.makes_tokens(), _often_ahead():
+            with self.world.time.is_shown(), without_log_thread(faults), self.world.is_one_build(), _often_ahead():
                 self._play(faults)
         except Exception as error:
             replay = f"PYTHONPATH=tests python -m support.simulation {self.seed}"
@@ -182,8 +189,10 @@ class Story:
         """Start a service; it may die while it recovers, and there may be more than before."""
         world, random = self.world, self.random
         if world.service is not None and random.random() < 0.2:
-            world.groups["rig"] = random.choice([1, 2])
+            world.groups.given["rig"] = random.choice([1, 2])
             world.stock.given["gpu"] = random.choice([2, 3])
+        if world.service is not None:
+            self._sharing.boots()
         if random.random() < 0.15:
             world.store.dies = random.choice(["before", "after"])
         world.store.is_full = False
@@ -452,6 +461,7 @@ class Story:
         self.does(self.rests)
         world.flags, world.load = set(FLAGS), 0.0
         self.does(self._planning.holds_nothing_back)
+        self.does(self._sharing.holds_nothing_back)
         self.does(self.wakes)
         rounds = MAX_ROUNDS_TO_THE_END + sum(row.state is not State.ENDED for row in world.store.rows_by_seq.values())
         for nth in range(rounds):  # each firing of a schedule may wait for the one before it
@@ -471,6 +481,7 @@ class Story:
         """Resume and end all that can be, then let time pass to what is due next."""
         service = self.service
         self._planning.holds_nothing_back()
+        self._sharing.holds_nothing_back()
         rows = list(self.world.store.rows_by_seq.values())
         over = {petition_name(row.seq) for row in rows if row.state is State.ENDED}
         for name in sorted(service.engine.admission.paused - over):

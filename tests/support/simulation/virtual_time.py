@@ -47,6 +47,17 @@ class VirtualTime:
             until = since
         return self.steady
 
+    def lowest_within(self, seconds: float) -> float:
+        """Give the least that the clock on the wall showed within the last seconds."""
+        begin, found = self.steady - seconds, self.wall
+        until = self.steady
+        for since, set_by in reversed(self._sets):
+            if until < begin:
+                break
+            found = min(found, BEGIN + max(since, begin) + set_by)
+            until = since
+        return found
+
     def is_set_by(self, seconds: float) -> None:
         """Set the clock on the wall."""
         self._highest = self.highest

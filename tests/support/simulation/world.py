@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from random import Random
 from typing import Any
@@ -17,8 +17,14 @@ from orcha._core.retry import decided_at
 from orcha._core.state import Outcome, State
 from orcha._protocol.messages import Submitted, Verdict
 from orcha._service.arrays import array_book
+from orcha._service.execution import leases
 from orcha._service.hooks import schedules
+from orcha._service.lifecycle import installed_build
 from orcha._store.contract import Row
+from orcha.interfaces.built_in import COMMAND_MANAGER
+from orcha.interfaces.needs import WHOLE
+from support.simulation.allowances import Allowances, Running
+from support.simulation.group_book import GroupBook
 from support.simulation.plans import GROUPS, RESOURCES, Plan
 from support.simulation.series import Series
 from support.simulation.service import VERDICTS, Service
@@ -44,8 +50,17 @@ class World:
         self.shims = SimulatedShims(lambda seq: self.store.rows_by_seq[seq].state is State.ENDED)
         self.service: Service | None = None
         self.interleave: Callable[[Service], None] = lambda _: None
-        self.groups = dict(GROUPS)
+        self.groups = GroupBook(GROUPS, self.time)
         self.stock = Stock(RESOURCES)
+        self.allowances = Allowances()
+        self.has_leases = False
+        """Whether leases are served."""
+        self.extended: dict[int, float] = {}
+        """By how many seconds people had leases last longer, by sequence."""
+        self._extended: dict[int, float] = {}
+        """The same as it is kept."""
+        self.limits: dict[bytes, float | None] = {}
+        """How long attempts may run of each petition, by token, as it was when the petition was accepted."""
         self.look_ahead: int | None = None
         self.flags: set[str] = set()
         self.load = 0.0
@@ -79,14 +94,17 @@ class World:
         """The same for first attempts, on the clock on the wall."""
 
     @contextmanager
-    def makes_tokens(self) -> Iterator[None]:
-        """Have the service make the same tokens whenever the story is played."""
+    def is_one_build(self) -> Iterator[None]:
+        """Have the service make the same tokens whenever the story is played, and be of one build."""
         numbers = count(1)
 
         def make() -> bytes:
             return int(self.time.wall * 1_000).to_bytes(6, "big") + b"s%09d" % next(numbers)
 
-        with patch.object(array_book, "new_identity", make), patch.object(schedules, "new_identity", make):
+        with ExitStack() as stack:
+            for module in (array_book, schedules):
+                stack.enter_context(patch.object(module, "new_identity", make))
+            stack.enter_context(patch.object(installed_build, "own_version", lambda: "1.0"))  # each start would search
             yield
 
     def note(self, text: str, *args: Any) -> None:
@@ -107,12 +125,35 @@ class World:
         row = self.store.rows_by_seq.get(seq)
         return self.asked[seq] if row is None or row.token not in self.plans else self.plans[row.token]
 
+    def length_of(self, seq: int, plan: Plan) -> float | None:
+        """Give how long a petition runs at most, as far as anybody said that."""
+        row = self.store.rows_by_seq.get(seq)
+        limit = plan.timeout if row is None else self.limits.get(row.token, plan.timeout)
+        length = limit if plan.expect is None else plan.expect
+        return None if length is None else length + self.extended.get(seq, 0.0)
+
+    def note_limit(self, token: bytes, plan: Plan) -> None:
+        """Note how long an attempt may run of a petition that has just been converted, by what its group gives now."""
+        self.limits[token] = self.groups.timeout_of(plan.group, plan.timeout)
+
+    def waits_since(self, row: Row, plan: Plan) -> float:
+        """Give the time on the wall from which on a petition waits for its turn."""
+        return row.submitted + (plan.delay or 0.0) if plan.at is None else max(plan.at, row.submitted)
+
+    def note_not_granted(self, seq: int) -> None:
+        """Note that a petition did not get its slot, which it was about to get when people decided something."""
+        for book in (self.stock, self.groups, self.allowances):
+            book.decided_before.discard(seq)
+
     # --- what the service does ----------------------------------------------------------------------------------
 
     def starts_again(self) -> None:
         """Note that a service starts: what rests goes by the clock on the wall, where that is earlier."""
         self.service = None
         self.stock.starts()
+        self.groups.starts()
+        self.allowances.starts()
+        self.extended = dict(self._extended)
         self.sent.clear()
         for row in self.store.resting():
             key = row.seq, row.attempt
@@ -153,8 +194,12 @@ class World:
 
     def _kept(self, changes: Changes, before: dict[int, Row | None]) -> None:
         rows = self.store.rows_by_seq
+        if changes.slots is not None:
+            self.groups.is_kept()
         if changes.decided:
             self.stock.is_kept()
+            self.groups.is_kept()
+            self._extended = dict(self.extended)
             given = {int(seq): text for (kind, seq), text in changes.decided.items() if kind == PREEMPTED and text}
             self.requeued.update(seq for seq, text in given.items() if Preempted.of(text).how == REQUEUE)
         if changes.arrays or changes.elements or changes.schedules or changes.firings or changes.array_stops:
@@ -170,6 +215,7 @@ class World:
             self._hold_of(earlier, now)
             starts = now.state is State.STARTING and not _is_same_attempt(earlier, now)
             if self.service is not None and starts and not self.is_ahead(seq):
+                self._note_start(self.service, now, is_new=earlier is None)
                 self._hold_of_start(self.service, now, was_ahead=earlier is not None and earlier.attempt == now.attempt)
         self._note_times(changes)
         self.series.note_failures()
@@ -205,6 +251,13 @@ class World:
         else:
             self.rests[key] = self.time.steady_when(decided) + step.due - decided
 
+    def _note_start(self, service: Service, row: Row, *, is_new: bool) -> None:
+        """Note a start in a group; the row of a petition that starts as it is accepted says when it was asked for."""
+        plan = self.plan_of(row.seq)
+        if plan.group is not None and row.started is not None:
+            wall = service.engine.petitions.now.wall if is_new else row.started
+            self.groups.note_start(plan.group, row.seq, wall)
+
     def is_ahead(self, seq: int) -> bool:
         """Tell whether a petition waits, and its start is kept already."""
         return self.service is not None and seq in self.service.engine.petitions.ahead
@@ -219,6 +272,10 @@ class World:
                 assert was == is_now, f"{earlier} ended, and became {now}"
         if now.outcome is Outcome.INTERRUPTED and now.state is State.ENDED:
             assert not (now.reason or "").startswith("preempted"), f"{now} was to run anew"
+        if now.state is State.ENDED and now.reason == leases.OVER:
+            length, until = self.length_of(now.seq, self.plan_of(now.seq)), self.time.highest
+            assert length is not None, f"{now} has no end, and ended"
+            assert until >= (now.started or 0.0) + length, f"{now} ended before its time"
         if now.state is State.CANCELLING:
             self.cancelled.add(now.seq)
         if now.state is State.QUEUED:
@@ -232,6 +289,10 @@ class World:
     def _hold_of_start(self, service: Service, row: Row, *, was_ahead: bool) -> None:
         """Hold what is to be so where an attempt is kept as started; it may live where its start `was_ahead`."""
         plan = self.plan_of(row.seq)
+        record = service.engine.petitions.records.get(row.seq)
+        if record is not None and row.token in self.limits:
+            limit = self.limits[row.token]
+            assert record.timeout == limit, f"{row} starts, may run for {record.timeout} s, and was given {limit} s"
         for (seq, attempt), action in service.actions.items():
             assert seq != row.seq or not (action.alive or action.processes), f"{row} starts while {attempt} lives"
         for (seq, attempt), command in self.shims.commands.items():
@@ -264,14 +325,29 @@ class World:
         running |= {seq for (seq, _), action in service.actions.items() if action.alive or action.processes}
         running |= {seq for (seq, _), command in self.shims.commands.items() if command.lives}
         plans = [(rows[seq].manager, self._holds(seq)) for seq in running if seq in rows]
-        slots = self.groups.get(plan.group) if plan.group is not None else None
-        in_group = sum(each.group == plan.group for _, each in plans)
-        assert slots is None or in_group <= slots, f"{in_group} run of group {plan.group}"
+        if plan.group is not None and row.seq not in self.groups.decided_before:
+            others = [self._holds(seq) for seq in running - {row.seq} if seq in rows]
+            full = self.groups.is_full(plan, others) or self.groups.has_too_many_starts(plan.group)
+            assert full is None, f"{row} starts, and {full}"
+        self._hold_of_shares(row, plan, running & rows.keys())
         if plan.needs and row.seq not in self.stock.decided_before:
             self._hold_of_needs(row, plan, [seq for seq in running if seq in rows])
         whose = row.manager, plan.owner, plan.once
         same = sum((manager, each.owner, each.once) == whose for manager, each in plans)
         assert plan.once is None or same == 1, f"{same} with the key {plan.once} run"
+
+    def _hold_of_shares(self, row: Row, plan: Plan, running: set[int]) -> None:
+        """Hold that nothing starts beyond a quota, or beside whoever has the whole machine."""
+        if self.has_leases:
+            others = [self.store.rows_by_seq[seq].id for seq in running - {row.seq}]
+            whole = [seq for seq in running if WHOLE in self.plan_of(seq).needs]
+            assert not (whole and others), f"{row} starts beside {others}, and one has the whole machine"
+        if self.allowances.tables and row.seq not in self.allowances.decided_before:
+            lacks = self.allowances.lacks(self._runs(row.seq), [self._runs(seq) for seq in running - {row.seq}])
+            assert lacks is None, f"{row} starts, and {lacks}"
+
+    def _runs(self, seq: int) -> Running:
+        return Running(self.plan_of(seq), self.store.rows_by_seq[seq].manager == COMMAND_MANAGER)
 
     def _holds(self, seq: int) -> Plan:
         """Give what a petition that runs holds."""
@@ -283,7 +359,7 @@ class World:
         devices, rows = self.store.devices(running), self.store.rows_by_seq
         mine = [(self._holds(seq).needs, devices.get(seq, {}).get(rows[seq].attempt)) for seq in running]
         amounts, shares = held_by(mine)
-        for name in plan.needs:
+        for name in plan.needs.keys() - {WHOLE}:
             there = self.stock.there[name]
             if isinstance(there, int):
                 assert (name, None) not in self.stock.drained, f"{row} starts, and {name} is drained"

@@ -5,7 +5,8 @@ go before it. When its turn comes, its start is on the disk already, so that it 
 petition leads on from the row as it is kept; `put_back` is the step that only has the row say QUEUED again.
 
 Only first attempts are kept ahead: then nothing is kept of an earlier attempt, and a row that is put back is as
-it was.
+it was. And none of a group with a rate is: the rate counts a start when its turn comes, and has to know of that after a
+restart.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ def keep_ahead(petitions: Petitions, record: Record, now: Moment) -> bool:
     The next transaction must be taken before anything else happens to the petition.
     """
     is_first = record.command and not record.attempt and petitions.waits(record)
-    if not is_first or record.seq in petitions.ahead or record.seq in petitions.changes.transitions:
+    is_counted = record.group is not None and record.group in petitions.granted.start_logs
+    if not is_first or is_counted or record.seq in petitions.ahead or record.seq in petitions.changes.transitions:
         return False
     petitions.step(record, QUEUED, State.STARTING, now)
     step = petitions.changes.transitions[record.seq]

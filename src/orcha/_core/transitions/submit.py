@@ -86,6 +86,7 @@ def accept(petitions: Petitions, record: Record, now: Moment, *, start: bool, ne
     if start:
         record.attempt = 1
         enter_starting(petitions, record, now)
+        record.started = record.submitted  # as its row has it: the next start of the service reckons with that
     elif _starts_later(petitions, record, now):
         record.phase = _RESTING
     else:
