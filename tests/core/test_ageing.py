@@ -82,6 +82,16 @@ class World:
         return [key[1] for key in self.petitions.waiting.head(99)]
 
 
+def test_a_group_ages_on_as_before_when_another_group_is_changed():
+    world = World(slow=60, fast=60)
+    slow, fast = world.waits("slow"), world.waits("fast")
+    world.ages("fast", 10)
+    world.passes(20)
+    assert (slow.priority, fast.priority) == (0, -2)
+    world.passes(40)
+    assert (slow.priority, fast.priority) == (-1, -6)
+
+
 def test_a_petition_gains_one_priority_with_each_age_and_so_passes_those_that_come_later():
     world = World(slow=60.0)
     old = world.waits(priority=5)
