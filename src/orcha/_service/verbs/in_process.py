@@ -29,6 +29,8 @@ class Insider:
     id = 0
     """No peer has this number, so that nothing is sent to it."""
     role = ADMIN
+    door = "socket"
+    """What it asks for is decided as what its user asks for by the Unix socket."""
     is_other = False
 
     def __init__(self) -> None:
