@@ -214,6 +214,8 @@ class World:
             self.note("kept: {}", _Shown(earlier, now))
             self._hold_of(earlier, now)
             starts = now.state is State.STARTING and not _is_same_attempt(earlier, now)
+            if self.service is not None and now.state is State.CANCELLING and earlier is None and now.attempt:
+                self._note_start(self.service, now, is_new=True)  # cancelled before its start was kept
             if self.service is not None and starts and not self.is_ahead(seq):
                 self._note_start(self.service, now, is_new=earlier is None)
                 self._hold_of_start(self.service, now, was_ahead=earlier is not None and earlier.attempt == now.attempt)
@@ -254,8 +256,8 @@ class World:
     def _note_start(self, service: Service, row: Row, *, is_new: bool) -> None:
         """Note a start in a group; the row of a petition that starts as it is accepted says when it was asked for."""
         plan = self.plan_of(row.seq)
-        if plan.group is not None and row.started is not None:
-            wall = service.engine.petitions.now.wall if is_new else row.started
+        if plan.group is not None and (is_new or row.started is not None):
+            wall = service.engine.petitions.now.wall if is_new or row.started is None else row.started
             self.groups.note_start(plan.group, row.seq, wall)
 
     def is_ahead(self, seq: int) -> bool:
