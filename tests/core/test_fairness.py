@@ -104,8 +104,9 @@ class Watched(VirtualSchedule):
             needs, rank = self._jobs[other].needs.keys(), self._rank(other)
             if any(self._rank(each) < rank and self._jobs[each].needs.keys() & needs for each in before):
                 continue
-            assert self._jobs[seq].group != self._jobs[other].group, f"{self._jobs[seq]} starts before {self._jobs[other]}"
-            self.passed.append((self._jobs[other].id, self._now.wall))
+            first, passed = self._jobs[seq], self._jobs[other]
+            assert first.group != passed.group, f"{first} starts before {passed}"
+            self.passed.append((passed.id, self._now.wall))
 
 
 @given(workloads())
