@@ -57,6 +57,7 @@ FIRST_SEEDS = {
     "a rate that nobody is woken for": 208,
     "a group's condition that is not asked": 15,
     "a limit of time that its group does not give": 10,
+    "a limit of time that came after its petition": 165,
     "a limit of time that ends nothing": 249,
     "a petition that does not age": 217,
     "a quota that holds nobody back": 10,

@@ -191,6 +191,25 @@ def test_a_petition_without_a_limit_gets_that_of_its_group_and_a_longer_one_is_r
         assert asked.value(asked.ask(asked.user, Show, "longest"))["timeout"] == 60.0
 
 
+def test_a_petition_keeps_over_a_restart_the_limit_that_its_group_gave_when_it_came(tmp_path):
+    given = {"before": None, "first": 50.0, "second": 60.0, "behind": None}
+    with asking(tmp_path, slots={"rig": 0}) as asked:
+        asked.submit(asked.user, "before", group="rig")
+        set_rules(asked, 0, default_timeout=50)
+        asked.submit(asked.user, "first", group="rig")
+        set_rules(asked, 0, default_timeout=60)
+        asked.submit(asked.user, "second", group="rig")
+        set_rules(asked, 0, default_timeout=None)
+        asked.submit(asked.user, "behind", group="rig")
+    with asking(tmp_path) as asked:
+        asked.manager.let_go.clear()
+        set_rules(asked, default_timeout=70)
+        for name, limit in given.items():
+            asked.wait_for(name, "running")
+            assert asked.value(asked.ask(asked.user, Show, name))["timeout"] == limit
+        asked.manager.let_go.set()
+
+
 def set_rules(asked, slots=None, **rules):
     reply = asked.ask(asked.owner, SetGroup, "rig", slots, values.encode(rules))
     assert reply.verdict == Verdict.OK, reply

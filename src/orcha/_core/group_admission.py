@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._core.ageing import Ageing
+from orcha._core.group_limits import limit_at
 from orcha._core.groups import NO_RULES, GroupRules
 from orcha._core.reasons import (
     GroupFull,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from orcha._core.conditions.book import ConditionBook
     from orcha._core.conditions.condition import Condition
     from orcha._core.converted import Candidate
+    from orcha._core.group_limits import LimitChanges
     from orcha._core.groups import Slots
     from orcha._core.moment import Moment
     from orcha._core.petitions import Petitions
@@ -125,6 +127,8 @@ class GroupAdmission:
         """How many petitions of each group may run at once; None for any number."""
         self.rules: Mapping[str, GroupRules] = {}
         """What else people set, for each group for which they set anything."""
+        self.limits: Mapping[str, LimitChanges] = {}
+        """The limits of time that groups gave, and give, to petitions that name none themselves."""
         self.new_slots: int | None = None
         """How many petitions may run at once of a group that its first petition makes."""
         self.takes_new = True
@@ -172,6 +176,16 @@ class GroupAdmission:
         """Give why a new petition cannot name a group, if that is so."""
         may_be_made = self.takes_new and len(self.slots) < MAX_GROUPS
         return None if may_be_made else self.unknown(group)
+
+    def timeout_of(self, group: str | None, seq: int, asked: float | None) -> float | None:
+        """Give the seconds that an attempt of a petition may run: what it asks for, else what its group gives it.
+
+        Sequence number 0 stands for a message that is no petition yet, which gets what the group gives now.
+        """
+        if asked is not None or group is None or group not in self.limits:
+            return asked
+        changes = self.limits[group]
+        return limit_at(changes, seq or changes[-1][0])
 
     def too_long(self, group: str, timeout: float | None) -> LongerThanAllowed | None:
         """Give why a petition of a group can never start that may run for so many seconds, if that is so."""

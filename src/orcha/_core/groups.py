@@ -32,16 +32,13 @@ class GroupRules(NamedTuple):
     age: float | None = None
     """Seconds in which a petition that waits gains one priority."""
 
-    def timeout_of(self, asked: float | None) -> float | None:
-        """Give the seconds that an attempt may run of a petition that asked for so many, or for no limit.
+    @property
+    def given_timeout(self) -> float | None:
+        """The seconds that an attempt may run of a petition which names no limit itself; None for any number.
 
-        >>> GroupRules(default_timeout=60.0).timeout_of(None), GroupRules(longest=90.0).timeout_of(None)
+        >>> GroupRules(default_timeout=60.0, longest=90.0).given_timeout, GroupRules(longest=90.0).given_timeout
         (60.0, 90.0)
-        >>> GroupRules(default_timeout=60.0, longest=90.0).timeout_of(30.0)
-        30.0
         """
-        if asked is not None:
-            return asked
         return self.longest if self.default_timeout is None else self.default_timeout
 
     def is_too_long(self, asked: float | None) -> bool:

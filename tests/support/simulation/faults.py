@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from orcha._core import transitions
+from orcha._core import group_admission, transitions
 from orcha._core.admission import Admission
 from orcha._core.arrays import Array
 from orcha._core.asking_round import Round
@@ -16,7 +16,6 @@ from orcha._core.dependencies import Dependencies
 from orcha._core.fairness import Fairness
 from orcha._core.granted import GrantedSlots
 from orcha._core.group_admission import GroupAdmission, is_group_lot
-from orcha._core.groups import GroupRules
 from orcha._core.inventory import Inventory
 from orcha._core.once_keys import OnceKeys
 from orcha._core.overtaking import Overtaking
@@ -216,7 +215,10 @@ OF_SHARES: dict[str, Fault] = {
     "a rate that nobody is woken for": lambda patch: patch.setattr(GroupAdmission, "_note_due", _nothing),
     "a group's condition that is not asked": lambda patch: patch.setattr(GroupAdmission, "text_blocks", _nothing),
     "a limit of time that its group does not give": lambda patch: patch.setattr(
-        GroupRules, "timeout_of", lambda _, asked: asked
+        GroupAdmission, "timeout_of", lambda _, group, seq, asked: asked
+    ),
+    "a limit of time that came after its petition": lambda patch: patch.setattr(
+        group_admission, "limit_at", lambda changes, _: changes[-1][1]
     ),
     "a limit of time that ends nothing": lambda patch: patch.setattr(Ending, "limit_run", _nothing),
     "a petition that does not age": lambda patch: patch.setattr(transitions.age, "_move", _nothing),

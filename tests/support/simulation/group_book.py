@@ -77,12 +77,12 @@ class GroupBook:
             self._rated_before[group] = set(granted)
             self._starts[group] = [] if had.rate is None else self._within(group, self._time.steady, had.rate.seconds)
 
-    def timeout_of(self, group: str | None, asked: float | None) -> float | None:
-        """Give how long an attempt may run of a petition that is asked for now."""
-        rules = self.rules.get(group or "", NO_RULES)
-        if asked is not None:
-            return asked
-        return rules.longest if rules.default_timeout is None else rules.default_timeout
+    def timeouts(self) -> dict[str, float | None]:
+        """Give how long an attempt may run of a petition that comes now and names no limit, by its group."""
+        return {
+            group: rules.longest if rules.default_timeout is None else rules.default_timeout
+            for group, rules in self.rules.items()
+        }
 
     # --- rates --------------------------------------------------------------------------------------------------
 

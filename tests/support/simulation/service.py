@@ -206,6 +206,7 @@ class Service:
     def _add(self, add: Callable[..., None], record: Record, asked: Any) -> None:
         """Hold that no petition is taken beyond what its owner may have waiting; elements come with their array."""
         add(record, asked)
+        self.world.note_arrival(record.token)
         if self.world.allowances.tables and isinstance(asked.asker, Submission):
             self.scheduling.may_be_taken(record.owner)
 

@@ -59,6 +59,8 @@ class World:
         """By how many seconds people had leases last longer, by sequence."""
         self._extended: dict[int, float] = {}
         """The same as it is kept."""
+        self._given: dict[bytes, dict[str, float | None]] = {}
+        """How long an attempt may run by what each group gave when the petition came, by token."""
         self.limits: dict[bytes, float | None] = {}
         """How long attempts may run of each petition, by token, as it was when the petition was accepted."""
         self.look_ahead: int | None = None
@@ -132,9 +134,14 @@ class World:
         length = limit if plan.expect is None else plan.expect
         return None if length is None else length + self.extended.get(seq, 0.0)
 
+    def note_arrival(self, token: bytes) -> None:
+        """Note what groups give to a petition that has just come."""
+        self._given[token] = self.groups.timeouts()
+
     def note_limit(self, token: bytes, plan: Plan) -> None:
-        """Note how long an attempt may run of a petition that has just been converted, by what its group gives now."""
-        self.limits[token] = self.groups.timeout_of(plan.group, plan.timeout)
+        """Note how long an attempt may run of a petition that has just been converted, by what its group gave to it."""
+        given = self._given.get(token, {})
+        self.limits[token] = given.get(plan.group or "") if plan.timeout is None else plan.timeout
 
     def waits_since(self, row: Row, plan: Plan) -> float:
         """Give the time on the wall from which on a petition waits for its turn."""

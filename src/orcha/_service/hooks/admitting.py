@@ -6,6 +6,7 @@ import json
 import logging
 from typing import TYPE_CHECKING
 
+from orcha._core import group_limits
 from orcha._core import groups as core
 from orcha._core.admission import ALL
 from orcha._core.petitions import STARTS
@@ -29,6 +30,8 @@ _PAUSED = "paused by"
 """Kind of what is kept of pauses beside their names."""
 _RULES = "rules of a group"
 """Kind of what people set for a group beside its slots."""
+_LIMITS = "limits of a group"
+"""Kind of the limits of time that a group gave, and gives."""
 _SET = "group set by"
 """Kind of the groups that people set: the configuration files say nothing of such a group until it is unset."""
 _CONFIGURED = "configured group"
@@ -112,6 +115,7 @@ class Admitting:
         self._note_configured()
         rules = {name: each for name, each in rules.items() if each != core.NO_RULES}
         self._admission.load(paused, groups, {name: each for name, each in rules.items() if name in groups})
+        self._load_limits()
         if groups != kept:
             self._petitions.keep_slots(groups)
         before = {
@@ -122,6 +126,22 @@ class Admitting:
         self._take_new()
         self._admission.of_groups.load_starts(self._kept_starts(), self._petitions.now)
         self._admission.keys.load(self._store.once())
+
+    def _load_limits(self) -> None:
+        """Take over the limits of time that groups gave; what this start gives holds for new petitions."""
+        known = self._admission.of_groups
+        known.limits = {name: group_limits.limits_of(text) for name, text in self._store.decided(_LIMITS).items()}
+        for group in {*known.limits, *known.rules}:
+            self._note_limit(group)
+
+    def _note_limit(self, group: str) -> None:
+        """Keep which limit of time a group gives to petitions that come from now on, where that is another one."""
+        known, rules = self._admission.of_groups, self._admission.of_groups.rules.get(group, core.NO_RULES)
+        had = known.limits.get(group, ())
+        changes = group_limits.changed(had, self._petitions.next_seq, rules.given_timeout)
+        if changes is not had:
+            known.limits = {**known.limits, group: changes}
+            self._petitions.keep_decided(_LIMITS, group, group_limits.limits_text(changes))
 
     def _take_new(self) -> None:
         self._admission.of_groups.new_slots = self._settings.new_group_slots
@@ -244,6 +264,7 @@ class Admitting:
             self._change_rate(group, had.rate, rules.rate)
         if rules.age != had.age:
             self.ages_changed()
+        self._note_limit(group)
         self._petitions.keep_slots(self._admission.groups)
         self.go_on()
 

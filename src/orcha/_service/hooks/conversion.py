@@ -103,7 +103,7 @@ def convert(record: Record, manager: Any, port: AttemptPort, admission: Admissio
         priority if is_new else record.priority,
         retry,
         record.on_interrupt if policy is None else _POLICIES[policy.on_interrupt],
-        _timeout(source, admission),
+        admission.of_groups.timeout_of(source.group, record.seq, source.timeout),
         source.queue_timeout,
         source.expect,
         source.group,
@@ -248,14 +248,6 @@ def _check_files(record: Record, when: Condition) -> None:
             " at files"
         )
         raise _NotConverted(message)
-
-
-def _timeout(source: Record | Policy, admission: Admission) -> float | None:
-    """Give the seconds that an attempt may run: what the petition says, else what its group gives."""
-    rules = admission.of_groups.rules
-    if not rules or source.group is None or source.group not in rules:
-        return source.timeout
-    return rules[source.group].timeout_of(source.timeout)
 
 
 def _needs(policy: Policy) -> Mapping[str, int | str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -223,6 +224,9 @@ def _plan(
     )
     if isinstance(converted, str):
         raise _RefusedError(f"{row.id!r} is not changed: {converted}")
+    if converted.group is not None and new.get("timeout") is None:
+        given = engine.admission.of_groups.timeout_of(converted.group, row.seq, None)
+        converted = replace(converted, timeout=given)
     if "timeout" in wanted.names and converted.group is not None:
         longer = engine.admission.of_groups.too_long(converted.group, new.get("timeout"))
         if longer is not None:
