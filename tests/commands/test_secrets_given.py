@@ -43,13 +43,14 @@ def kept(engine):
 def test_a_shim_gets_what_the_client_sent_and_what_the_plugin_has(engine):
     engine.run(secrets={"SENT": None, "OWN": "text", "RAW": b"\xff"}, sent_secrets={"SENT": b"sent"})
     assert engine.wait_for_spec().secrets == {"SENT": b"sent", "OWN": b"text", "RAW": b"\xff"}
-    assert "sent" not in repr(kept(engine)._kept)
+    assert "sent" not in repr(kept(engine).kept)
 
 
 def test_without_secrets_nothing_is_given(engine):
     engine.run()
     assert engine.wait_for_spec().secrets is None
-    assert not kept(engine)
+    assert not kept(engine).kept
+    assert not kept(engine).lacking
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,8 @@ def test_what_does_not_fit_is_refused_and_forgotten(engine, named, sent, words):
     asked = engine.run(secrets=named, sent_secrets=sent)
     assert words in (refusal(engine, asked) or "")
     engine.settle_engine()
-    assert not kept(engine)
+    assert not kept(engine).kept
+    assert not kept(engine).lacking
 
 
 def test_an_owner_may_not_fill_the_memory(engine, monkeypatch):

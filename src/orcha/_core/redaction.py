@@ -9,7 +9,7 @@ METADATA = frozenset(
     (
         *("seq", "id", "state", "priority", "aged", "manager", "owner", "user", "group", "array"),
         *("attempt", "submitted", "started", "ended", "outcome", "code", "paused", "due", "place", "until"),
-        *("needs", "expect", "timeout", "queue_timeout", "kinds", "lease"),
+        *("needs", "expect", "timeout", "queue_timeout", "kinds", "lease", "preemptible", "stands_still"),
         *("elements", "last_element", "elements_waiting", "elements_running"),
         *("elements_succeeded", "elements_failed", "elements_cancelled"),
     )

@@ -73,8 +73,6 @@ def list_petitions(engine: Engine, peer: Peer, message: List) -> None:
             "needs": json.dumps(needs[row.seq]) if row.seq in needs else None,
             "expect": expected.get(row.seq),
             "timeout": _timeout(engine, row),
-            "preemptible": _preemptible(engine, row),
-            "stands_still": row.seq in engine.petitions.lent,
         }
         | lease_rows.in_row(engine, row)
         for row in rows
@@ -173,6 +171,7 @@ def describe_row(
     """Give a petition's row for people."""
     command, label = listed(row, engine.petitions.records.get(row.seq))
     why, asked, kinds = explain(engine, row, group, sights)
+    stands_still = row.seq in engine.petitions.lent
     if engine.petitions.preempted:
         why = preempted_rows.and_why(engine, row, why, sights.named)
     return {
@@ -195,7 +194,9 @@ def describe_row(
         "asked_ago": asked,
         **({"kinds": kinds} if kinds else {}),
         "group": group,
-        "paused": row.seq in engine.petitions.lent or engine.admission.is_paused(row.seq, group, row.state),
+        "paused": stands_still or engine.admission.is_paused(row.seq, group, row.state),
+        "preemptible": _preemptible(engine, row),
+        "stands_still": stands_still,
         "due": _due(engine, row.seq),
         "command": command,
         "label": label,
