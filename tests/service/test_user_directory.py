@@ -20,6 +20,7 @@ from orcha._service.lifecycle.reloading import ConfigurationSource, Reloading
 from orcha._service.lookups import Lookups
 from orcha._service.reports import user_names
 from orcha._service.timers import Timers
+from orcha._service.user_directory import UserDirectory
 from orcha._service.verbs import events
 from orcha.utils.threads import NoThreadError, ignore_death
 from orcha.utils.users import name_of
@@ -181,6 +182,18 @@ def test_the_name_in_a_question_about_events_is_looked_up_apart(directory, monke
         assert asked.answer(asked.owner, about).verdict == Verdict.OK
 
 
+def test_a_question_about_the_events_of_a_user_who_is_not_found_in_time_is_not_answered_with_none(
+    directory, monkeypatch
+):
+    let_go = threading.Event()
+    monkeypatch.setattr(events, "_identity", lambda who: let_go.wait() and who)
+    with engine_with(directory, seconds=0.01) as asked:
+        answer = asked.ask(asked.owner, ListEvents, 10, who="sam")
+        assert (answer.verdict, "has not answered" in answer.reason) == (Verdict.BUSY, True)
+        assert asked.ask(asked.owner, ListEvents, 10, who="uid:8").verdict == Verdict.OK, "that is no name"
+        let_go.set()
+
+
 def test_a_reload_that_waits_for_the_directory_holds_up_no_search(directory):
     """The names of roles are looked up when the files are read."""
     let_go, reports = threading.Event(), []
@@ -270,6 +283,21 @@ def test_what_comes_after_the_deadline_is_told_apart_also_of_a_lookup_that_waite
     steps.settle()
     steps.settle()
     assert late == [True, "second"]
+
+
+def test_an_owner_who_was_not_found_before_the_start_is_looked_up_again_and_the_answer_is_news(directory):
+    steps, news = Steps(), []
+    users = UserDirectory(steps.lookups, steps.timers)
+    users._look_up = directory.look_up
+    users.on_news.append(news.append)
+    directory.hangs, directory.groups = {8}, {8: ("lab",)}
+    users.look_up_now(["uid:8"], seconds=0.0)
+    assert users.known("uid:8") is None
+    directory.answer()
+    steps.settle()
+    steps.settle()
+    assert news == ["uid:8"], "quotas and weights have counted the petitions of this owner without the groups"
+    assert users.known("uid:8").groups == ("lab",)
 
 
 def test_where_no_thread_can_be_had_who_asked_is_told(monkeypatch):

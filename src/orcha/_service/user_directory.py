@@ -37,6 +37,9 @@ class KnownUser(NamedTuple):
     is_answered: bool = True
 
 
+_NOTHING_KNOWN = KnownUser("", (), 0.0)
+
+
 class UserDirectory:
     """Knows users; the engine's, but for `known` and `is_due`, which every thread may call."""
 
@@ -116,7 +119,7 @@ class UserDirectory:
         return True
 
     def look_up_now(self, owners: Collection[str], seconds: float) -> None:
-        """Look these owners up before the engine starts, for so many seconds at most in all."""
+        """Look these owners up before the engine starts, for so many seconds at most in all, and then as the engine."""
         found: dict[str, tuple[str, tuple[str, ...]]] = {}
         uids = {owner: uid for owner in owners if (uid := uid_of(owner)) is not None}
 
@@ -126,11 +129,14 @@ class UserDirectory:
 
         if uids:
             thread = guarded("orcha-lookup", look, ignore_death)
-            with contextlib.suppress(NoThreadError):  # they are looked up when their clients come
+            with contextlib.suppress(NoThreadError):  # then all are asked about below
                 start(thread)
                 thread.join(seconds)
         for owner, answer in tuple(found.items()):
             self._note(owner, *answer)
+        for owner in uids:
+            if owner not in self._known:
+                self.ask(owner, _do_nothing)
 
     def _take(self, owner: str, found: Any) -> None:
         if isinstance(found, Exception):
@@ -149,17 +155,21 @@ class UserDirectory:
             self._note(owner, *found)
 
     def _note(self, owner: str, name: str, groups: tuple[str, ...]) -> None:
-        before = self._known.get(owner)
+        before = self._known.get(owner, _NOTHING_KNOWN)
         self._known[owner] = known = KnownUser(name, groups, time.monotonic() + MEMBERSHIP_SECONDS)
         user_names.note(owner, name)
-        if before is not None and (before.name, before.groups) != (known.name, known.groups):
+        if (before.name, before.groups) != (known.name, known.groups):
             for tell in self.on_news:
                 tell(owner)
 
     def _give_up(self, owner: str) -> None:
         """Go on with what was known before, for a while."""
-        before = self._known.get(owner) or KnownUser("", (), 0.0)
+        before = self._known.get(owner, _NOTHING_KNOWN)
         self._known[owner] = before._replace(due=time.monotonic() + RETRY_SECONDS, is_answered=False)
+
+
+def _do_nothing() -> None:
+    """Do nothing: nobody waits for this user."""
 
 
 def _look_up(uid: int) -> tuple[str, tuple[str, ...]]:

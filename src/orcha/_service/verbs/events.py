@@ -34,13 +34,11 @@ def list_events(engine: Engine, peer: Peer, message: ListEvents) -> None:
 
     Operators see all but logins, and admins those, too.
     """
-    if message.who is None:
-        _search(engine, peer, message, None)
-        return
     who = message.who
-    engine.lookups.begin(
-        lambda: _identity(who), lambda found: _search(engine, peer, message, found if isinstance(found, str) else who)
-    )
+    if who is None or ":" in who:  # as in uid:7 and key:build; passwd(5) has no name like that
+        _search(engine, peer, message, who)
+    else:
+        engine.lookups.begin(lambda: _identity(who), partial(_search_or_refuse, engine, peer, message))
 
 
 def _identity(who: str) -> str:
@@ -49,6 +47,13 @@ def _identity(who: str) -> str:
         return f"uid:{pwd.getpwnam(who).pw_uid}"
     except (KeyError, ValueError):
         return who
+
+
+def _search_or_refuse(engine: Engine, peer: Peer, message: ListEvents, found: str | Exception) -> None:
+    if isinstance(found, Exception):
+        refuse(engine, peer, message.request, Verdict.BUSY, f"{describe(found)}: try again, or give uid:NUMBER")
+    else:
+        _search(engine, peer, message, found)
 
 
 def _search(engine: Engine, peer: Peer, message: ListEvents, who: str | None) -> None:
