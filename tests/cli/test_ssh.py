@@ -19,7 +19,7 @@ import pytest
 from orcha import properties
 from orcha._cli import far_command, run_options, session
 from orcha._cli.stop import is_held
-from orcha._cli.upload import unpack
+from orcha._cli.upload import prepare, unpack
 from orcha._protocol.relay_greeting import FarSide
 from orcha.bin import main
 from orcha.exceptions import OrchaError
@@ -31,7 +31,7 @@ from support.waiting import DEADLINE, wait_for
 
 AT_ONCE = 2
 LINES = 30_000
-NO_RSYNC = "there is no rsync here: the folder goes as an archive, with all that is in it"
+NO_RSYNC = "there is no rsync here: every file is sent, as an archive"
 COUNT = f"i=0; while [ $i -lt {LINES} ]; do i=$((i+1)); echo $i; done"
 COUNTED = "".join(f"{number}\n" for number in range(1, LINES + 1))
 
@@ -155,7 +155,8 @@ def made_tree(folder):
     (folder / "dangling").symlink_to("/nonexistent")
     (folder / ".git").mkdir()
     (folder / ".git" / "config").touch()
-    os.utime(folder / "deep", (1_000_000, 1_000_000))
+    for old in (folder / "deep", folder):
+        os.utime(old, (1_000_000, 1_000_000))
 
 
 @pytest.mark.skipif(shutil.which("rsync") is None, reason="there is no rsync here")
@@ -188,6 +189,9 @@ def test_rsync_makes_the_same_copy_as_an_archive_and_sends_what_has_changed(run,
             (no_rsync / each).symlink_to(shutil.which(each))
         assert copy(environment | {"PATH": str(no_rsync)}) == f"orcha: {NO_RSYNC}\n"
         assert copy(environment) == ""
+        begun = service.home.stat().st_ctime - 86_400
+        assert all(each.stat().st_mtime > begun for each in uploaded), "an old folder here is no old upload there"
+        assert [stat.S_IMODE(each.stat().st_mode) for each in uploaded] == [0o700, 0o700]
         (ours / "read only").unlink()
         (ours / "new").write_text("new")
         assert copy(environment) == ""
@@ -223,6 +227,27 @@ def test_two_uploads_may_remove_the_same_old_ones(tmp_path, monkeypatch):
     tarfile.open(mode="w", fileobj=empty).close()
     where = unpack("new", str(tmp_path), io.BytesIO(empty.getvalue()))
     assert [str(path) for path in (tmp_path / "uploads").iterdir()] == [where]
+
+
+@pytest.mark.parametrize("name", ["..", ".", "../../x", "a/b", "a.b", ""])
+def test_what_is_no_name_of_an_upload_has_nothing_removed(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("ORCHA_HOME", str(tmp_path))
+    (tmp_path / "uploads").mkdir(mode=0o700)
+    (tmp_path / "kept").touch()
+    with pytest.raises(ValueError, match="is no name of an upload"):
+        prepare(name, str(tmp_path))
+    with pytest.raises(ValueError, match="is no name of an upload"):
+        unpack(name, str(tmp_path), io.BytesIO())
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["kept", "uploads"]
+
+
+def test_an_upload_is_compared_with_the_last_upload_of_a_folder_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("ORCHA_HOME", str(tmp_path))
+    assert prepare("work-1", str(tmp_path)) == (f"{tmp_path}/uploads/work-1", "")
+    prepare("work-two-1", str(tmp_path))
+    newest = (tmp_path / "uploads" / "work-two-1").stat().st_mtime
+    os.utime(tmp_path / "uploads" / "work-1", (newest - 9, newest - 9))
+    assert prepare("work-2", str(tmp_path)) == (f"{tmp_path}/uploads/work-2", f"{tmp_path}/uploads/work-1")
 
 
 # --- every verb --------------------------------------------------------------------------------------------------

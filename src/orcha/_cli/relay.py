@@ -88,7 +88,7 @@ def _prepared(name: str) -> FarSide:
         return FarSide(has_rsync=False)
     try:
         made, earlier = prepare(name, os.path.expanduser("~"))  # noqa: PTH111
-    except OSError as error:
+    except (OSError, ValueError) as error:
         return FarSide(error=f"the folder cannot be made: {error}", code=1)
     return FarSide(folder=made, earlier=earlier, has_rsync=True)
 

@@ -46,7 +46,7 @@ def upload(place: SshPlace, folder: str, excluded: Sequence[str], tell: Callable
             problem = rsync.copy(place, prepared, folder, [each.name for each in found], progress)
             if not problem:
                 return prepared.folder
-        tell(f"{problem}: the folder goes as an archive, with all that is in it")
+        tell(f"{problem}: every file is sent, as an archive")
         return send(place, f"--unpack {name}", lambda stream: _pack(found, stream, progress)).folder
 
 
@@ -61,7 +61,7 @@ def _prepared(place: SshPlace, name: str) -> tuple[FarSide | None, str]:
     try:
         far = send(place, f"--prepare {name}", lambda _: None)
     except OrchaError:  # its Orcha is older; where nothing goes, the archive says why
-        return None, f"Orcha on {place.host} does not know {rsync.PROGRAM}"
+        return None, f"Orcha on {place.host} made no folder for {rsync.PROGRAM}"
     return (far, "") if far.has_rsync else (None, f"there is no {rsync.PROGRAM} on {place.host}")
 
 
@@ -133,20 +133,24 @@ def uploads_folder(home: str) -> str:
 def prepare(name: str, home: str) -> tuple[str, str]:
     """Make a new folder for an upload by rsync, and remove uploads that are old.
 
-    Give its path, and the path of the last upload before of a folder of that name, empty where there is none.
+    Give its path, and the path of the last upload before of a folder of that name, empty where there is none. Raises
+    OSError, and ValueError for what is no name of an upload.
     """
     made = _new_folder(name, home)
-    own, above = f"{name.rpartition('-')[0]}-", uploads_folder(home)
-    with os.scandir(above) as entries:
-        others = [each for each in entries if each.name.startswith(own) and each.path != made and each.is_dir()]
+    own = name.rpartition("-")[0]
+    with os.scandir(uploads_folder(home)) as entries:
+        others = [each for each in entries if each.name.rpartition("-")[0] == own and each.path != made]
     newest = max(others, key=lambda each: each.stat().st_mtime, default=None)
     return made, "" if newest is None else newest.path
 
 
 def _new_folder(name: str, home: str) -> str:
     """Make the folder of an upload: empty, also where rsync has begun to fill it."""
+    import re
     import shutil
 
+    if not re.fullmatch(r"[\w-]+", name, re.ASCII):  # what has the name is removed: never another folder
+        raise ValueError(f"{name!a:.80} is no name of an upload")
     from orcha._protocol.endpoint import make_private_folder
 
     above = uploads_folder(home)

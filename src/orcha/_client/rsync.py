@@ -21,6 +21,7 @@ _OPTIONS = (
     "--times",
     "--hard-links",
     "--chmod=ug-s,o-t,go-w",  # as an archive is unpacked
+    "--no-implied-dirs",  # else the new folder gets the mode and the time of the folder here
     "--from0",
     "--files-from=-",
     "--ignore-missing-args",
@@ -55,7 +56,7 @@ def copy(place: SshPlace, far: FarSide, folder: str, names: Iterable[str], progr
 
     shell = shlex.join(ssh_command(place, "", asks=False)[:-2])
     earlier = [f"--copy-dest={far.earlier}"] if far.earlier else []
-    words = [PROGRAM, *_OPTIONS, *earlier, f"--rsh={shell}", f"{folder}/", f"{place.login}:{far.folder}/"]
+    words = [PROGRAM, *_OPTIONS, *earlier, f"--rsh={shell}", f"{folder}/", f"{place.bracketed_login}:{far.folder}/"]
     with tempfile.TemporaryFile() as listed, tempfile.TemporaryFile() as said:
         for each in names:
             listed.write(b"./%s\0" % os.fsencode(each))  # a name that begins with # would be a comment

@@ -37,9 +37,13 @@ class SshPlace:
     def url(self) -> str:
         """The place as a URL, without the program."""
         service = self.service.removeprefix("unix:").removeprefix("/")
+        return f"ssh://{self.bracketed_login}{f':{self.port}' if self.port else ''}{f'/{service}' if service else ''}"
+
+    @property
+    def bracketed_login(self) -> str:
+        """The login where a colon follows it: an IPv6 address stands in brackets."""
         user, at, host = self.login.rpartition("@")
-        login = f"{user}{at}[{host}]" if ":" in host else self.login
-        return f"ssh://{login}{f':{self.port}' if self.port else ''}{f'/{service}' if service else ''}"
+        return f"{user}{at}[{host}]" if ":" in host else self.login
 
     @property
     def host(self) -> str:
