@@ -56,6 +56,15 @@ def converse(at, key, *, uid=None, transport=TLS, before_proof=lambda: None):
     return server.admission
 
 
+def test_a_client_says_which_key_it_has_when_it_begins_to_prove_it():
+    client = ClientHandshake(UNIX, ENDPOINT, None, load_key=lambda: CI)
+    server = ServerHandshake(door(RECORD), UNIX)
+    hello = server.receive(client.start()[HEADER_BYTES:])
+    assert server.claimed is None
+    server.receive(client.receive(hello[HEADER_BYTES:])[HEADER_BYTES:])
+    assert server.claimed == "ci"
+
+
 @pytest.mark.parametrize(
     ("name", "problem"),
     [

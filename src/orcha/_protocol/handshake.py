@@ -166,7 +166,7 @@ class ClientHandshake:
         if self._proved and body == NO_ROOM:
             raise OrchaConnectionError("this client has as many connections as one user may have: end some of them")
         if self._proved and body == EXPIRED:
-            raise AuthenticationError("the time of this key is over: have an admin run orcha key add")
+            raise AuthenticationError("the time of this key is over: have an admin run orcha key renew")
         if self._proved and body == NOT_SHARED:
             raise AuthenticationError(
                 "the service was started without --share: it lets in its own user and root of its machine alone, over"
@@ -402,8 +402,8 @@ class ServerHandshake:
         self._certificate_hash = certificate_hash
         self._scram: ScramServer | None = None
         self._answered = False
-        self.claimed = ""
-        """The id of the key that the client says it has, once it has to prove the key."""
+        self.claimed: str | None = None
+        """The id of the key that the client says it has; None before it has begun to prove a key."""
         self.admission: AdmittedClient | None = None
 
     def receive(self, body: Body, status: int = OK) -> bytes:
@@ -419,9 +419,11 @@ class ServerHandshake:
         if not self._answered:
             self._answered = True
             try:
-                return frame(self._scram.first(data))
+                answer = self._scram.first(data)
             except ScramError as error:
                 raise HandshakeError(str(error)) from None
+            self.claimed = self._scram.key_id
+            return frame(answer)
         try:
             answer = self._scram.final(data)
         except ScramError as error:
@@ -449,7 +451,6 @@ class ServerHandshake:
             return frame(answer)
         from orcha._protocol.scram import ScramServer
 
-        self.claimed = hello.key_id
         binding = binding_of(body, answer, self._certificate_hash)
         self._scram = ScramServer(self._door.find, self._door.stranger, binding)
         return frame(answer)

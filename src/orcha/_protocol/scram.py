@@ -95,6 +95,8 @@ class ScramServer:
         self._nonce = _make_nonce() if nonce is None else nonce
         self._record = stranger
         self._known = False
+        self.key_id = ""
+        """The id of the key that the client says it has."""
         self._bare = self._server_first = b""
 
     def first(self, client_first: bytes) -> bytes:
@@ -107,7 +109,7 @@ class ScramServer:
             raise ScramError("a nonce that is not printable")
         from orcha._protocol.keys import hidden_salt
 
-        key_id = name.decode("ascii", "replace")
+        self.key_id = key_id = name.decode("ascii", "replace")
         record = self._find(key_id)
         self._known = record is not None
         self._record = record or self._stranger

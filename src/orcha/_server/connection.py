@@ -324,8 +324,8 @@ class ClientConnection(asyncio.Protocol):
 
     def _refuse(self, refused: NotAdmittedError) -> None:
         assert self._transport is not None
-        if self._handshake is not None and (self._handshake.claimed or self._handshake.admission):
-            self._table.note_refused(self, self._handshake.claimed, str(refused))
+        if self._handshake is not None and (self._handshake.claimed is not None or self._handshake.admission):
+            self._table.note_refused(self, self._handshake.claimed or "", str(refused))
         if not refused.late:
             self._answer(refused.answer)
             return
