@@ -64,21 +64,22 @@ def test_who_would_end_before_a_large_one_starts_goes_before_it(service):
 def test_what_the_same_command_took_is_expected_where_its_owner_asks_for_that(service):
     again = ["--expect-like", "--need", "gpu=1", "--", "sleep", "0.01"]
     said = service.run("run", "--name", "first", *again).stderr
-    assert "nothing is expected: the same command was run 0 times of late, and 5 are wanted" in said
+    assert "nothing is expected: the same command was run 0 times of late, and 5 times are wanted" in said
     for number in range(MIN_LIKE_PETITIONS - 1):
         assert service.run("run", "--name", f"run{number}", "--", "sleep", "0.01").returncode == 0
     assert shown(service, "first")["expect"] is None
     done = service.run("run", "--detach", "--name", "next", *again)
     assert "it is expected to take " in done.stderr
     assert shown(service, "next")["expect"] >= 1
-    assert shown(service, "next")["expect_source"].startswith("the longest of 5 that ran the same command took ")
+    source = shown(service, "next")["expect_source"]
+    assert source.startswith("the longest of 5 petitions that ran the same command took ")
     service.run("run", "--detach", "--name", "later", "--in", "1h", *again)
-    assert "it is expected to take 1 s: the longest of " in service.run("why", "later").stdout
+    assert ": the longest of " in service.run("why", "later").stdout
     assert service.run("set", "later", "--expect", "2h").returncode == 0
     assert shown(service, "later")["expect_source"] is None, "people know better"
     for more in (["--expect", "1h"], ["--array", "1-2"]):
         done = service.run("run", *more, *again)
-        assert (done.returncode, "--expect-like finds out" in done.stderr) == (2, True)
+        assert (done.returncode, "--expect-like is for one command" in done.stderr) == (2, True)
 
 
 def test_a_length_that_proves_wrong_is_told_and_delays_alone(service):

@@ -31,9 +31,9 @@ def expected(words: Iterable[bytes | str], rows: Iterable[Row]) -> tuple[float |
 
     >>> row = {"manager": COMMAND_MANAGER, "command": "make all", "started": 0.0, "outcome": "succeeded"}
     >>> expected(["make", "all"], [row | {"ended": seconds} for seconds in (20.0, 40.0, 10.0, 20.0, 30.0)])
-    (60.0, 'the longest of 5 that ran the same command took 40 s')
+    (60.0, 'the longest of 5 petitions that ran the same command took 40 s')
     >>> expected(["make"], [row | {"ended": 1.0}])
-    (None, 'the same command was run 0 times of late, and 5 are wanted')
+    (None, 'the same command was run 0 times of late, and 5 times are wanted')
     """
     import shlex
 
@@ -42,9 +42,9 @@ def expected(words: Iterable[bytes | str], rows: Iterable[Row]) -> tuple[float |
     text = shlex.join(redact.words([os.fsdecode(word) for word in words]))
     known = [row["ended"] - row["started"] for row in rows if _is_like(row, text)]
     if len(known) < MIN_LIKE_PETITIONS:
-        return None, f"the same command was run {len(known)} times of late, and {MIN_LIKE_PETITIONS} are wanted"
+        return None, f"the same command was run {len(known)} times of late, and {MIN_LIKE_PETITIONS} times are wanted"
     seconds = max(1.0, max(known) * SAFETY_FACTOR)
-    return seconds, f"the longest of {len(known)} that ran the same command took {render.elapsed(max(known))}"
+    return seconds, f"the longest of {len(known)} petitions that ran the same command took {render.elapsed(max(known))}"
 
 
 def line(seconds: float, source: str) -> str:

@@ -183,7 +183,7 @@ def settle(
     if namespace.expect_like:
         if namespace.expect is not None or _asks_for_many(namespace):
             raise options.WrongOptionError(
-                "--expect-like finds out what to expect of one command: leave out the other one"
+                "--expect-like is for one command without --expect: leave out --expect-like or the other option"
             )
         from orcha._cli import like
 

@@ -92,7 +92,7 @@ def forget_pin(place: str) -> str | None:
 
 @contextlib.contextmanager
 def _alone(path: str) -> Iterator[None]:
-    """Have no other process change the pins meanwhile: what it adds would go with the file that is replaced."""
+    """Have no other process change the pins meanwhile: a pin that it adds would be lost with the replaced file."""
     import fcntl
 
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW

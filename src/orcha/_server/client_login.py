@@ -1,11 +1,11 @@
-"""A login: a client that was let in, or that was refused after it had said who it is."""
+"""A login: a client was let in, or was refused when its user was known, or it had begun to prove a key."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 STRANGER = "unknown"
-"""Who a client is that was refused, and of whom no kernel says which user it is."""
+"""Stands for the user of a refused client where no kernel names the user."""
 
 
 class ClientLogin(NamedTuple):
@@ -18,7 +18,7 @@ class ClientLogin(NamedTuple):
     who: str
     """The identity of the client; of a refused client the user whom the kernel names, else STRANGER."""
     key: str
-    """The name of the named key, which a refused client has only said; empty for every other key, and none."""
+    """The name of a named key, which a refused client has said and not proved; empty for any other key and for none."""
     door: str
     """Where the client came in: "socket" or "key"."""
     host: str
@@ -27,7 +27,7 @@ class ClientLogin(NamedTuple):
     """Why it was refused; empty where it was let in."""
 
     def without_place(self) -> ClientLogin:
-        """Give what logins of one user have in common that differ in key and machine."""
+        """Give what all logins of one user by this door, with this end, have in common."""
         return self._replace(key="", host="")
 
 

@@ -1,6 +1,6 @@
 """Which logins are told among the deeds of clients: each kind of login once in an hour, with how many there were.
 
-Otherwise each `orcha ps` were an entry, and a flood of refused logins would push out what clients did.
+Else each `orcha ps` would be an entry, and a flood of refused logins would push out what clients did.
 """
 
 from __future__ import annotations

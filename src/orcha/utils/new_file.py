@@ -9,8 +9,8 @@ import os
 def replace_file(path: str, data: bytes, mode: int = 0o600) -> None:
     """Have a file with this content and this mode in the place of what is there, whatever ends the process meanwhile.
 
-    Who reads the path sees the old content or the new one. What stands beside it under another name until then goes
-    again where this fails. Source: rename(2), fsync(2).
+    A reader of the path sees the old content or the new content. The content is first written to a file beside the
+    path, which is removed where this fails; kill -9 may leave that file (``.new``). Source: rename(2), fsync(2).
 
     Raises OSError: the folder is not there, is full, or may not be written.
 
