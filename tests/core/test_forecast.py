@@ -159,6 +159,16 @@ URGENT = command("urgent", 20, 10, -1, needs={"gpu": 1})
             [STILL._replace(started=-9.0, stands_still=True), URGENT._replace(submitted=-5.0, started=-5.0)],
             [("still", -9, 56, None), ("urgent", -5, 5, None)],
         ),
+        *(  # so it does where people have changed since whether it may be preempted
+            (
+                [
+                    STILL._replace(started=-9.0, stands_still=True, preemptible=changed),
+                    URGENT._replace(submitted=-5.0, started=-5.0),
+                ],
+                [("still", -9, 56, None), ("urgent", -5, 5, None)],
+            )
+            for changed in (None, REQUEUE)
+        ),
         (  # both give their places, and one of them has its place again first
             [STILL._replace(needs={"gpu": 1}), LOW._replace(needs={"gpu": 1}), URGENT._replace(needs={"gpu": 2})],
             [("low", 0, 20, "urgent"), ("low", 30, 90, None), ("still", 0, 70, None), ("urgent", 20, 30, None)],
@@ -172,7 +182,7 @@ def test_who_gives_a_place_to_whom_is_foretold(jobs, expected):
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
-def test_whoever_gives_its_place_runs_for_all_of_its_time_in_the_end(data):
+def test_a_petition_that_gave_its_place_runs_for_all_of_its_time_in_the_end(data):
     jobs = []
     for number in range(data.draw(st.integers(2, 12))):
         came, seconds, priority = (float(data.draw(st.integers(0, most))) for most in (20, 15, 3))

@@ -54,7 +54,7 @@ class Weighed(Watched):
 @given(workloads(), weights())
 @settings(max_examples=150, deadline=None)
 def test_no_petition_starts_while_a_petition_of_a_group_with_less_for_its_weight_could(jobs, known):
-    """Without groups of petitions: those that wait for slots of different groups may start in the other order."""
+    """Without groups of petitions: petitions that wait for slots of different groups may start in the other order."""
     jobs = [job._replace(group=None) for job in jobs]
     planned = list(Weighed(jobs, Capacity({"m": SLOTS}, {}, RESOURCES, weights=known)).run())
     assert sorted(each.job.id for each in planned) == sorted(job.id for job in jobs)
@@ -217,6 +217,19 @@ def test_weights_may_be_set_while_petitions_wait():
     assert owner_first(owned.petitions, waits) == OwnerFirst(0.25, 0.0, "0 slot-hours", "0 slot-hours", group="@bio")
     owned.petitions.use_weights(None)
     assert owned.head() == [waits.seq, other.seq]
+
+
+def test_petitions_are_asked_anew_when_another_weight_of_their_owner_is_known():
+    owned, known = Owned(), {"ann": ALONE, "bob": ALONE}
+    owned.petitions.use_weights(lambda owner: known[owner])
+    owned.waits("ann")
+    owned.waits("bob")
+    version = owned.petitions.version
+    owned.petitions.renew_weight("bob")
+    assert owned.petitions.version == version
+    known["bob"] = BIO
+    owned.petitions.renew_weight("bob")
+    assert owned.petitions.version > version
 
 
 def test_the_first_owner_is_weighed_from_the_second_owner_on():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import NamedTuple
 
 from orcha._core.forecast.workload import Capacity, Job
@@ -102,7 +103,7 @@ def _job(entry: dict[str, Any], name: str, number: int) -> Job:
             f'{name} does not say how long it takes: give "seconds", "expect", or "started" and "ended"'
         )
     priority = entry.get("priority") or 0
-    if isinstance(priority, bool) or not isinstance(priority, int | float):
+    if isinstance(priority, bool) or not isinstance(priority, int | float) or math.isnan(priority):
         raise WorkloadError(f"{name}: priority is {priority!r:.80}: give a number")
     return Job(
         str(identity),
@@ -124,10 +125,10 @@ def _job(entry: dict[str, Any], name: str, number: int) -> Job:
 def _preemptible(entry: dict[str, Any], name: str) -> str | None:
     from orcha._core.preempted import PAUSE, REQUEUE
 
-    how = entry.get("preemptible")
+    how = _text(entry, "preemptible", name)
     if how not in {None, PAUSE, REQUEUE}:
         raise WorkloadError(f'{name}: preemptible is {how!r:.80}: give "{PAUSE}" or "{REQUEUE}"')
-    return _text(entry, "preemptible", name)
+    return how
 
 
 def _capacity(known: object, jobs: list[Job]) -> Capacity:
@@ -290,7 +291,7 @@ def _needs(entry: dict[str, Any], name: str) -> dict[str, int | str]:
     from orcha.interfaces.needs import kept
 
     needs = entry.get("needs") or {}
-    if isinstance(needs, dict) and all(type(amount) in {int, float, str} for amount in needs.values()):
+    if isinstance(needs, dict) and all(isinstance(each, str) or _is_amount(each) for each in needs.values()):
         try:
             return {resource: kept(amount) for resource, amount in needs.items() if amount}
         except ValueError:

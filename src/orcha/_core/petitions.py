@@ -415,6 +415,7 @@ class Petitions:
             weight = self._weight_of(owner)
             if weight != self.fairness.weight_of(owner):
                 self.granted.use_weights({owner: weight})
+                self.note_change()
 
     def _use_weights(self, fairness: Fairness) -> None:
         weight_of = self._weight_of

@@ -367,7 +367,7 @@ class VirtualSchedule:
             at=job.not_before,
             delay=None,
             when=None,
-            preemptible=job.preemptible,
+            preemptible=PAUSE if job.stands_still else job.preemptible,  # people may have changed what it says since
         )
 
     def _expected(self, job: Job) -> float | None:
