@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from orcha._core.conditions.book import ConditionBook
 from orcha._core.conditions.kinds import Unknown
 from orcha._core.conditions.terms import BUILT_IN
+from orcha._core.converted import known_seconds
 from orcha._core.dependencies import Dependencies, waits_for
 from orcha._core.group_admission import GroupAdmission, GroupUse, Known, group_name, group_of
 from orcha._core.groups import NO_RULES
@@ -42,7 +43,6 @@ from orcha._core.room import EVERYTHING, Room, takes
 from orcha._core.secrets import Secrets
 from orcha._core.state import State
 from orcha._core.transitions import hold
-from orcha._core.waiting_elsewhere import known_seconds
 from orcha._core.waiting_queue import MAX_READY_PETITIONS
 from orcha.interfaces.built_in import ARRAY_MANAGER
 from orcha.interfaces.needs import WHOLE

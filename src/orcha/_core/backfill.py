@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from orcha._core.converted import known_seconds
 from orcha._core.granted import LENT
 from orcha._core.overtaking import Overtaking, Run
 from orcha._core.record import Record
 from orcha._core.resource_lines import aside
 from orcha._core.state import State
 from orcha._core.things import RESOURCE, Things
-from orcha._core.waiting_elsewhere import known_seconds
 from orcha.interfaces.needs import WHOLE
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ class Backfill:
     def _firsts(
         self, resources: Iterable[str], most: int, counts: Callable[[Waiter], bool] | None = None
     ) -> tuple[list[Waiter], set[str]]:
-        """Give the first petitions that need some resources, and those that need what these need; and those resources.
+        """Give the first petitions that need some resources, or what others of them need; and all of these resources.
 
         There may be more than `most`: then not all are given.
         """

@@ -87,4 +87,10 @@ class Converted:
 Candidate: TypeAlias = "Record | Converted"
 """A petition that may be asked: its record has its object, or this very visit has made the object."""
 
-__all__ = ["Candidate", "Converted"]
+
+def known_seconds(candidate: Candidate) -> float | None:
+    """Give how long a petition is said to take: what is expected, else its limit; None where neither is known."""
+    return candidate.timeout if candidate.expect is None else candidate.expect
+
+
+__all__ = ["Candidate", "Converted", "known_seconds"]

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._core.backfill import Backfill
+from orcha._core.converted import known_seconds
 from orcha._core.inventory import Inventory
 from orcha._core.moment import Moment
 from orcha._core.needs import beyond
@@ -31,7 +32,7 @@ from orcha._core.record import Phase, Record
 from orcha._core.resource_lines import RESOURCE_LOT, Lines, Waiter, aside
 from orcha._core.state import State
 from orcha._core.transitions import hold
-from orcha._core.waiting_elsewhere import WaitingElsewhere, known_seconds, waiting
+from orcha._core.waiting_elsewhere import WaitingElsewhere, waiting
 from orcha.interfaces.built_in import ARRAY_MANAGER, WATCHDOG_MANAGER
 from orcha.interfaces.needs import WHOLE, read, shown
 

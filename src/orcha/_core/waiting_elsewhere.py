@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orcha._core.converted import known_seconds
 from orcha._core.resource_lines import Waiter
 
 if TYPE_CHECKING:
@@ -18,11 +19,6 @@ if TYPE_CHECKING:
 
 MAX_KNOWN_PETITIONS = 64
 """Petitions that are remembered for each resource: of more it is known only that there are more."""
-
-
-def known_seconds(candidate: Candidate) -> float | None:
-    """Give how long a petition is said to take: what is expected, else its limit; None where neither is known."""
-    return candidate.timeout if candidate.expect is None else candidate.expect
 
 
 class WaitingElsewhere:
@@ -82,7 +78,7 @@ class WaitingElsewhere:
         return self._known
 
     def count(self) -> int:
-        """Give how many petitions are known, at most: one that needs several resources counts several times."""
+        """Give how many petitions are known, at most: a petition that needs several resources counts several times."""
         return sum(map(len, self._known.values()))
 
     def are_more(self, resource: str) -> bool:
