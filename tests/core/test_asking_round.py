@@ -126,8 +126,8 @@ def test_nobody_is_passed_who_could_run(places, needs, free, look_ahead, patienc
         passed = [r for r in records if place(r) < place(record) and r.seq not in asked]
         noes = sum(by_seq[seq] not in new and answer is NO for seq, answer in events)
         assert record.seq not in asked, "asked twice"
-        assert not passed or noes >= patience, "an earlier one was not asked, and patience was left"
-        assert not any(r in new for r in passed), "one that has just come was not asked"
+        assert not passed or noes >= patience, "an earlier petition was not asked, and patience was left"
+        assert not any(r in new for r in passed), "a petition that has just come was not asked"
         answer = needing(record)
         events.append((record.seq, answer.answer))
         return answer
@@ -228,7 +228,7 @@ def test_others_than_that_manager_are_asked_behind_it():
     assert asking.started() == [3]
 
 
-def test_where_only_the_service_decides_whoever_has_heard_it_is_passed_over():
+def test_where_only_the_service_decides_a_petition_that_has_heard_it_is_passed_over():
     why = ConditionSaidNo("no rig is free")
     waiting = [petition(seq, why=why) for seq in range(1, 4)] + [petition(4), petition(5, manager="other", why=why)]
     asking = Asking(waiting)
@@ -239,7 +239,7 @@ def test_where_only_the_service_decides_whoever_has_heard_it_is_passed_over():
     assert (asking.round.noes, asking.started()) == (4, [5])
 
 
-def test_whoever_was_passed_over_is_asked_again_where_something_has_ended():
+def test_a_petition_that_was_passed_over_is_asked_again_where_something_has_ended():
     why = ConditionSaidNo("no rig is free")
     asking = Asking([petition(seq, why=why) for seq in range(1, 4)] + [petition(4, manager="other")])
     full = [True]
@@ -255,7 +255,7 @@ def test_whoever_was_passed_over_is_asked_again_where_something_has_ended():
     assert asking.started() == [1, 2, 3, 4]
 
 
-def test_whoever_is_passed_over_costs_patience():
+def test_a_petition_that_is_passed_over_costs_patience():
     why = ConditionSaidNo("no rig is free")
     asking = Asking([petition(seq, why=why) for seq in range(2 * MAX_REFUSALS_PER_ROUND)])
     asking.run(lambda _: Said(NO, why, for_all=True))

@@ -106,7 +106,7 @@ def mixtures(draw, needs, groups):
 @pytest.mark.parametrize("world", WORLDS)
 @given(st.data())
 @settings(max_examples=60, deadline=None)
-def test_whoever_goes_before_others_delays_none_of_them(world, data):
+def test_a_petition_that_goes_before_others_delays_none_of_them(world, data):
     capacity, needs = WORLDS[world]
     jobs = data.draw(mixtures(needs, [None, None, None, *capacity.groups, *capacity.rules]))
     found = list(delays(jobs, capacity))

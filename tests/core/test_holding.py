@@ -1,4 +1,4 @@
-"""What people decide about those that wait: priorities, and lots."""
+"""What people decide about petitions that wait: priorities, and lots."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Resources: what is lacking, and the lines of those that wait for it."""
+"""Resources: what is lacking, and the lines of petitions that wait for it."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ def test_a_full_disk_takes_nothing_else_back(world):
 
 
 @pytest.mark.parametrize("flag", [None, "x"], ids=["started", "queued"])
-def test_whoever_cancels_what_a_full_disk_takes_back_is_answered(world, flag):
+def test_a_client_that_cancels_what_a_full_disk_takes_back_is_answered(world, flag):
     world.submit(Plan(flag=flag), "a", TOKEN)
     world.dispatch()
     while world.visit is not None:

@@ -322,7 +322,7 @@ class Quotas:
         return None
 
     def refusal_beside(self, owner: str) -> QuotaSpent | None:
-        """Give why no further command of an owner may run beside another one, if that is so: such a one never waits.
+        """Give why no further command of an owner may run beside another one, which never waits, if that is so.
 
         The quota of what runs may be used up all the same: people look at what runs just then.
         """
@@ -396,7 +396,7 @@ class Quotas:
         return unloaded
 
     def unpark_one(self, owner: str) -> list[Key]:
-        """Let another petition wait with the others for each quota of an owner, where the condition of one says no.
+        """Let another petition wait with the others for each quota of an owner, where a condition says no.
 
         Gives the keys whose records are to be loaded.
         """

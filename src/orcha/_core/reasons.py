@@ -216,7 +216,7 @@ class QuotaTooSmall(Reason):
 
 @dataclass(frozen=True, slots=True)
 class QuotaSpent(Reason):
-    """So many petitions of an owner wait, or so much is kept or run beside others, that no more are accepted."""
+    """So many petitions of an owner wait or run beside others, or so much output is kept, that no more are accepted."""
 
     whose: str
     what: str

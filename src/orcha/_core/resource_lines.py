@@ -3,8 +3,8 @@
 Of several owners each has a part of the line, and the first petition of the line is the first one of the owner who has
 least in use.
 
-Whoever waited for a resource stays in its line until it starts, or waits for something else, also while it lacks only
-another resource; so a petition that needs two resources cannot be starved by petitions that need one.
+A petition that waited for a resource stays in the line until it starts, or waits for something else, also while it
+lacks only another resource: so a petition that needs two resources cannot be starved by petitions that need one.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ def nobody_runnable_waits(service: Service) -> None:
         assert not scheduling.could_start(record), f"{record} could start, and nobody asks it: {record.why}"
 
 
-def whoever_has_a_slot_runs(service: Service) -> None:
+def what_has_a_slot_runs(service: Service) -> None:
     if service.engine.petitions.changes:
         return
     held = {row.id for row in service.world.store.rows_by_seq.values() if _holds_a_slot(service, row)}
@@ -160,7 +160,7 @@ def no_action_runs_longer_than_it_may(service: Service) -> None:
             assert is_over, f"{row} has run for {now - action.begun} s, and may for {limit} s"
 
 
-def whoever_waits_has_aged(service: Service) -> None:
+def what_waits_has_aged(service: Service) -> None:
     """Petitions of a group that ages gain one priority in so many seconds; the clock is looked at now and then."""
     world, petitions = service.world, service.engine.petitions
     if petitions.ageing is None or petitions.changes:
@@ -194,10 +194,10 @@ def leases_end_in_time(service: Service) -> None:
 
 AT_REST = (
     no_action_runs_longer_than_it_may,
-    whoever_waits_has_aged,
+    what_waits_has_aged,
     leases_end_in_time,
     nobody_runnable_waits,
-    whoever_has_a_slot_runs,
+    what_has_a_slot_runs,
     memory_agrees_with_what_is_kept,
     the_queue_holds_what_is_queued,
     what_is_acknowledged_is_kept,

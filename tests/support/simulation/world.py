@@ -346,11 +346,11 @@ class World:
         assert plan.once is None or same == 1, f"{same} with the key {plan.once} run"
 
     def _hold_of_shares(self, row: Row, plan: Plan, running: set[int]) -> None:
-        """Hold that nothing starts beyond a quota, or beside whoever has the whole machine."""
+        """Hold that nothing starts beyond a quota, or beside a petition that has the whole machine."""
         if self.has_leases:
             others = [self.store.rows_by_seq[seq].id for seq in running - {row.seq}]
             whole = [seq for seq in running if WHOLE in self.plan_of(seq).needs]
-            assert not (whole and others), f"{row} starts beside {others}, and one has the whole machine"
+            assert not (whole and others), f"{row} starts beside {others}, and one of them has the whole machine"
         if self.allowances.tables and row.seq not in self.allowances.decided_before:
             lacks = self.allowances.lacks(self._runs(row.seq), [self._runs(seq) for seq in running - {row.seq}])
             assert lacks is None, f"{row} starts, and {lacks}"

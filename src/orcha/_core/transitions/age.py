@@ -102,7 +102,7 @@ def _move_parked(petitions: Petitions, key: Key, moved: Key) -> None:
     """Have a petition be at its new place of the lot in which it stays.
 
     What it waits for is not there: its place decides only when it is. But one quota may have room for a petition, and
-    not for one that is before it.
+    not for a petition that is before it.
     """
     petitions.waiting.move_parked(key, moved)
     if petitions.quotas is not None:
