@@ -17,6 +17,7 @@ from orcha._supervisor.contract import CommandSpec
 from orcha._supervisor.other_user import NoSuchUserError
 from orcha._supervisor.spawn import Descriptors, NotExecutedError, spawn
 from support.processes import children
+from support.waiting import DEADLINE
 
 SOMEBODY = next(each for each in pwd.getpwall() if 0 < each.pw_uid < 65534)
 ERROR, PROMPT, DENIED = 3, 1, 6
@@ -139,6 +140,21 @@ def test_a_directory_or_a_module_that_hangs_is_given_up(pam):
         login.look_up(SOMEBODY.pw_uid, seconds=0.01)
     (left,) = children() - mine
     assert os.WTERMSIG(os.waitpid(left, 0)[1]) == 9
+    os.close(reading)
+    os.close(writing)
+
+
+def test_a_process_that_a_module_leaves_behind_keeps_nobody_waiting(pam):
+    reading, writing = os.pipe()
+
+    def session(_):
+        if os.fork() == 0:
+            os.close(writing)
+            os.read(reading, 1)
+            os._exit(0)
+
+    pam(session)
+    assert login.look_up(SOMEBODY.pw_uid, seconds=DEADLINE).uid == SOMEBODY.pw_uid
     os.close(reading)
     os.close(writing)
 

@@ -22,7 +22,9 @@ from orcha._supervisor.other_user import NoSuchUserError, find_account
 LOOK_UP_SECONDS = 20.0
 """A shim that does not answer for longer is ended (`shim_heartbeats.SILENCE_SECONDS`)."""
 _RESOURCES = tuple(number for number in range(16) if number != RLIMIT_LOCKS)
-"""The limits that Linux has: setrlimit(2). That of locks carries the tag of the attempt."""
+"""The limits that Linux has: setrlimit(2). The limit of locks carries the tag of the attempt."""
+_END = b"\n"
+"""Ends an answer: a process that a module left behind may keep the pipe open."""
 
 
 class Login(NamedTuple):
@@ -47,7 +49,7 @@ def look_up(uid: int, seconds: float = LOOK_UP_SECONDS) -> Login:
     if pid == 0:
         try:
             answer = _answer(uid)
-            os.write(writing, json.dumps(answer if isinstance(answer, str) else answer._asdict()).encode())
+            os.write(writing, json.dumps(answer if isinstance(answer, str) else answer._asdict()).encode() + _END)
         finally:
             os._exit(0)
     os.close(writing)
@@ -62,7 +64,7 @@ def look_up(uid: int, seconds: float = LOOK_UP_SECONDS) -> Login:
             " a module of PAM, does not answer"
         )
     os.waitpid(pid, 0)
-    found = json.loads(text or b'"the process that looked the user up has ended"')
+    found = json.loads(text if text.endswith(_END) else b'"the process that looked the user up has ended"')
     if isinstance(found, str):
         raise NoSuchUserError(found)
     limits = [(number, soft, hard) for number, soft, hard in found["limits"]]
@@ -70,16 +72,16 @@ def look_up(uid: int, seconds: float = LOOK_UP_SECONDS) -> Login:
 
 
 def _read(descriptor: int, until: float) -> bytes | None:
-    """Read all that comes; None where the end has not come by that moment."""
+    """Read an answer, or all that comes; None where the end has not come by that moment."""
     poller = select.poll()
     poller.register(descriptor, select.POLLIN)
     text = b""
     while (left := until - time.monotonic()) > 0:
         if poller.poll(left * 1000):
             more = os.read(descriptor, 65536)
-            if not more:
-                return text
             text += more
+            if not more or text.endswith(_END):
+                return text
     return None
 
 

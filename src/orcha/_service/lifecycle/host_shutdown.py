@@ -17,8 +17,6 @@ ASK_SECONDS = 5.0
 """Seconds that systemd has to answer: it may be busy with the shutdown."""
 STOPPING_WORD = "stopping"
 """What `systemctl is-system-running` prints from the begin of a shutdown on: systemctl(1)."""
-
-
 THE_MACHINE = "the machine went down while it ran"
 THE_LOGIN = (
     "the systemd of its user ended while it ran, as after the last logout (loginctl enable-linger prevents that)"
