@@ -113,6 +113,7 @@ def test_people_are_shown_a_table_and_a_picture(service, tmp_path):
         ('{"petitions": [], "capacity": {"groups": {"g": -1}}}', '"groups" of "capacity" is'),
         ('[{"id": "x", "seconds": 1, "preemptible": "no"}]', 'give "pause" or "requeue"'),
         ('[{"id": "x", "seconds": 1, "preemptible": ["pause"]}]', "give a text"),
+        ('[{"id": "x", "seconds": 1, "outcome": {}}]', "outcome is {}: give a text"),
         ('{"petitions": [], "capacity": {"devices": {"gpu": [0]}}}', "give devices by resource"),
         ('{"petitions": [], "capacity": {"drained": {"gpu": "0"}}}', "give names of devices by resource"),
         ('{"petitions": [], "capacity": {"drained": {"gpu": [0]}}}', "give names of devices by resource"),

@@ -116,7 +116,7 @@ def _job(entry: dict[str, Any], name: str, number: int) -> Job:
         _time(entry, "not_before", name),
         _text(entry, "manager", name) or "",
         _text(entry, "owner", name) or "",
-        entry.get("outcome") in {None, "succeeded"},
+        _text(entry, "outcome", name) in {None, "succeeded"},
         expect=limit if expect is None else expect,
         preemptible=_preemptible(entry, name),
     )
