@@ -25,7 +25,7 @@ class FakeCommands:
 
     def __init__(self, on_events: Callable[[list[Event]], None]) -> None:
         """Tell `on_events` what happens."""
-        self.tell: Callable[[Event], None] = lambda event: on_events([event])
+        self.tell: Callable[..., None] = lambda *events: on_events(list(events))
         self.specs: list[CommandSpec] = []
         self.found: list[FoundAttempt] = []
         self.calls: list[tuple[Any, ...]] = []

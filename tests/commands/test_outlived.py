@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from commands.fake_commands import ended, started
+from commands.fake_commands import ended, output, started
 from orcha._core.state import Outcome, State
 from orcha._service.verbs.list import explain
 from orcha._service.verbs.sights import Sights
@@ -136,7 +136,7 @@ def test_found_so_at_a_start_it_waits_as_well(engine):
 
 def found_outlived(spec):
     """Give what the next start finds of a command that ended with survivors."""
-    return FoundAttempt(spec.seq, spec.attempt, spec.channel, "ended", "shim", 99, 0.0, "", survivors=HERE)
+    return FoundAttempt(spec.seq, spec.attempt, spec.channel, "ended", "shim", 99, 0.0, "", 7, survivors=HERE)
 
 
 def outlived_over_a_restart(engine, asked, spec):
@@ -151,6 +151,42 @@ def test_one_that_had_ended_keeps_its_place_over_a_restart(engine):
     later = outlived_over_a_restart(engine, asked, spec)
     assert later.engine.petitions.granted.has(1)
     outlive(later, asked)
+
+
+def test_the_shim_of_one_that_had_ended_is_asked_to_tell_its_end_again_and_is_not_told_to_discard_it(engine):
+    """A shim tells a later service nothing that the service does not ask for, also not that nothing lives any more."""
+    asked, spec = running(engine)
+    later = outlived_over_a_restart(engine, asked, spec)
+    later.wait_for_call("resume", 1, 1, 7)
+    later.commands.tell(ended(spec, 0, survivors=list(HERE)))
+    later.settle_engine()
+    assert not later.commands.made("discard")
+    outlive(later, asked)
+
+
+def test_what_a_dead_shim_left_may_have_ended_before_the_petition_is_made_again(engine):
+    asked, spec = running(engine)
+    there = FoundAttempt(spec.seq, spec.attempt, spec.channel, "lost", "shim", 99, 0.0, "", survivors=HERE)
+    later = engine.again(there, early=(SurvivorsGone(1, 1),))
+    later.follow(asked)
+    wait_for(lambda: later.row(asked).outcome is Outcome.INTERRUPTED, what="its end")
+    assert not later.row(asked).slot_held
+    later.wait_for_call("forget", 1, 1)
+    assert "a" not in later.engine.petitions.granted
+
+
+@pytest.mark.parametrize(("text", "attempts"), [(b"other", 1), (b"busy", 2)])
+def test_what_outlived_an_end_may_have_ended_before_the_pattern_is_looked_for(engine, text, attempts):
+    asked, spec = running(engine, retry={"times": 1, "delay": 0.0, "output": "busy"})
+    engine.commands.tell(
+        output(spec, text), ended(spec, 1, last_chunk=1, survivors=list(HERE)), SurvivorsGone(spec.seq, 1)
+    )
+    if attempts > 1:
+        engine.commands.tell(ended(engine.wait_for_spec(2), 0))
+    wait_for(lambda: engine.row(asked).state is State.ENDED, what="its end")
+    assert not engine.row(asked).slot_held
+    assert engine.row(asked).outcome is (Outcome.SUCCEEDED if attempts > 1 else Outcome.FAILED)
+    assert len(engine.commands.specs) == attempts
 
 
 def test_a_stop_does_not_wait_for_one_that_has_ended(engine):

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from orcha._core.state import State
-from orcha._protocol.messages import Cancel, DrainResource
+from orcha._protocol import values
+from orcha._protocol.messages import Cancel, DrainResource, Item
 from orcha.interfaces import Retry
+from orcha.interfaces.built_in import COMMANDS
+from support.asking import ExtrasChannel
 from support.simulation.by_hand import HandMade, asks_for, passes, rests, tell
 from support.simulation.plans import Plan
+from support.simulation.store import Crash
 
 AGAIN = Retry(times=1, delay=50, jitter=0)
 
@@ -23,6 +27,112 @@ def returns(identity: str, value: int):
         service.returns(key, None)
 
     return happens
+
+
+FIRST = (1, 1)
+"""The first attempt of the first petition."""
+
+
+def runs_command(identity: str, **fields: object):
+    """Have somebody ask the manager of commands, whose petitions alone give their place, for one in the group rig."""
+
+    def happens(story: HandMade) -> None:
+        plan = Plan(command=True, group="rig", **fields)
+        story._planning._draw = lambda: plan
+        token, said = story._planning._fields()
+        extras = values.encode({**said, "queue": ExtrasChannel(token)})
+        story.service.submit(COMMANDS, [Item(token, identity, extras, None)])
+
+    return happens
+
+
+def is_executed(story: HandMade) -> None:
+    story.world.shims.executes(FIRST)
+    tells(story)
+
+
+def tells(story: HandMade) -> None:
+    """Have the service hear of what happened, where it asked for that."""
+    shims = story.world.shims
+    if shims.commands[FIRST].is_told:
+        shims.tell(FIRST, story.service.engine.shims.on_events)
+    story.rests()
+
+
+def ends_with_survivors(story: HandMade) -> None:
+    story.world.shims.ends(FIRST, 0, [42])
+
+
+def loses_its_shim_with_survivors(story: HandMade) -> None:
+    story.world.shims.loses(FIRST, (42,))
+
+
+def survivors_go(story: HandMade) -> None:
+    story.world.shims.survivors_go(FIRST)
+
+
+def is_killed(_: HandMade) -> None:
+    raise Crash
+
+
+def is_held(story: HandMade) -> None:
+    story.rests()
+    assert is_kept(story, "a", State.ENDED)
+    assert story.service.engine.granted.has(1)
+
+
+def is_free(story: HandMade) -> None:
+    assert not story.service.engine.granted.has(1)
+    assert "a" not in story.service.engine.petitions.live
+
+
+A_COMMAND_RUNS = (asks_for("a", command=True), rests, is_executed)
+
+
+def test_a_place_that_is_kept_over_a_restart_is_free_when_the_shim_tells_that_nothing_lives():
+    kept_over_a_restart = [ends_with_survivors, tells, is_held, is_killed, is_held]
+    tell([*A_COMMAND_RUNS, *kept_over_a_restart, survivors_go, tells, is_free])
+
+
+def test_a_place_is_free_when_what_outlived_a_shim_ends_after_a_restart():
+    tell([*A_COMMAND_RUNS, loses_its_shim_with_survivors, is_killed, is_held, survivors_go, tells, is_free])
+
+
+def test_a_place_is_free_though_what_outlived_a_shim_ends_before_its_petition_is_made_again():
+    def survivors_go_first(story: HandMade) -> None:
+        assert "hooks" in story.service.ready, "its petition is to be made again"
+        survivors_go(story)
+        tells(story)
+
+    tell([*A_COMMAND_RUNS, loses_its_shim_with_survivors, is_killed, survivors_go_first, is_free])
+
+
+def test_a_cancelled_command_whose_shim_dies_is_broken_and_keeps_its_place_until_nothing_lives():
+    def is_cancelled(story: HandMade) -> None:
+        story.service.ask(Cancel, None, "a")
+        story.rests()
+
+    happenings = [*A_COMMAND_RUNS, is_cancelled, ends_with_survivors, loses_its_shim_with_survivors, is_killed, is_held]
+    tell([*happenings, survivors_go, tells, is_free])
+
+
+def test_a_command_that_ended_while_others_had_its_place_tells_nothing_when_it_has_that_again():
+    def is_executed_beside(story: HandMade) -> None:
+        story.rests()
+        assert 1 in story.service.engine.petitions.lent
+        story.world.shims.executes((2, 1))
+
+    def gives_its_place_back(story: HandMade) -> None:
+        shims = story.world.shims
+        shims.ends((2, 1), 0, [])
+        shims.tell((2, 1), story.service.engine.shims.on_events)
+        story.rests()
+        assert 1 not in story.service.engine.petitions.lent
+
+    runs = [runs_command("a", preemptible="pause"), rests, is_executed]
+    lends = [runs_command("b", priority=-1), is_executed_beside]
+    ends = [loses_its_shim_with_survivors, tells, is_held]
+    tell([*runs, *lends, *ends, gives_its_place_back, is_held, survivors_go, tells, is_free])
 
 
 def test_a_pause_counts_from_its_decision_whatever_people_make_of_the_clock_before_that_is_kept():

@@ -70,3 +70,27 @@ def nap(tmp_path: Path) -> str:
     program = tmp_path / "nap"
     shutil.copy("/bin/sleep", program)
     return str(program)
+
+
+FREEZER = Path("/sys/fs/cgroup/freezer")
+
+
+@pytest.fixture
+def frozen(tmp_path: Path) -> Iterator[Callable[[int, bool], None]]:
+    """Give a function that freezes a process, so that nothing kills it, and thaws it."""
+    if not os.access(FREEZER / "tasks", os.W_OK):
+        pytest.skip("no cgroup here that can be frozen")
+    group = FREEZER / f"orcha-test-{os.getpid()}"
+    group.mkdir()
+
+    def set_frozen(pid: int, freeze: bool) -> None:
+        if freeze:
+            (group / "tasks").write_text(str(pid))
+        state = "FROZEN" if freeze else "THAWED"
+        (group / "freezer.state").write_text(state)
+        wait_for(lambda: (group / "freezer.state").read_text().strip() == state, what=state)
+
+    yield set_frozen
+    set_frozen(0, False)
+    wait_for(lambda: not (group / "tasks").read_text(), what="an empty group")
+    group.rmdir()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -179,30 +179,6 @@ def test_nothing_else_of_the_system_delays_an_end(world: Start) -> None:
                 assert (ended.left, ended.signals) == (0, [])
         finally:
             busy.kill()
-
-
-FREEZER = Path("/sys/fs/cgroup/freezer")
-
-
-@pytest.fixture
-def frozen(tmp_path: Path) -> Iterator[Callable[[int, bool], None]]:
-    """Give a function that freezes a process, so that nothing kills it, and thaws it."""
-    if not os.access(FREEZER / "tasks", os.W_OK):
-        pytest.skip("no cgroup here that can be frozen")
-    group = FREEZER / f"orcha-test-{os.getpid()}"
-    group.mkdir()
-
-    def set_frozen(pid: int, freeze: bool) -> None:
-        if freeze:
-            (group / "tasks").write_text(str(pid))
-        state = "FROZEN" if freeze else "THAWED"
-        (group / "freezer.state").write_text(state)
-        wait_for(lambda: (group / "freezer.state").read_text().strip() == state, what=state)
-
-    yield set_frozen
-    set_frozen(0, False)
-    wait_for(lambda: not (group / "tasks").read_text(), what="an empty group")
-    group.rmdir()
 
 
 def test_what_cannot_be_killed_when_its_shim_dies_is_named_until_it_has_gone(

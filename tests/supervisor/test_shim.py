@@ -18,8 +18,8 @@ from support.waiting import wait_for
 
 ONE_SHIM = """
 import os, socket, sys
-from orcha._supervisor import black_box as boxes, shim
-shim.SOCKET_LOOK_SECONDS = 0.05
+from orcha._supervisor import black_box as boxes, escalation, shim, shim_attempt
+shim.SOCKET_LOOK_SECONDS = shim_attempt.SURVIVOR_LOOK_SECONDS = escalation.GIVE_UP_SECONDS = 0.05
 folder, listener, box = sys.argv[1], socket.socket(fileno=int(sys.argv[2])), int(sys.argv[3])
 shim.Shim("one", listener, box, boxes.BlackBox(nonce=1, ordinal=1, pid=os.getpid()), folder).run()
 """
@@ -34,7 +34,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def shim(folder):
-    """A shim process that looks again after a twentieth of a second."""
+    """A shim process that looks again, and gives up what nothing can kill, after a twentieth of a second."""
     path = folder / "shims" / "one"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"{path}.sock")
@@ -120,3 +120,26 @@ def test_an_order_of_the_service_before_is_carried_out_only_where_the_next_one_i
     for known in (before, later):
         known.link.close()
     (folder / "shims" / "one.sock").unlink()
+
+
+def heard(known, kind):
+    """Wait until the shim says something of this kind; give it."""
+    return wait_for(lambda: [head for head in heads(known) if head["t"] == kind], what=kind)[0]
+
+
+def test_it_tells_a_later_service_the_end_again_and_that_what_nothing_could_kill_has_ended(folder, shim, frozen):
+    about = {"s": 1, "a": 1}
+    before = connected(folder, 1)
+    order(before, 1, "sleep", "1000")
+    pid = heard(before, "started")["pid"]
+    frozen(pid, freeze=True)
+    before.link.send({"t": "kill", "why": "cancelled", **about})
+    assert heard(before, "ended")["survivors"] == [pid]
+    before.link.close()
+    later = connected(folder, 2)
+    assert state_of(later)["survivors"] == [pid]
+    later.link.send({"t": "resume", "n": 0, **about})
+    assert heard(later, "ended")["survivors"] == [pid]
+    frozen(pid, freeze=False)
+    assert heard(later, "gone") == {"t": "gone", **about}
+    later.link.close()

@@ -267,9 +267,9 @@ class FoundAttempt(NamedTuple):
     phase: str
     """`waiting` (a shim has it, its first process is not known yet), `running`, `ended`, `lost` or `foreign`.
 
-    Of a lost attempt nothing is left, and no event follows. A foreign attempt goes on under a shim that this build
-    cannot talk to: the only event is its CommandLost, once it has ended or was killed; a cancel kills it. Of every
-    other attempt all events after the resumed chunk follow.
+    Of a lost attempt nothing is left but its `survivors`, and no event follows but their SurvivorsGone. A foreign
+    attempt goes on under a shim that this build cannot talk to: the only event is its CommandLost, once it has ended or
+    was killed; a cancel kills it. Of every other attempt all events after the resumed chunk follow, once it is resumed.
     """
     shim: str
     pid: int = 0
@@ -318,7 +318,10 @@ class CommandExecutor(Protocol):
         ...
 
     def resume(self, seq: int, attempt: int, *, after_chunk: int) -> None:
-        """Ask for the events of an adopted attempt, and for its output after the chunk of this number."""
+        """Ask for the events of an adopted attempt, and for its output after the chunk of this number.
+
+        A shim that lives tells nothing of such an attempt before that. An end is told again where it was told before.
+        """
         ...
 
     def discard(self, seq: int, attempt: int) -> None:

@@ -38,6 +38,7 @@ from orcha._service.hooks.preempting import Preempting
 from orcha._service.hooks.schedules import Schedules
 from orcha._service.hooks.stocktaking import Stocktaking
 from orcha._service.hooks.visit import Visit
+from orcha._service.lifecycle import recovery
 from orcha._service.mailbox import Mailbox
 from support.simulation.story import Broken, play
 
@@ -154,6 +155,9 @@ OF_SERVICES: dict[str, Fault] = {
     "a petition that stays parked when it goes on": lambda patch: patch.setattr(Admitting, "go_on", _nothing),
     "a command that goes on without its slot": _adopt_without_a_slot,
     "a queue that a restart forgets": lambda patch: patch.setattr(Petitions, "load_waiting", _nothing),
+    "a shim that nobody asks whether its survivors are gone": lambda patch: patch.setattr(
+        recovery, "_resume", _nothing
+    ),
 }
 
 

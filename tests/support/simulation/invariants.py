@@ -143,7 +143,8 @@ def what_gave_its_place_stands_still(service: Service) -> None:
     for (seq, attempt), command in commands.items():
         row = service.world.store.rows_by_seq.get(seq)
         is_paused = petition_name(seq) in service.engine.admission.paused
-        if row is not None and command.stands_still and command.lives and not is_paused and row.attempt == attempt:
+        stands_still = command.stands_still and command.lives and not command.is_lost  # nobody moves what a shim left
+        if row is not None and stands_still and not is_paused and row.attempt == attempt:
             assert row.state is not State.RUNNING or seq in petitions.lent, f"{row} has its place, and stands still"
         runs = row is not None and row.state is State.RUNNING and command.lives and not petitions.changes
         if runs and seq in kept and kept[seq].how == PAUSE:

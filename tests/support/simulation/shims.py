@@ -51,9 +51,8 @@ class Command:
 class SimulatedShims:
     """The supervisor's side; the story says what becomes of each command."""
 
-    def __init__(self, has_ended: Callable[[int], bool]) -> None:
-        """Watch over nothing; `has_ended` tells whether the end of a petition is kept."""
-        self._has_ended = has_ended
+    def __init__(self) -> None:
+        """Watch over nothing."""
         self.commands: dict[Attempt, Command] = {}
         self.executed: Counter[Attempt] = Counter()
         self.rebooted = False
@@ -87,7 +86,8 @@ class SimulatedShims:
             command.is_told = True
             if command.end is not None:
                 is_over = bool(command.end.survivors) and not command.survivors
-                command.untold = [command.end, *([SurvivorsGone(seq, attempt)] if is_over else [])]
+                end = command.end._replace(survivors=list(command.survivors))
+                command.untold = [end, *([SurvivorsGone(seq, attempt)] if is_over else [])]
 
     def forget(self, seq: int, attempt: int) -> None:
         """Forget an attempt that is over."""
@@ -105,12 +105,15 @@ class SimulatedShims:
 
     def _found(self, command: Command) -> FoundAttempt:
         spec, end = command.spec, command.end
-        command.is_told = bool(command.survivors) and self._has_ended(spec.seq)  # then nobody asks for what follows
+        command.is_told = command.is_lost and bool(command.survivors)  # no shim waits for a question
         command.untold = []
         phase = contract.RUNNING if command.executed else contract.WAITING
         phase = contract.LOST if command.is_lost else contract.ENDED if end is not None else phase
         pid = 4711 if command.executed else 0
-        known: dict[str, Any] = {"executed": command.executed, "ended": end if command.is_lost else None}
+        known: dict[str, Any] = {
+            "executed": command.executed,
+            "ended": _of_a_dead_shim(end) if command.is_lost else None,
+        }
         known |= {"same_boot": not self.rebooted, "survivors": tuple(command.survivors)}
         return FoundAttempt(spec.seq, spec.attempt, spec.channel, phase, "shim", pid, 1.0, "boot", **known)
 
@@ -162,16 +165,17 @@ class SimulatedShims:
         command.survivors = list(survivors)
         command.untold.append(command.end)
 
-    def loses(self, key: Attempt) -> None:
-        """What watches over it dies, and its processes with it."""
+    def loses(self, key: Attempt, survivors: tuple[int, ...] = ()) -> None:
+        """What watches over it dies, and its processes with it, but those that nothing can kill."""
         command = self.commands[key]
-        command.is_lost = True
-        command.untold = [CommandLost(*key, command.executed, command.end, "", ())]
+        command.is_lost, command.survivors = True, list(survivors)
+        command.untold = [CommandLost(*key, command.executed, _of_a_dead_shim(command.end), "", survivors)]
 
     def supervisors_end(self) -> None:
         """Every supervisor ends as soon as it is started: no attempt that waits for a shim gets one."""
         for key, command in self.commands.items():
-            if command.lives and not command.executed and command.is_told:
+            waits = command.end is None and not command.is_lost
+            if waits and not command.executed and command.is_told:
                 self.loses(key)
 
     def loses_notes(self) -> None:
@@ -199,3 +203,8 @@ class SimulatedShims:
         command = self.commands[key]
         events, command.untold = command.untold, []
         on_events(events)
+
+
+def _of_a_dead_shim(end: CommandEnded | None) -> CommandEnded | None:
+    """Give the end that a dead shim saw: what has outlived the shim is looked for anew."""
+    return None if end is None else end._replace(survivors=[])

@@ -38,6 +38,8 @@ SHARE_BESIDE_PLACES = 0.3
 """How often rules, quotas and leases come into a story about places, where they come into others."""
 SHARE_WITHOUT_NOTES = 0.2
 """How often a killed service's notes of what it handed over are gone."""
+SHARE_OUTLIVED = 0.3
+"""How often a shim that dies leaves a process that nothing can kill."""
 SHARE_WITHOUT_SUPERVISOR = 0.02
 """How often no supervisor forks a shim any more."""
 MAX_STEPS_TO_REST = 2_000
@@ -74,6 +76,7 @@ class Story:
         self._plans = Plans(random, themes, places if is_about_places else None, gaps if is_about_gaps else None)
         self._people = Random(f"people of {seed}")
         self._machine = Random(f"machine of {seed}")
+        self._survivors = Random(f"survivors of {seed}")
         self._owners = self._people.choice([("uid:0",), ("uid:0",), ("uid:0", "uid:1"), ("uid:0", "uid:1", "uid:2")])
         """The people who have petitions."""
         self._owners = tuple(self._sharing.owners(self._owners))
@@ -399,13 +402,15 @@ class Story:
             shims.survivors_go(key)
         elif command.lives and random.random() < 0.08:
             self.world.note("shim of {} dies", key)
-            shims.loses(key)
+            outlived = command.executed and self._survivors.random() < SHARE_OUTLIVED
+            self.world.survived |= {key[0]} if outlived else set()
+            shims.loses(key, (42,) if outlived else ())
         elif command.lives and not command.executed and command.why is None:
             self.world.note("command {} is executed", key)
             shims.executes(key)
         elif command.lives and (command.why is not None or not self.world.has_given_its_place(key[0])):
             self.world.note("command {} ends", key)
-            survivors = [42] if random.random() < 0.05 else []
+            survivors = [42] if random.random() < 0.05 and command.executed else []
             self.world.survived |= {key[0]} if survivors else set()
             shims.ends(key, random.choice([0, 0, 3, 7]), survivors)
 

@@ -47,7 +47,7 @@ class World:
         self.lines: list[tuple[float, str, tuple[Any, ...]]] = []
         """The story so far."""
         self.store = SimulatedStore(self._kept)
-        self.shims = SimulatedShims(lambda seq: self.store.rows_by_seq[seq].state is State.ENDED)
+        self.shims = SimulatedShims()
         self.service: Service | None = None
         self.interleave: Callable[[Service], None] = lambda _: None
         self.groups = GroupBook(GROUPS, self.time)

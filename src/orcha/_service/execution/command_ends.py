@@ -82,6 +82,8 @@ class CommandEnds:
         if live is None:
             return
         record, attempt = live
+        if self._running.is_gone(event.seq, event.attempt):
+            event = event._replace(survivors=[])
         if found is None:
             self._output.say(record, PATTERN_TOOK_TOO_LONG)
         self._decide(record, attempt, event, found=bool(found))

@@ -57,6 +57,8 @@ class CommandLosses:
 
     def lost(self, event: CommandLost) -> None:
         """Take that a shim died with its attempt."""
+        if self._running.is_gone(event.seq, event.attempt):
+            event = event._replace(survivors=())
         record = transitions.command.unfinished(self._petitions, event.seq, event.attempt)
         if record is not None and event.ended is not None:
             self._output.look_for_gaps(record, self._running.of(record), event.ended.last_chunk)
@@ -113,10 +115,18 @@ class CommandLosses:
             self._report(logging.ERROR, text, record.key, list(event.survivors))
 
     def gone(self, event: SurvivorsGone) -> None:
-        """Free what an attempt held, once the processes that outlived it have ended."""
+        """Free what an attempt held, once the processes that outlived it have ended.
+
+        The service may not have taken the end or the loss of the attempt yet: it looks for the pattern of a retry, or
+        makes the petition again. It takes that end or loss without survivors then.
+        """
         lost = self._running.take_loss(event.seq, event.attempt)
-        if not transitions.command.gone(self._petitions, event.seq, event.attempt) and lost is not None:
-            self.lost(lost._replace(survivors=()))
+        if not transitions.command.gone(self._petitions, event.seq, event.attempt):
+            if lost is not None:
+                self.lost(lost._replace(survivors=()))
+            elif self._running.knows(event.seq, event.attempt):
+                self._running.note_gone(event.seq, event.attempt)
+                return
         self._running.forget(event.seq, event.attempt)
         self._wake()
 

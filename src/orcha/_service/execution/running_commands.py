@@ -68,6 +68,8 @@ class RunningCommands:
         self._attempts: dict[int, Attempt] = {}
         self._outlived: dict[tuple[int, int], CommandLost] = {}
         """Losses whose consequence waits until nothing of the attempt lives."""
+        self._gone: set[tuple[int, int]] = set()
+        """Attempts whose end or loss is not taken yet, and whose survivors have ended."""
 
     def live(self, event: Reported) -> tuple[Record, Attempt] | None:
         """Give petition and attempt of an event; None where that attempt is over, and nothing of it is wanted."""
@@ -75,8 +77,14 @@ class RunningCommands:
         if record is not None:
             return record, self.of(record)
         seq, number = event.seq, event.attempt  # what ended the attempt may not be kept yet
-        self._outbox.after(lambda: self._shims.reach().discard(seq, number))
+        if not self._is_outlived(seq, number):
+            self._outbox.after(lambda: self._shims.reach().discard(seq, number))
         return None
+
+    def _is_outlived(self, seq: int, number: int) -> bool:
+        """Tell whether an attempt has ended, and something of it lives: its shim is to tell when that has ended."""
+        record = self._petitions.records.get(seq)
+        return record is not None and record.attempt == number and bool(record.survivors)
 
     def of(self, record: Record) -> Attempt:
         """Give what is known of the petition's current attempt."""
@@ -122,6 +130,7 @@ class RunningCommands:
         """Know nothing any more of a petition's current attempt, and have its shim forget it once its end is kept."""
         seq, number, channel = record.seq, record.attempt, record.channel
         self._attempts.pop(seq, None)
+        self._gone.discard((seq, number))
         self._standard_input.over(record, is_last=record.state is _ENDED)
         self._output.over(record)
         known = self._petitions.records.get(seq)
@@ -145,6 +154,14 @@ class RunningCommands:
     def take_loss(self, seq: int, attempt: int) -> CommandLost | None:
         """Take out the loss of an attempt whose consequence waits."""
         return self._outlived.pop((seq, attempt), None)
+
+    def note_gone(self, seq: int, attempt: int) -> None:
+        """Note that nothing of an attempt lives, before the service has decided what follows on its end or loss."""
+        self._gone.add((seq, attempt))
+
+    def is_gone(self, seq: int, attempt: int) -> bool:
+        """Tell whether nothing lives any more of an attempt whose end or loss names survivors."""
+        return (seq, attempt) in self._gone
 
 
 __all__ = ["RunningCommands"]

@@ -73,7 +73,8 @@ class Preempting:
         if petitions.lent:
             for record in self._preemption.coming_back():
                 transitions.preempt.come_back(petitions, record)
-                self._output.say(record, GOES_ON_LINE)
+                if record.state is not State.ENDED:  # else its channel is closed: it holds the place for what lives on
+                    self._output.say(record, GOES_ON_LINE)
         if may_start and petitions.preemptible:
             for record, by in self._readable(self._preemption.chosen()):
                 transitions.preempt.give_way(petitions, record, by.key, petitions.now)

@@ -140,6 +140,8 @@ class _Recovery:
             transitions.command.adopt_outlived(
                 self._engine.petitions, record, ended.survivors, hook_owed=row.hook_pending
             )
+            if ended.phase == contract.ENDED:  # its shim says nothing, not even that they are gone, before it is asked
+                self._engine.post(_resume, self._engine, ended)  # the answer must not come while this goes on
             return
         if self._engine.left_by_actions.adopt(record, row):
             if row.state in STARTED_STATES:
@@ -210,6 +212,11 @@ class _Recovery:
                 continue
             over = there.phase in (contract.ENDED, contract.LOST)
             self._engine.after_batch(partial(_turn_away, self._engine, seq, attempt, over=over))
+
+
+def _resume(engine: Engine, there: FoundAttempt) -> None:
+    """Ask for the events of an attempt whose output and end are kept."""
+    engine.shims.reach().resume(there.seq, there.attempt, after_chunk=there.last_chunk)
 
 
 def _turn_away(engine: Engine, seq: int, attempt: int, *, over: bool) -> None:
