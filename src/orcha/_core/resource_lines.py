@@ -9,6 +9,7 @@ lacks only another resource: so a petition that needs two resources cannot be st
 
 from __future__ import annotations
 
+import heapq
 from bisect import bisect_left
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 from orcha._core.fairness import NO_USE, Ahead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from orcha._core.fairness import Fairness, Lane, Rank, Standing
     from orcha._core.record import Key
@@ -203,22 +204,17 @@ class Lines:
 
     def firsts(self, name: str, count: int, stands: Callable[[Waiter], bool]) -> list[Waiter]:
         """Give the first petitions that stand in a line, in order, up to so many."""
-        found: list[Waiter] = []
-        parts = [part for part in self._parts(name) if len(part.places) > part.begin]
-        for part in parts:
-            here = 0
-            while part.begin < len(part.places) and self._standing(part.places[part.begin], name) is None:
-                part.begin += 1
-            for place in islice(part.places, part.begin, None):
-                waiter = self._standing(place, name)
-                if waiter is not None and stands(waiter):
-                    found.append(waiter)
-                    here += 1
-                    if here == count:
-                        break
-        if len(parts) > 1:
-            found.sort(key=lambda waiter: self.rank(waiter.place))
-        return found[:count]
+        parts = (self._standing_in(part, name, stands) for part in self._parts(name))
+        return list(islice(heapq.merge(*parts, key=lambda waiter: self.rank(waiter.place)), count))
+
+    def _standing_in(self, part: _Part, name: str, stands: Callable[[Waiter], bool]) -> Iterator[Waiter]:
+        """Give the petitions that stand in a part of a line, in order."""
+        while part.begin < len(part.places) and self._standing(part.places[part.begin], name) is None:
+            part.begin += 1
+        for place in islice(part.places, part.begin, None):
+            waiter = self._standing(place, name)
+            if waiter is not None and stands(waiter):
+                yield waiter
 
     def note_taken(self, name: str, place: Key) -> None:
         """Note that a petition has taken units of a resource: it may have gone past an earlier petition."""
