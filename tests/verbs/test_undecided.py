@@ -5,10 +5,16 @@ from __future__ import annotations
 import os
 import threading
 
+import pytest
+
 from orcha._protocol import values
 from orcha._protocol.messages import Item, Submit, Verdict
 from orcha._service.engine import Engine
+from orcha._service.verbs.cancel import BEFORE_IT_CAME
+from orcha.interfaces.built_in import COMMAND_MANAGER
+from orcha.lib.commands import CommandManager
 from support.asking import GateManager, Person, asking
+from support.engine import Asked, EngineUnderTest
 from support.waiting import wait_for
 
 
@@ -55,3 +61,18 @@ def test_a_message_that_comes_while_the_service_starts_is_answered(monkeypatch):
         (submitted,) = wait_for(lambda: list(person.heard), what="an answer")
         assert [result.verdict for result in submitted.results] == [Verdict.ACCEPTED]
         asked.wait_for("early", "succeeded")
+
+
+@pytest.mark.parametrize("fields", [{"array": {"range": [1, 3, 1]}}, {"beside": "train"}], ids=["array", "exec"])
+def test_an_array_or_a_command_beside_another_one_that_is_cancelled_before_it_comes_never_runs(tmp_path, fields):
+    under_test = EngineUnderTest(tmp_path, manager=CommandManager(), manager_name=COMMAND_MANAGER)
+    under_test.start()
+    late = Asked(os.urandom(16), "late")
+    under_test.cancel(late)
+    under_test._submits[7] = [late.token]
+    extras = values.encode({"argv": ["true"], "env": {}, "queue": None, **fields})
+    under_test.engine.receive(under_test.peer, Submit(7, None, 0, [Item(late.token, late.id, extras, None)]))
+    wait_for(lambda: under_test.told.refused or under_test.told.accepted, what="an answer")
+    under_test.stop()
+    assert under_test.told.refused == {late.token: (Verdict.REFUSED, BEFORE_IT_CAME)}
+    assert under_test.told.cancelled == {late.token: "cancelled"}

@@ -112,9 +112,9 @@ def _take_apart(engine: Engine, asked: Asked, item: Item, kind: NewArrays | Besi
     fields = kind.fields_of(item.extras)
     if fields is None:
         return False
-    wrong = taken_by(engine, str(item.id), asked.asker.peer) or kind.take(
-        asked, item, asked.asker.peer.identity, fields
-    )
+    is_cancelled = item.token in engine.tombstones  # what would begin at once is refused: it has no end to be given
+    wrong = BEFORE_IT_CAME if is_cancelled else taken_by(engine, str(item.id), asked.asker.peer)
+    wrong = wrong or kind.take(asked, item, asked.asker.peer.identity, fields)
     if wrong is not None:
         _refuse(engine, asked, item, _REFUSED, wrong)
     elif kind is engine.beside:
