@@ -195,23 +195,36 @@ def test_an_array_starts_when_its_first_element_does():
         (None, "when it starts cannot be foretold"),
         (
             Estimate(60.0, 120.0, 180.0, 4, 0),
-            "it probably starts in about 2 min (between 1 min and 3 min), by how long the like of 4 petitions took",
+            (
+                "it probably starts in about 2 min (between 1 min and 3 min), "
+                "reckoned from how long 4 petitions probably take"
+            ),
         ),
         (
             Estimate(60.0, 60.0, 60.0, 4, 1),
             (
-                "it probably starts in about 1 min, by how long the like of 4 petitions took"
-                "; nothing like 1 of these has ended"
+                "it probably starts in about 1 min, reckoned from how long 4 petitions probably take"
+                "; 1 of these lengths is a guess, since no such petition has ended"
             ),
         ),
         (
             Estimate(60.0, 60.0, 60.0, 4, 0, if_true=True),
             (
                 "it probably starts in about 1 min, if its condition holds by then, "
-                "by how long the like of 4 petitions took"
+                "reckoned from how long 4 petitions probably take"
             ),
         ),
-        (Estimate(-5.0, 0.0, 0.5, 1, 0), "it probably starts in a moment, by how long the like of 1 petitions took"),
+        (
+            Estimate(60.0, 60.0, 60.0, 2, 2),
+            (
+                "it probably starts in about 1 min, reckoned from how long 2 petitions probably take"
+                "; 2 of these lengths are a guess, since no such petition has ended"
+            ),
+        ),
+        (
+            Estimate(-5.0, 0.0, 0.5, 4, 0),
+            "it probably starts in a moment, reckoned from how long 4 petitions probably take",
+        ),
     ],
 )
 def test_people_are_told_in_words(foretold, line):
@@ -230,7 +243,7 @@ def test_why_tells_when_a_petition_will_start(own_service, tmp_path):
     assert service.run(*asked, "last", "--", "sleep", "0.01").returncode == 0
     text = service.run("why", "last").stdout.splitlines()[-1]
     assert text.startswith("it probably starts in about 1 h 29 min")
-    assert text.endswith(", by how long the like of 3 petitions took")
+    assert text.endswith(", reckoned from how long 3 petitions probably take")
     found = json.loads(service.run("why", "last", "--json").stdout)["estimate"]
     assert (found["reckoned"], found["guessed"]) == (3, 0)
     assert found["likely"].startswith(time.strftime("%Y-", time.gmtime(time.time() + 5_400)))

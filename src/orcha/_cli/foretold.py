@@ -147,9 +147,25 @@ def words(estimate: Estimate, now: float) -> str:
     between = f"between {render.elapsed(earliest)} and {render.elapsed(latest)}"
     about = f"in about {render.elapsed(likely)}" if latest >= 1 else "in a moment"
     when = about + (f" ({between})" if latest - earliest >= 1 else "")
-    guessed = f"; nothing like {estimate.guessed} of these has ended" if estimate.guessed else ""
     when += ", if its condition holds by then" if estimate.if_true else ""
-    return f"{when}, by how long the like of {estimate.reckoned} petitions took{guessed}"
+    return f"{when}, {_basis(estimate)}"
+
+
+def _basis(estimate: Estimate) -> str:
+    """Tell what an estimate was reckoned from.
+
+    >>> _basis(Estimate(0.0, 0.0, 0.0, 4, 1))
+    'reckoned from how long 4 petitions probably take; 1 of these lengths is a guess, since no such petition has ended'
+    """
+    known = f"reckoned from how long {estimate.reckoned} petitions probably take"
+    if not estimate.guessed:
+        return known
+    some = (
+        f"{estimate.guessed} of these lengths is"
+        if estimate.guessed == 1
+        else f"{estimate.guessed} of these lengths are"
+    )
+    return f"{known}; {some} a guess, since no such petition has ended"
 
 
 def brief(estimate: Estimate, now: float) -> str:
