@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class UserQuotas:
-    """Has the quotas of the configuration hold; the engine thread's, but for `accounts_of`."""
+    """Has the quotas of the configuration hold; the engine's, but the hook thread calls `accounts_of`, too."""
 
     def __init__(
         self,
@@ -71,11 +71,11 @@ class UserQuotas:
 
     def accounts_of(self, owner: str) -> tuple[Account, ...]:
         """Give the accounts of an owner, as its user's groups were looked up last."""
-        known = self._directory.known(owner)
-        made_of, found = self._known.get(owner, (None, None))
+        known, of_these_rules = self._directory.known(owner), self._known  # others may come to hold meanwhile
+        made_of, found = of_these_rules.get(owner, (None, None))
         if found is None or made_of is not known:
             found = accounts_of(self.rules, (user(owner), owner), () if known is None else known.groups)
-            self._known[owner] = known, found
+            of_these_rules[owner] = known, found
         return found
 
     def _renew(self, owner: str) -> None:
