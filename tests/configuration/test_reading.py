@@ -119,6 +119,7 @@ def test_everything_that_may_stand_in_a_file_is_read():
         (b"[groups.rig]\nslots = -1\n", "2:9: groups.rig.slots is a whole number from 0"),
         (b"weights = 1\n", "1:11: weights is a table, not 1: write [weights]"),
         (b"weights.ann = 0\n", "1:15: weights.ann is a whole number from 1 to 1000, not 0"),
+        (b'[weights]\n"@" = 2\n', '2:1: weights."@" names no Unix group: write the group behind the @'),
         (b'[weights]\n"@bio" = 0.5\n', '2:10: weights."@bio" is a whole number from 1 to 1000, not 0.5'),
         (b"quota.default = 1\n", "1:17: quota.default is a table, not 1: write [quota.default]"),
         (b"quota.users.ann = 1\n", "1:7: there is no quota.users: did you mean user?"),

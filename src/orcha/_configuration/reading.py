@@ -164,7 +164,10 @@ class _SettingsWalk:
         self._take(at, value, Stock, SettingKind(form, lambda given: stock_of(at[-1], given)))
 
     def _weight(self, value: Any, at: tuple[str, ...]) -> None:
-        self._take(at, value, int, WEIGHT)
+        if at[-1] == "@":
+            self._fault(self._places.key(at), f"{dotted(at)} names no Unix group: write the group behind the @")
+        else:
+            self._take(at, value, int, WEIGHT)
 
     def _setting(self, hint: Any, value: Any, at: tuple[str, ...]) -> None:
         kind, meta = get_args(hint)
