@@ -67,7 +67,10 @@ def test_keys_of_different_roles_are_different_clients(running, links):
 
 def test_a_revoked_key_is_cut_off_at_once_and_nobody_else_is(running, links):
     own, ci, again, ops = links(running.endpoint), *(links(running.remote, key) for key in (CI, CI, OPS))
+    assert ask(ci, Ping(1)) == Reply(1, Verdict.OK)
+    peer, _ = running.messages.get(timeout=30)
     use(running, record(OPS, "admin"))
+    assert peer.is_lost, "what it sent before is not done any more, either"
     assert is_cut_off(ci)
     assert is_cut_off(again)
     for link in (own, ops):

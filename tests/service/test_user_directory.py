@@ -143,6 +143,18 @@ def test_what_a_client_sends_meanwhile_stays_in_its_order_and_goes_with_the_clie
         assert gone.id not in asked.engine.outbox.peers
 
 
+def test_what_a_client_sent_that_is_cut_off_meanwhile_is_not_done(directory):
+    directory.hangs = {8}
+    with engine_with(directory) as asked:
+        send(asked, asked.stranger, "one")
+        asked.stranger.is_lost = True
+        other = Person("submitter", "uid:8")
+        last = send(asked, other, "two")
+        directory.answer()
+        assert asked.answer(other, last).results[0].verdict == Verdict.ACCEPTED
+        assert list(asked.rows()) == ["two"]
+
+
 def test_who_sends_too_much_meanwhile_is_not_waited_for(directory, monkeypatch):
     monkeypatch.setattr(held_messages, "MAX_HELD_EVENTS", 2)
     directory.hangs = {8}

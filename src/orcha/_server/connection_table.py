@@ -137,6 +137,7 @@ class ConnectionTable:
                 continue
             admission = self.door.admit_user(credentials)
             if admission is None:
+                peer.is_lost = True
                 connection.turn_out("you have no role here any more: an admin of the service gives roles, in [roles]")
             else:
                 peer.role = admission.role
@@ -149,11 +150,12 @@ class ConnectionTable:
         self.door.named = records
         now = time.time()
         for connection in list(self.connections):
-            proved = None if connection.peer is None else connection.peer.proved
-            if proved is None:
+            peer = connection.peer
+            if peer is None or peer.proved is None:
                 continue
-            known = records.get(proved.id)
-            if known is None or known.stored_key != proved.stored_key or known.is_over(now):
+            known = records.get(peer.proved.id)
+            if known is None or known.stored_key != peer.proved.stored_key or known.is_over(now):
+                peer.is_lost = True
                 connection.abort()
         then()
 

@@ -57,7 +57,7 @@ class Peer:
         self.host = connection.host
         """The address of the client's machine; empty for this one."""
         self.is_lost = False
-        """The client has let so much lie that it is being cut off: the service makes nothing more for it."""
+        """The client is being cut off, as it let much lie or may come in no more: nothing more is done for it."""
         self.connection = connection
         """For this package only."""
 
