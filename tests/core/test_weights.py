@@ -241,6 +241,10 @@ def test_the_first_owner_is_weighed_from_the_second_owner_on():
     assert owned.petitions.fairness.weights() == {"ann": BIO}
 
 
+def test_a_field_of_another_build_is_passed_over():
+    assert read_weights({"ann": {"weight": 2, "colour": "red"}}) == {"ann": OwnerWeight(None, 2, 1)}
+
+
 @pytest.mark.parametrize("wrong", [{"group": 1}, {"weight": 0}, {"within": 0.5}, {"weight": True}])
 def test_weights_that_are_none_are_refused(wrong):
     with pytest.raises(ValueError, match="ann"):

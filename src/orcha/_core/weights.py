@@ -45,17 +45,17 @@ ALONE = OwnerWeight()
 
 
 def read_weights(known: Mapping[str, Mapping[str, Any]]) -> dict[str, OwnerWeight]:
-    """Give the weights of owners from maps of their fields.
+    """Give the weights of owners from maps of their fields; a field that another build added is passed over.
 
     Raises:
         ValueError: they are none.
 
-    >>> read_weights({"ann": {"group": "@bio", "weight": 2}})
+    >>> read_weights({"ann": {"group": "@bio", "weight": 2, "colour": "red"}})
     {'ann': OwnerWeight(group='@bio', weight=2, within=1)}
     """
     found = {}
     for owner, fields in known.items():
-        weight = OwnerWeight(**fields)
+        weight = OwnerWeight(**{name: value for name, value in fields.items() if name in OwnerWeight._fields})
         is_whole = all(type(number) is int and number > 0 for number in weight[1:])
         if not is_whole or not isinstance(weight.group, str | None):
             raise ValueError(owner)
