@@ -101,6 +101,18 @@ def engine():
 HERE, THERE = "MainThread", "orcha-engine"
 
 
+def test_before_the_engine_s_thread_is_started_no_other_thread_takes_the_turn():
+    it = Parts()
+    it.mailbox.run_or_post(it.note, 1, may_keep=True)
+    assert it.done == []
+    it.mailbox.start()
+    assert it.batch_is_over.wait(20)
+    assert it.done == [(1, "orcha-engine"), ("commit", "orcha-engine")]
+    it.mailbox.halt()
+    it.mailbox.wake()
+    assert it.mailbox.stopped.wait(20)
+
+
 def test_where_nothing_else_goes_on_this_thread_does_it_all(engine):
     engine.mailbox.run_or_post(engine.note, 1, may_keep=True)
     assert engine.done == [(1, HERE), ("commit", HERE)]
@@ -112,24 +124,26 @@ def test_the_engine_s_thread_waits_for_the_disk_where_this_one_may_not(engine):
     wait_for(lambda: engine.done[1:] == [("commit", THERE)])
 
 
-def test_what_changes_nothing_is_answered_by_the_thread_that_may_not_wait_for_the_disk():
-    engine = Parts()  # its thread does not run: nobody else could
-    engine.mailbox.run_or_post(list, may_keep=False)
-    assert engine.flushes == 1
+def test_what_changes_nothing_is_answered_by_the_thread_that_may_not_wait_for_the_disk(engine):
+    before, handlers = engine.flushes, []
+    engine.mailbox.run_or_post(lambda: handlers.append(threading.current_thread().name), may_keep=False)
+    assert (handlers, engine.flushes) == ([HERE], before + 1)
 
 
-def test_an_answer_that_lies_there_goes_out_only_with_what_it_says_kept():
-    engine = Parts()
-    engine.mailbox.post(engine.note, 1)
+def test_an_answer_that_lies_there_goes_out_only_with_what_it_says_kept(engine):
+    before, at_commit, keep = engine.flushes, [], engine.keep
+
+    def noting(changes, effects):
+        at_commit.append(engine.flushes)
+        return keep(changes, effects)
+
+    engine.keep = noting
+    engine.mailbox.post_without_waking(engine.note, 1)
     engine.mailbox.run_or_post(list, may_keep=False)
-    assert engine.done == [(1, HERE)]
-    assert engine.flushes == 0
-    engine.mailbox.start()
-    wait_for(lambda: engine.flushes)
+    assert engine.done[0] == (1, HERE)
+    wait_for(lambda: engine.flushes > before)
     assert engine.done[1:] == [("commit", THERE)]
-    engine.mailbox.halt()
-    engine.mailbox.wake()
-    assert engine.mailbox.stopped.wait(20)
+    assert at_commit == [before]
 
 
 def test_who_does_not_get_the_turn_leaves_it_to_the_engine_s_thread_in_order(engine):

@@ -9,7 +9,8 @@ by one of three verbs:
     The same, where the caller knows of something that has the engine's thread look in a moment.
 `run_or_post`
     The calling thread takes the turn and handles the event by itself, where nobody else has the turn, little lies in
-    the mailbox and the next step would wake no hook thread. Otherwise this is `post`.
+    the mailbox and the next step would wake no hook thread. Otherwise this is `post`. It is `post` also before the
+    engine's thread is started: the thread that starts the service loads what is stored until then, without the turn.
 
 ===============================  ==================================================================================
 who brings an event              how
@@ -74,7 +75,7 @@ class Mailbox:
     """Events for the engine, put by any thread, in order; and the turn, which has one thread at a time handle them."""
 
     def __init__(self, timers: Timers) -> None:
-        """Be empty; no batch is made before `serve`, and none on the engine's thread before `start`.
+        """Be empty; no batch is made before `serve` and `start`: events wait until then.
 
         What `timers` have due is called in batches too.
         """
@@ -86,6 +87,8 @@ class Mailbox:
         self._rung = False
         self.is_over = False
         """Whether the batch that is made now is the last one."""
+        self.is_started = False
+        """Whether other threads than the engine's own may take the turn: what is stored is loaded."""
         self.stopped = threading.Event()
         """Set when no batch is made any more."""
         self.failure: BaseException | None = None
@@ -98,6 +101,7 @@ class Mailbox:
 
     def start(self) -> None:
         """Start the engine's own thread."""
+        self.is_started = True
         start(self._thread)
 
     def join(self) -> None:
@@ -152,8 +156,8 @@ class Mailbox:
         work = self._work
         assert work is not None
         self._events.append((handler, *args))
-        busy = len(self._events) > MAX_EVENTS_OF_ANOTHER_THREAD or work.wakes_a_hook_thread(ends=ends)
-        if busy or not self.turn.acquire(blocking=False):
+        busy = len(self._events) > MAX_EVENTS_OF_ANOTHER_THREAD or not self.is_started
+        if busy or work.wakes_a_hook_thread(ends=ends) or not self.turn.acquire(blocking=False):
             self.wake()
             return
         try:

@@ -152,6 +152,7 @@ class Service:
         world.shims.rebooted = False
         self.engine.post(self.engine.arrays.fill_all)
         self.engine.post(self.engine.visits.wake)
+        self.engine.mailbox.is_started = True
 
     # --- what threads are replaced by ---------------------------------------------------------------------------
 
