@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
 
-from commands.fake_commands import ended, output, started
+from commands.fake_commands import FakeCommands, ended, output, started
 from orcha._core.state import Outcome, State
+from orcha._protocol.shown_reasons import SILENT
+from orcha._service.execution.command_reports import CommandReports
 from orcha._service.verbs.list import explain
 from orcha._service.verbs.sights import Sights
 from orcha._supervisor.contract import CommandLost, FoundAttempt, SurvivorsGone
@@ -220,3 +223,79 @@ def test_an_on_finish_that_was_called_is_not_called_again_after_what_lives_on(en
     last = later.again(found_outlived(spec))
     last.settle_engine()
     assert last.manager.hooks == []
+
+
+class TellsWhileTheRestIsLoaded(FakeCommands):
+    """Shims whose reader thread delivers an event as soon as events may come."""
+
+    def recovered(self):
+        reader = threading.Thread(target=self.tell, args=(SurvivorsGone(1, 1),))
+        reader.start()
+        reader.join()
+
+
+def test_what_shims_say_while_the_service_still_loads_is_handled_by_the_engine_afterwards(engine, monkeypatch):
+    asked, spec = running(engine)
+    engine.commands.tell(ended(spec, 0, survivors=list(HERE)))
+    wait_for(lambda: engine.values(asked) == [0], what="its end")
+    handlers = []
+    take = CommandReports.take
+
+    def noting(self, event):
+        handlers.append(threading.current_thread().name)
+        take(self, event)
+
+    monkeypatch.setattr(CommandReports, "take", noting)
+    later = engine.again(found_outlived(spec), make=TellsWhileTheRestIsLoaded)
+    wait_for(lambda: not later.row(asked).slot_held, what="its slot")
+    assert handlers == ["orcha-engine"]
+    assert "a" not in later.engine.petitions.granted
+
+
+@pytest.fixture(params=["ended", "foreign"])
+def unasked(engine, request):
+    """Give a later start whose shim is silent or of another build, the petition that had ended, and its command."""
+    asked, spec = running(engine)
+    engine.commands.tell(ended(spec, 0, survivors=list(HERE)))
+    wait_for(lambda: engine.values(asked) == [0], what="its end")
+    found = FoundAttempt(
+        spec.seq, spec.attempt, spec.channel, request.param, "shim", 99, is_silent=request.param == "ended"
+    )
+    later = engine.again(found)
+    later.settle_engine()
+    assert why(later, asked) == SILENT
+    assert later.engine.is_quiet()
+    assert "a" in later.engine.petitions.live
+    assert is_held(later, asked)
+    assert not later.commands.made("discard")
+    assert not later.commands.made("forget")
+    return later, asked, spec
+
+
+def test_what_a_shim_that_could_not_be_asked_names_at_last_holds_the_place_until_it_has_ended(unasked):
+    later, asked, spec = unasked
+    later.commands.tell(ended(spec, 0, survivors=list(HERE)))
+    wait_for(lambda: why(later, asked) != SILENT, what="the process by name")
+    later.settle_engine()
+    assert not later.commands.made("discard")
+    outlive(later, asked)
+    later.wait_for_call("forget", 1, 1)
+
+
+def test_what_a_shim_that_could_not_be_asked_leaves_at_its_death_holds_the_place_as_well(unasked):
+    later, asked, spec = unasked
+    later.commands.tell(CommandLost(1, 1, True, ended(spec, 0), survivors=HERE))
+    wait_for(lambda: why(later, asked) != SILENT, what="the process by name")
+    outlive(later, asked)
+
+
+@pytest.mark.parametrize("loses", [False, True])
+def test_where_nothing_lives_under_a_shim_that_could_not_be_asked_the_place_is_given_back(unasked, loses):
+    later, asked, spec = unasked
+    end = ended(spec, 0)
+    later.commands.tell(CommandLost(1, 1, True, end) if loses else end)
+    wait_for(lambda: not later.row(asked).slot_held, what="its slot")
+    later.settle_engine()
+    assert "a" not in later.engine.petitions.live
+    later.wait_for_call("forget", 1, 1)
+    assert not later.commands.made("discard")

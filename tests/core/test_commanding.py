@@ -315,6 +315,35 @@ def test_a_stored_end_that_something_outlives_holds_its_place(world):
     assert world.petitions.granted
 
 
+def test_a_stored_end_holds_its_place_while_nobody_knows_what_outlives_it(world):
+    running(world)
+    record = world.petitions.records[1]
+    world.command_ends(FIRST, 0, survivors=(42,))
+    settle(world)
+    world.report(transitions.command.gone, *FIRST)
+    settle(world)
+    transitions.command.adopt_outlived(world.petitions, record, (), hook_owed=False)
+    assert record.is_outlived
+    assert world.petitions.granted
+
+
+@pytest.mark.parametrize("survivors", [(42,), ()])
+def test_an_end_that_is_told_again_says_what_a_petition_keeps_its_place_for(world, survivors):
+    running(world)
+    record = world.petitions.records[1]
+    assert not world.report(transitions.command.told_of, *FIRST, survivors)
+    world.command_ends(FIRST, 0, survivors=(41,))
+    settle(world)
+    assert not world.report(transitions.command.told_of, 1, 7, survivors)
+    assert world.report(transitions.command.told_of, *FIRST, survivors)
+    assert record.survivors == survivors
+    assert record.is_outlived is bool(survivors)
+    world.report(transitions.command.gone, *FIRST)
+    assert not record.is_outlived
+    assert not world.report(transitions.command.told_of, *FIRST, survivors)
+    assert not world.report(transitions.command.told_of, 9, 1, survivors)
+
+
 def test_what_outlived_a_petition_that_cannot_be_made_again_owes_its_on_finish_all_the_same(world):
     running(world)
     world.petitions.records[1].petition = None

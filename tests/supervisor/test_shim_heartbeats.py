@@ -352,7 +352,7 @@ def test_a_foreign_attempt_is_watched_once_a_thread_can_be_started(
         told.set()
 
     reports: list[str] = []
-    foreign = ForeignShims(tmp_path, {}, post, lambda _, line: reports.append(line))
+    foreign = ForeignShims(tmp_path, {}, post, lambda _: None, lambda _, line: reports.append(line))
 
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")

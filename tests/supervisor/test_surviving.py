@@ -18,7 +18,14 @@ from service_start import CHANNEL, Start, box_path, boxes, executing, kill_shim,
 
 from orcha._processes.identity import identify, is_alive
 from orcha._supervisor import black_box, shim_failures
-from orcha._supervisor.contract import CommandEnded, CommandLost, CommandOutput, CommandSpec, CommandStarted
+from orcha._supervisor.contract import (
+    CommandEnded,
+    CommandLost,
+    CommandOutput,
+    CommandSpec,
+    CommandStarted,
+    SurvivorsGone,
+)
 from orcha._supervisor.protocol import pack_spec
 from orcha._supervisor.shim_connection import ShimConnection, connect
 from support.waiting import wait_for
@@ -418,6 +425,47 @@ def test_of_one_under_a_shim_that_refuses_the_end_is_told_and_a_cancel_kills_it(
     assert (lost.executed, lost.ended and lost.ended.code) == (True, None if killed else 3)
     wait_for(lambda: not running_from(Path(nap).parent), what="the end of all its processes")
     wait_for(lambda: not living(older.folder), what="the end of its shim")
+
+
+def test_what_cannot_be_killed_when_one_apart_ends_is_named_until_it_has_gone(
+    open_world, nap: str, frozen: Callable[[int, bool], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orcha._supervisor.dead_shims._SWEEP_SECONDS", 0.1)
+    newer = open_world(epoch=7)
+    key = newer.start(nap, "1000")
+    pid = newer.wait(key, CommandStarted).pid
+    wait_for(lambda: running_from(Path(nap).parent), what="its process")
+    newer.close(keep=True)
+    older = open_world(epoch=6)
+    older.commands.adopt()
+    older.commands.recovered()
+    frozen(pid, True)
+    older.commands.cancel(*key, "cancelled")
+    assert older.end(key).survivors == (pid,)
+    assert not [event for event in older.of(key) if isinstance(event, SurvivorsGone)]
+    frozen(pid, False)
+    older.wait(key, SurvivorsGone)
+    assert not running_from(Path(nap).parent)
+
+
+def test_of_a_shim_that_does_not_answer_nobody_knows_what_outlived_its_command(
+    hold, open_world, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orcha._supervisor.adoption.ANSWER_SECONDS", 0.2)
+    holder = hold()
+    key = holder.start(1, "/bin/true")
+    holder.wait("CommandEnded", 1)
+    shim = next(one for one in boxes(folder) if one.seq == 1).pid
+    os.kill(shim, signal.SIGSTOP)
+    try:
+        holder.kill()
+        later = open_world(epoch=2)
+        assert [(there.seq, there.phase, there.is_silent) for there in later.commands.adopt()] == [(1, "ended", True)]
+        later.commands.recovered()
+        later.commands.resume(*key, after_chunk=0)
+    finally:
+        os.kill(shim, signal.SIGCONT)
+    assert later.end(key).survivors == []
 
 
 def test_what_is_apart_and_unknown_is_killed_without_a_word(open_world, nap: str) -> None:

@@ -92,6 +92,7 @@ class Record:
         "id",
         "key",
         "manager",
+        "may_be_outlived",
         "may_start",
         "needs",
         "on_interrupt",
@@ -203,8 +204,15 @@ class Record:
         self.waiters: list[Any] = []
         self.survivors: tuple[int, ...] = ()
         """Processes of its attempt that cannot be killed: as long as they live it keeps id, slot and what it needs."""
+        self.may_be_outlived = False
+        """Whether nobody knows yet if such processes outlive its end: its shim has told nothing to this service."""
         self.hook_owed = False
         """Whether its on_finish is called when these processes have ended."""
+
+    @property
+    def is_outlived(self) -> bool:
+        """Whether it keeps its place, since processes of its attempt live, or may live, that nothing can kill."""
+        return bool(self.survivors) or self.may_be_outlived
 
     @property
     def has_hooks(self) -> bool:

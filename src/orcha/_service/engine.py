@@ -659,7 +659,7 @@ class Engine:
     def _is_waited_for(self, seq: int) -> bool:
         """Tell whether a stop waits for what this petition holds."""
         record = self.petitions.records.get(seq)
-        is_outlived = record is not None and bool(record.survivors)
+        is_outlived = record is not None and record.is_outlived
         return not is_outlived and not self.commands.goes_on(seq)
 
     def pause(self, paused: bool) -> None:

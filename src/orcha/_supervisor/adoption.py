@@ -96,6 +96,7 @@ def _meet(
                 end(Identity(word.pid, int(word.start_ticks)))
                 _bury(adopted, folder, shim.name, report)
             return
+        one = one._replace(is_silent=True)
     if one is not None:
         shim.key = (one.seq, one.attempt)
         shim.is_over = one.phase == ENDED

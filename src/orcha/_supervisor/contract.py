@@ -268,8 +268,9 @@ class FoundAttempt(NamedTuple):
     """`waiting` (a shim has it, its first process is not known yet), `running`, `ended`, `lost` or `foreign`.
 
     Of a lost attempt nothing is left but its `survivors`, and no event follows but their SurvivorsGone. A foreign
-    attempt goes on under a shim that this build cannot talk to: the only event is its CommandLost, once it has ended or
-    was killed; a cancel kills it. Of every other attempt all events after the resumed chunk follow, once it is resumed.
+    attempt goes on under a shim that this build cannot talk to: its CommandLost comes once it has ended or was killed,
+    and SurvivorsGone where survivors are named there; a cancel kills it. Of every other attempt all events after the
+    resumed chunk follow, once it is resumed.
     """
     shim: str
     pid: int = 0
@@ -289,6 +290,8 @@ class FoundAttempt(NamedTuple):
     """For a lost attempt: the error in the shim's own code that ended the shim."""
     survivors: tuple[int, ...] = ()
     """Pids of its processes that cannot be killed; SurvivorsGone follows when they have ended."""
+    is_silent: bool = False
+    """Whether its shim has not answered yet: then nobody knows whether it has survivors."""
 
 
 class CommandExecutor(Protocol):

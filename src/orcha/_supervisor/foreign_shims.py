@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orcha._supervisor.contract import FoundAttempt
+    from orcha._supervisor.dead_shims import DeadShim
     from orcha.utils.threads import OnDeath
 
 LOOK_INTERVAL_SECONDS = 0.5
@@ -36,17 +37,19 @@ class ForeignShims:
         folder: Path,
         dead_by_key: dict[tuple[int, int], str],
         post: Callable[[CommandLost], None],
+        outlast: Callable[[DeadShim], None],
         report: Callable[[int, str], None],
         on_death: OnDeath = ignore_death,
     ) -> None:
         """Watch none yet.
 
-        Once nothing is left of one its shim's name is put into `dead_by_key`, and its end is posted; `on_death` is told
-        where the thread dies.
+        Once an attempt has ended, its shim's name is put into `dead_by_key`, and its end is posted; then `outlast` is
+        to wait for processes that cannot be killed. `on_death` is told where the thread dies.
         """
         self._folder = folder
         self._dead_by_key = dead_by_key
         self._post = post
+        self._outlast = outlast
         self._report = report
         self._on_death = on_death
         self.shims: dict[tuple[int, int], str] = {}
@@ -117,13 +120,15 @@ class ForeignShims:
             if key not in self._unwanted and word.phase not in _OVER and is_alive(its_own):
                 return
             end(its_own)
-        found = clean_up(self._folder, shim, self._report, logging.ERROR).found
+        dead = clean_up(self._folder, shim, self._report, logging.ERROR)
+        found = dead.found
         del self.shims[key]
         if not self._unwanted.pop(key, True):  # asked for last: it may have become unwanted since it was looked at
             forget(self._folder, shim)
         else:
             self._dead_by_key[key] = shim
-            lost = CommandLost(*key, executed=True)
+            lost = CommandLost(*key, executed=True, survivors=dead.survivors)
             if found is not None:
-                lost = CommandLost(*key, found.executed, found.ended, found.failure)
+                lost = CommandLost(*key, found.executed, found.ended, found.failure, dead.survivors)
             self._post(lost)
+            self._outlast(dead)

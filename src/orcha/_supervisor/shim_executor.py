@@ -99,7 +99,7 @@ class ShimExecutor:
         self._sleeps = False
         """Whether the reader thread waits without an end, since no command runs."""
         self._quiet = threading.Condition(self._lock)
-        self._foreign = ForeignShims(folder, self._dead_by_key, self._post, report, on_death)
+        self._foreign = ForeignShims(folder, self._dead_by_key, self._post, self._outlast, report, on_death)
 
     # --- verbs ------------------------------------------------------------------------------------------------------
 
@@ -109,7 +109,7 @@ class ShimExecutor:
             adopted = adoption.adopt(self._folder, self._shims_folder, self._epoch, self._report)
             self._took, self._dead_unassigned = adopted.took, adopted.dead
             for dead in adopted.outlived:
-                self._cleaner.outlast(dead, partial(self._gone_with, dead.took))
+                self._outlast(dead)
             for shim in adopted.living:
                 self._registry.add(shim)
                 if shim.key is None:
@@ -536,6 +536,10 @@ class ShimExecutor:
                 self._dead_by_key[shim.key] = shim.name
                 self._post(_loss(shim.key, dead, shim.failure))
             self._quiet.notify_all()
+
+    def _outlast(self, dead: DeadShim) -> None:
+        if dead.survivors:
+            self._cleaner.outlast(dead, partial(self._gone_with, dead.took))
 
     def _gone_with(self, key: Key | None) -> None:
         """Report that the last processes of a dead shim's attempt have ended."""

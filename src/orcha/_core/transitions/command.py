@@ -124,12 +124,24 @@ def outlived(
     return True
 
 
+def told_of(petitions: Petitions, seq: int, attempt: int, survivors: tuple[int, ...]) -> bool:
+    """Note what outlives an attempt that had ended before; tell whether its petition still keeps its place.
+
+    At the start of the service a shim may not have answered: then the place is kept, though nobody knows for what.
+    """
+    record = petitions.records.get(seq)
+    if record is None or record.attempt != attempt or record.state is not State.ENDED or not record.is_outlived:
+        return False
+    record.survivors, record.may_be_outlived = survivors, False
+    return True
+
+
 def gone(petitions: Petitions, seq: int, attempt: int) -> bool:
     """Note that what could not be killed has ended; False where the outcome is to be given now."""
     record = petitions.records.get(seq)
     if record is None or record.attempt != attempt:
         return True
-    record.survivors = ()
+    record.survivors, record.may_be_outlived = (), False
     if record.state is not State.ENDED:
         return False
     if not record.processes_gone:
@@ -235,9 +247,11 @@ def adopt_left(
 def adopt_outlived(petitions: Petitions, record: Record, survivors: tuple[int, ...], *, hook_owed: bool) -> None:
     """Take a stored petition that has ended while processes of its command live on that nothing can kill.
 
-    Where its on_finish is owed, that is called when these processes have ended.
+    `survivors` is empty where nobody knows yet whether any live: then `told_of` follows. Where its on_finish is owed,
+    that is called when these processes have ended.
     """
     record.command = True
+    record.may_be_outlived = not survivors
     _take_outlived(petitions, record, survivors, hook_owed=hook_owed)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from orcha._core import transitions
 from orcha._service.execution import command_attempt as attempts
 from orcha._service.lifecycle.stored_records import record_of
+from orcha._supervisor.contract import SurvivorsGone
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from orcha._service.execution.command_output import CommandsOutput
     from orcha._service.execution.running_commands import RunningCommands
     from orcha._store.contract import AttemptRow, Row
-    from orcha._supervisor.contract import CommandEnded, CommandLost, SurvivorsGone
+    from orcha._supervisor.contract import CommandEnded, CommandLost
 
 
 class CommandLosses:
@@ -59,6 +60,8 @@ class CommandLosses:
         """Take that a shim died with its attempt."""
         if self._running.is_gone(event.seq, event.attempt):
             event = event._replace(survivors=())
+        if self.told_again(event):
+            return
         record = transitions.command.unfinished(self._petitions, event.seq, event.attempt)
         if record is not None and event.ended is not None:
             self._output.look_for_gaps(record, self._running.of(record), event.ended.last_chunk)
@@ -113,6 +116,14 @@ class CommandLosses:
         if record is not None:
             text = "petition %s: nothing can kill these of its processes, it keeps its place until they have ended: %s"
             self._report(logging.ERROR, text, record.key, list(event.survivors))
+
+    def told_again(self, event: CommandEnded | CommandLost) -> bool:
+        """Take what outlives an attempt that had ended before; False where the event is about no such attempt."""
+        survivors = tuple(event.survivors)
+        keeps = transitions.command.told_of(self._petitions, event.seq, event.attempt, survivors)
+        if keeps and not survivors:
+            self.gone(SurvivorsGone(event.seq, event.attempt))
+        return keeps
 
     def gone(self, event: SurvivorsGone) -> None:
         """Free what an attempt held, once the processes that outlived it have ended.

@@ -64,6 +64,7 @@ class CommandReports:
         self._running = running
         self._petitions = petitions
         self._output = output
+        self._losses = losses
         self._standard_input = standard_input
         self._starts_ahead = starts_ahead
         self._of_attempts: dict[type[Any], Callable[[Record, Attempt, Any], None]] = {
@@ -113,6 +114,8 @@ class CommandReports:
             self._others[type(event)](event)
         elif (live := self._running.live(event)) is not None:  # type: ignore[arg-type]  # the table says which they are
             handle(*live, event)
+        elif isinstance(event, CommandEnded):
+            self._losses.told_again(event)
 
     def started(self, record: Record, attempt: Attempt, event: CommandStarted) -> None:
         """Take that the first process of a command runs."""

@@ -82,9 +82,9 @@ class RunningCommands:
         return None
 
     def _is_outlived(self, seq: int, number: int) -> bool:
-        """Tell whether an attempt has ended, and something of it lives: its shim is to tell when that has ended."""
+        """Tell whether an attempt has ended, and something of it may live: its shim is to tell when that has ended."""
         record = self._petitions.records.get(seq)
-        return record is not None and record.attempt == number and bool(record.survivors)
+        return record is not None and record.attempt == number and record.is_outlived
 
     def of(self, record: Record) -> Attempt:
         """Give what is known of the petition's current attempt."""

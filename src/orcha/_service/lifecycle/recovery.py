@@ -134,14 +134,7 @@ class _Recovery:
             self._engine.leases.adopt(record)
             self._engine.visits.convert_again(record)
             return
-        ended = self._found.get((row.seq, row.attempt)) if row.state is State.ENDED and row.slot_held else None
-        if ended is not None and ended.survivors:
-            self._found.pop((row.seq, row.attempt))
-            transitions.command.adopt_outlived(
-                self._engine.petitions, record, ended.survivors, hook_owed=row.hook_pending
-            )
-            if ended.phase == contract.ENDED:  # its shim says nothing, not even that they are gone, before it is asked
-                self._engine.post(_resume, self._engine, ended)  # the answer must not come while this goes on
+        if row.state is State.ENDED and row.slot_held and self._adopt_outlived(record, row):
             return
         if self._engine.left_by_actions.adopt(record, row):
             if row.state in STARTED_STATES:
@@ -167,6 +160,23 @@ class _Recovery:
             self._engine.petitions, record, self._engine.petitions.now, **flags, losses=losses, due=due, failure=failure
         ):
             self._owed[row.seq] = record
+
+    def _adopt_outlived(self, record: Record, row: Row) -> bool:
+        """Have an ended petition keep its place, where processes of its command live, or a shim is still to say so."""
+        ended = self._found.get((row.seq, row.attempt))
+        if ended is None:
+            return False
+        may_be_outlived = ended.is_silent or ended.phase == contract.FOREIGN
+        if not (ended.survivors or may_be_outlived):
+            return False
+        self._found.pop((row.seq, row.attempt))
+        transitions.command.adopt_outlived(self._engine.petitions, record, ended.survivors, hook_owed=row.hook_pending)
+        if may_be_outlived:
+            text = "petition %s: it keeps its place until it is known whether anything outlives its command"
+            self._engine.report(logging.WARNING, text, row.id)
+        if ended.phase not in {contract.LOST, contract.FOREIGN}:  # such a shim tells nothing before it is asked
+            self._engine.post(_resume, self._engine, ended)  # the answer must not come while this goes on
+        return True
 
     def _lost(self, row: Row, command: AttemptRow, there: FoundAttempt | None) -> int:
         """Tell how many attempts in a row were lost before they were executed; 0 if this one may have run.

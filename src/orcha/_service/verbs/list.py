@@ -151,7 +151,7 @@ def _others_first(engine: Engine, rows: list[Row]) -> dict[int, str]:
 
 def _outlived(engine: Engine, message: List, owner: str | None) -> list[Row]:
     """Give the ended petitions that a process has outlived: each holds a slot as a running petition does."""
-    seqs = [record.seq for record in list(engine.petitions.records.values()) if record.survivors]
+    seqs = [record.seq for record in list(engine.petitions.records.values()) if record.is_outlived]
     rows = engine.store.rows([seq for seq in seqs if engine.petitions.records[seq].state is State.ENDED])
     return [row for row in rows if _is_asked_for(engine, row, message, owner)]
 
@@ -229,9 +229,10 @@ def explain(engine: Engine, row: Row, group: str | None, sights: Sights) -> tupl
     """
     record = engine.petitions.records.get(row.seq)
     survivors = record.survivors if record is not None else ()
-    if survivors or row.state is State.ENDED:
+    may_be_outlived = record is not None and record.may_be_outlived
+    if survivors or (row.state is State.ENDED and not may_be_outlived):
         return outlived(survivors) if survivors else None, None, ""
-    if engine.running_commands.is_silent(row.seq):
+    if may_be_outlived or engine.running_commands.is_silent(row.seq):
         return SILENT, None, ""
     if engine.petitions.preempted and (stands := preempted_rows.why(engine, row)) is not None:
         return with_names(stands, sights.named).text(), None, stands.kind()
