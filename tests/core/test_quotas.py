@@ -292,6 +292,44 @@ def test_a_user_who_has_left_a_group_loses_its_quota_when_a_petition_comes():
     assert (world.quotas.used("@lab").running, world.quotas.used("ann").running) == (0, 0)
 
 
+def test_what_waits_for_the_quota_of_a_group_goes_on_when_the_user_has_left_that():
+    """Nothing of the group ends, and petitions of another member wait before it."""
+    lab = account("@lab", running=1)
+    world, known = World(), {ANN: (lab,), BOB: (lab,)}
+    world.admission.set_quotas(known.__getitem__)
+    world.admission.renew_accounts(ANN)
+    assert not world.petitions.waiting.parked, "ann has no petition"
+    world.runs(BOB)
+    bobs, anns = world.waits(BOB), world.waits()
+    assert [type(world.blocks(each)) for each in (bobs, anns)] == [QuotaInUse] * 2
+    world.admission.renew_accounts(ANN)
+    world.admission.unpark_resumed()
+    assert world.ready() == [], "ann is in the group still"
+    known[ANN] = ()
+    world.admission.renew_accounts(ANN)
+    world.admission.unpark_resumed()
+    assert sorted(world.ready()) == [bobs.key, anns.key]
+    assert world.blocks(bobs) == QuotaInUse("@lab", RUNNING, 1, 1, 1)
+    assert world.blocks(anns) is None
+    world.admission.set_quotas(None)
+    world.admission.renew_accounts(ANN)
+    assert world.quotas is None
+
+
+def test_what_waits_for_the_quota_of_a_user_goes_on_when_a_group_of_the_user_gives_a_larger_one():
+    world, known = World(), {ANN: (account("ann", running=1),)}
+    world.admission.set_quotas(known.__getitem__)
+    world.runs()
+    second, third = world.waits(), world.waits()
+    assert [type(world.blocks(each)) for each in (second, third)] == [QuotaInUse] * 2
+    known[ANN] = (account("ann", running=2),)
+    world.admission.renew_accounts(ANN)
+    world.admission.unpark_resumed()
+    assert world.blocks(second) is None
+    world.petitions.granted.take(second)
+    assert world.blocks(third) == QuotaInUse("ann", RUNNING, 2, 2, 1)
+
+
 def test_of_many_that_may_go_some_leave_a_lot_at_a_time(monkeypatch):
     monkeypatch.setattr(module, "MAX_UNPARKED_PETITIONS", 2)
     world = World(ann=(account("ann", running=5),))

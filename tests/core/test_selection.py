@@ -9,7 +9,8 @@ from orcha._core.admission import Admission
 from orcha._core.asking import FIRSTS_INTERVAL_SECONDS, MAX_FIRST_PETITIONS, OTHERS_INTERVAL_SECONDS
 from orcha._core.asking_round import BROKEN, MAX_REFUSALS_PER_ROUND, NO, YES, Answered, Said
 from orcha._core.petitions import Petitions
-from orcha._core.reasons import SAYS_NO, ConditionSaidNo, GroupFull, ReplacesAnother
+from orcha._core.quotas import RUNNING, Account, Limit
+from orcha._core.reasons import SAYS_NO, ConditionSaidNo, GroupFull, MachineFull, QuotaInUse, ReplacesAnother
 from orcha._core.record import Cancellation, Record
 from orcha._core.selection import (
     MAX_HEADS,
@@ -363,3 +364,38 @@ def test_only_another_reason_is_news():
     assert transitions.wait.note_no(record, ConditionSaidNo(None), 3.0) is None
     assert transitions.wait.note_no(record, ConditionSaidNo("no rig"), 4.0) is False
     assert (record.why, record.asked) == (ConditionSaidNo("no rig"), 4.0)
+
+
+# --- a petition that says no, and has come to wait for its group or its quota meanwhile ---------------------------
+
+
+def test_a_petition_that_says_the_same_no_after_it_waited_for_a_quota_lets_another_one_go_instead():
+    """The first one says no; the second one takes all of the quota before that answer is taken."""
+    world = AskedPetitions()
+    quota = Account("me", {RUNNING: Limit(1)}, {})
+    world.admission.set_quotas(lambda _: (quota,))
+    first, second, third = world.waits(3)
+    world.yes = {second.seq}
+    assert world.visit() == [first.seq, second.seq]
+    assert [first.why, third.why] == [QuotaInUse("me", RUNNING, 1, 1, 1)] * 2, "both are parked for the quota"
+    world.petitions.release(second, hook=False)
+    assert world.visit() == [first.seq]
+    assert first.why is SAYS_NO
+    world.yes = {third.seq}
+    assert world.visit() == [first.seq, third.seq]
+
+
+def test_a_petition_that_says_the_same_no_as_its_manager_lets_another_one_of_its_group_go_instead():
+    """Commands say no since the machine is full; an action takes the slot of the group before that answer is taken."""
+    world = AskedPetitions()
+    full = Said(NO, MachineFull(0), for_all=True)
+    world.said = lambda record: full if record.manager == "commands" else Said(YES)
+    (before,) = world.waits(manager="commands")
+    (command,) = world.waits(manager="commands", group="rig")
+    action, other = world.waits(2, group="rig")
+    assert world.visit() == [before.seq, action.seq]
+    assert [command.why, other.why] == [GroupFull("rig", 1)] * 2, "both are parked for the group"
+    world.petitions.release(action, hook=False)
+    assert world.visit() == [before.seq]
+    assert command.why == full.why
+    assert world.visit() == [before.seq, other.seq]

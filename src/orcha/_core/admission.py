@@ -42,7 +42,7 @@ from orcha._core.resources import Resources
 from orcha._core.room import EVERYTHING, Room, takes
 from orcha._core.secrets import Secrets
 from orcha._core.state import State
-from orcha._core.transitions import hold
+from orcha._core.transitions import hold, wait
 from orcha._core.waiting_queue import MAX_READY_PETITIONS
 from orcha.interfaces.built_in import ARRAY_MANAGER
 from orcha.interfaces.needs import WHOLE
@@ -357,8 +357,8 @@ class Admission:
 
     # --- lots ---------------------------------------------------------------------------------------------------
 
-    def park(self, record: Record) -> list[Key]:
-        """Park a petition that may not start, where something of this blocks it.
+    def park(self, record: Record, now: float | None = None) -> list[Key]:
+        """Park a petition that may not start, where something of this blocks it, at a wall-clock time.
 
         Where its own condition said no, another petition of its group, or of its owner's quotas, may go instead. Gives
         the keys of the petitions whose records are to be loaded.
@@ -369,11 +369,12 @@ class Admission:
             return freed  # what it waits for may be free: out of a lot it would come back at once
         if isinstance(record.why, MachineTaken | BehindExclusive) and WHOLE not in (record.needs or ()):
             return freed  # nothing that comes after it goes either: it stays where it is in the queue
-        if not self._park_apart(record) and record.group is not None:
+        if not self._park_apart(record, now) and record.group is not None:
             blocked = self._before_needs(record)
             if blocked is None:
                 freed = self.of_groups.unpark_one(record.group)
             elif not isinstance(blocked, MachineTaken | BehindExclusive):  # its group has room: it would not stay there
+                wait.note_no(record, blocked, record.asked, now)  # what its own condition says is news later
                 hold.park(petitions, record, self.of_groups.lot(record.group, record.owner))
                 self.of_groups.note_parked(record.group)
                 if isinstance(blocked, InOrder) and petitions.fairness is not None:
@@ -384,7 +385,7 @@ class Admission:
             freed += petitions.quotas.unpark_one(record.owner)
         return freed
 
-    def _park_apart(self, record: Record) -> bool:
+    def _park_apart(self, record: Record, now: float | None) -> bool:
         """Park a petition that waits for neither group nor resource; tell whether it is parked."""
         petitions, seq = self._petitions, record.seq
         if record.once is not None and self.keys.replaces(seq):
@@ -403,7 +404,7 @@ class Admission:
             self.conditions.waits(record.when)
             name = text_name(record.when.text)
         else:
-            return petitions.quotas is not None and petitions.quotas.park(record)
+            return petitions.quotas is not None and petitions.quotas.park(record, now)
         hold.park(petitions, record, name)
         if petitions.waiting.parked > MAX_READY_PETITIONS:  # each of a million may wait for a text of its own
             petitions.unload([record.place])
@@ -550,6 +551,17 @@ class Admission:
             quotas = Quotas(petitions, accounts_of, is_paused=self._is_paused, unmade=unmade)
         petitions.use_quotas(quotas)
         petitions.note_change()
+
+    def renew_accounts(self, owner: str) -> None:
+        """Have an owner's petitions count for the accounts of the groups that the user is in by now.
+
+        `unpark_resumed` lets wait with the others again what waited for the accounts that the owner had.
+        """
+        petitions = self._petitions
+        quotas = petitions.quotas
+        if quotas is not None and (had := quotas.renew(owner)):
+            self._opening.update(quotas.lots_of(had))
+            petitions.note_change()
 
     def _note_pause(self, name: str, *, paused: bool) -> None:
         self._petitions.keep_pause(name, paused=paused)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._core.group_admission import Known
 from orcha._core.reasons import InOrder, QuotaInUse, QuotaSpent, QuotaTooSmall
-from orcha._core.transitions import hold
+from orcha._core.transitions import hold, wait
 from orcha.interfaces.built_in import ARRAY_MANAGER, BESIDE_MANAGER
 from orcha.interfaces.needs import read, shown
 
@@ -106,6 +106,25 @@ class _Lot(NamedTuple):
         return f"{QUOTA_LOT}{self.account.name}{_PART}{'=' * self.is_resource}{self.what}"
 
 
+class _Short(NamedTuple):
+    """A quota that keeps a petition from starting."""
+
+    lot: _Lot
+    used: Amount
+    amount: Amount
+    """How much the petition wants."""
+    most: int
+
+    def why(self) -> QuotaInUse | QuotaTooSmall | InOrder:
+        """Give the reason for which the petition waits."""
+        whose, what = self.lot.account.name, self.lot.what
+        if self.amount > self.most:
+            return QuotaTooSmall(whose, what, shown(self.amount), self.most)
+        if self.used + self.amount > self.most:
+            return QuotaInUse(whose, what, shown(self.used), self.most, shown(self.amount))
+        return InOrder(1)
+
+
 class _Parked(NamedTuple):
     """What is known of a parked petition, whose record need not be in memory."""
 
@@ -171,10 +190,16 @@ class Quotas:
             self._live.setdefault(owner, set()).add(seq)
             self._owners[seq] = owner
 
-    def renew(self, owner: str) -> None:
-        """Look the accounts of an owner up anew: the user may have entered or left a group."""
-        if owner in self._accounts:
-            self._accounts[owner] = self._accounts_of(owner)
+    def renew(self, owner: str) -> tuple[Account, ...]:
+        """Look the accounts of an owner up anew: the user may have entered or left a group.
+
+        Gives the accounts that the owner had, where the owner has others by now.
+        """
+        had = self._accounts.get(owner)
+        if had is None:
+            return ()
+        found = self._accounts[owner] = self._accounts_of(owner)
+        return had if found != had else ()
 
     def forget(self, seq: int, owner: str) -> None:
         """Count a petition no more that is not live any more."""
@@ -240,14 +265,7 @@ class Quotas:
         if needs is None and place is None and (parked := self._parked.get(petition.seq)) is not None:
             needs, manager = parked.needs, parked.manager
         found = self._short(petition.owner, place, manager, needs)
-        if found is None:
-            return None
-        lot, used, amount, most = found
-        if amount > most:
-            return QuotaTooSmall(lot.account.name, lot.what, shown(amount), most)
-        if used + amount > most:
-            return QuotaInUse(lot.account.name, lot.what, shown(used), most, shown(amount))
-        return InOrder(1)
+        return None if found is None else found.why()
 
     def holds_back(self, waiter: Waiter) -> bool:
         """Tell whether the quotas of its owner keep a petition from starting that stands in line for a resource."""
@@ -256,13 +274,13 @@ class Quotas:
 
     def _short(
         self, owner: str, place: Key | None, manager: str, needs: Mapping[str, int | str] | None
-    ) -> tuple[_Lot, Amount, Amount, int] | None:
+    ) -> _Short | None:
         """Give the first quota that has no room for a petition, or an earlier petition before it."""
         for account in self._accounts.get(owner, ()):
             use = self._uses.get(account.name, _NO_USE)
             for lot, used, amount, most in self._wanted(account, use, manager, needs or {}):
                 if used + amount > most or (place is not None and self._is_behind(lot.name, place)):
-                    return lot, used, amount, most
+                    return _Short(lot, used, amount, most)
         return None
 
     def _wanted(
@@ -364,10 +382,12 @@ class Quotas:
 
     # --- lots ---------------------------------------------------------------------------------------------------
 
-    def park(self, record: Record) -> bool:
-        """Park a petition that its owner's quotas keep from starting; tell whether it is parked for them.
+    def park(self, record: Record, now: float | None = None) -> bool:
+        """Park a petition that its owner's quotas keep from starting, at a wall-clock time; tell whether it is parked.
 
         What people hold back is parked for that: it would leave a lot of quotas at once, and come back, without end.
+        The petition waits for the quota from then on, whatever its own condition said: where the condition says the
+        same no after the petition has left the lot, that is news, and another petition may go instead.
         """
         if self._is_paused(record.seq, record.group):
             return False
@@ -375,11 +395,17 @@ class Quotas:
         if found is None:
             return False
         lot, _, amount, most = found
+        wait.note_no(record, found.why(), record.asked, now)
         self._parked[record.seq] = _Parked(record.manager, record.group, record.needs or {})
         if amount > most:  # it must not keep back what comes after it
             return hold.park(self._petitions, record, f"{lot.name}{_NEVER}")
         self._lots[lot.name] = lot
         return hold.park(self._petitions, record, lot.name)
+
+    def lots_of(self, accounts: Iterable[Account]) -> list[str]:
+        """Name the lots in which petitions wait for these accounts."""
+        begins = tuple(f"{QUOTA_LOT}{account.name}{_PART}" for account in accounts)
+        return [lot for lot in self._petitions.waiting.lots() if lot.startswith(begins)]
 
     def unpark(self) -> list[Key]:
         """Let as many wait with the others again as may start; give the keys whose records are to be loaded."""

@@ -314,7 +314,7 @@ class Selection:
             else:
                 if (news := wait.note_no(record, why, asked, now.wall)) is not None:
                     blocked.append((record, news))
-                unloaded += self._admission.park(record)
+                unloaded += self._admission.park(record, now.wall)
         wait.note_asked(unchanged)
         if yes:
             start.start_all(self._petitions, yes, now)

@@ -80,9 +80,8 @@ class UserQuotas:
 
     def _renew(self, owner: str) -> None:
         """Have an owner's petitions count for the accounts of the groups that the user is in by now."""
-        if self._petitions.quotas is not None:
-            self._petitions.quotas.renew(owner)
-            self._go_on()
+        self._admission.renew_accounts(owner)
+        self._go_on()
 
 
 __all__ = ["UserQuotas"]
