@@ -96,7 +96,7 @@ def starts_of(planned: Iterable[Foretold]) -> dict[str, float | None]:
 
 
 def delays(jobs: list[Job], capacity: Capacity) -> Iterator[Delay | None]:
-    """Give each delay of a petition by a later one that goes before it, and None for each that goes and delays none."""
+    """Give each delay of a petition by a later one that goes before it; None for each that goes and delays nobody."""
     whole = Stopped(jobs, capacity)
     list(whole.run())
     for number, (name, at) in enumerate(whole.gaps):

@@ -303,26 +303,16 @@ def test_an_outcome_is_given_at_once_where_no_other_attempt_follows(world, polic
     assert world.report(transitions.command.outlived, 1, 7, (42,), "", world.petitions.now)
 
 
-def test_a_stored_end_that_something_outlives_holds_its_place(world):
+@pytest.mark.parametrize("survivors", [(42,), ()], ids=["known", "unknown"])
+def test_a_stored_end_that_something_outlives_or_may_outlive_holds_its_place(world, survivors):
     running(world)
     record = world.petitions.records[1]
     world.command_ends(FIRST, 0, survivors=(42,))
     settle(world)
     world.report(transitions.command.gone, *FIRST)
     settle(world)
-    transitions.command.adopt_outlived(world.petitions, record, (42,), hook_owed=False)
-    assert record.survivors == (42,)
-    assert world.petitions.granted
-
-
-def test_a_stored_end_holds_its_place_while_nobody_knows_what_outlives_it(world):
-    running(world)
-    record = world.petitions.records[1]
-    world.command_ends(FIRST, 0, survivors=(42,))
-    settle(world)
-    world.report(transitions.command.gone, *FIRST)
-    settle(world)
-    transitions.command.adopt_outlived(world.petitions, record, (), hook_owed=False)
+    transitions.command.adopt_outlived(world.petitions, record, survivors, hook_owed=False)
+    assert record.survivors == survivors
     assert record.is_outlived
     assert world.petitions.granted
 

@@ -127,7 +127,10 @@ class GrantedSlots:
             return self._fairness.used_before()
 
     def take(self, candidate: Candidate, devices: Devices | None = None) -> None:
-        """Grant a petition its slot in its group, and what it needs: these devices, or those that it has, or others."""
+        """Grant a petition its slot in its group, and what it needs.
+
+        That is these devices, else the devices that the petition has already, else devices that are chosen now.
+        """
         key, seq, manager, group, needs = (
             candidate.key,
             candidate.seq,

@@ -88,7 +88,7 @@ class Overtaking:
     # --- may it go? ---------------------------------------------------------------------------------------------
 
     def fits(self, small: Waiter) -> bool:
-        """Tell whether a petition for which enough is free may start before those that wait, and delays none."""
+        """Tell whether a petition for which enough is free may start before others that wait, and delays none."""
         seconds, claim = small.seconds, self._things.of(small)
         if seconds is None or any(WHOLE in each.needs for each in (claim, *self._claims())):
             return False
@@ -174,7 +174,7 @@ class Overtaking:
         return _Planned(plan, are_ordered=are_ordered)
 
     def _go_on(self, planned: _Planned, rivals: tuple[int, ...], there_is: Mapping[Thing, Amount]) -> bool:
-        """Plan for petitions behind those that a plan has; tell whether all keep their order."""
+        """Plan for petitions behind the petitions of a plan; tell whether all keep their order."""
         for place in rivals[len(planned.rivals) :]:
             each = self._ahead[place]
             before = (self._ahead[other] for other in planned.rivals)

@@ -416,7 +416,7 @@ class ShimExecutor:
                 self._on_events(events)
 
     def _look_at_shims(self, events: list[Event]) -> None:
-        """Tell of shims that have not answered for a while, and give up those that never do."""
+        """Tell of shims that have not answered for a while, and give up shims that never answer."""
         with self._lock:
             looked = self._heartbeats.look(self._registry.by_key.values(), self._supervisor)
             events += [Silent(*shim.key, True) for shim in looked.silent if shim.key is not None]

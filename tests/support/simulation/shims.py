@@ -166,7 +166,7 @@ class SimulatedShims:
         command.untold.append(command.end)
 
     def loses(self, key: Attempt, survivors: tuple[int, ...] = ()) -> None:
-        """What watches over it dies, and its processes with it, but those that nothing can kill."""
+        """What watches over it dies, and its processes with it, but for processes that nothing can kill."""
         command = self.commands[key]
         command.is_lost, command.survivors = True, list(survivors)
         command.untold = [CommandLost(*key, command.executed, _of_a_dead_shim(command.end), "", survivors)]

@@ -106,7 +106,7 @@ class VirtualSchedule:
         self._begun: dict[int, float] = {}
         """When the petitions began that run and may be preempted."""
         self._left: dict[int, float] = {}
-        """How many seconds are left of those that stand still."""
+        """How many seconds are left of each petition that stands still."""
 
     def _counted(self, group: str) -> Sequence[float]:
         """Give as many of the last starts of a group as its rate counts."""
