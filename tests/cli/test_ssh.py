@@ -31,6 +31,7 @@ from support.waiting import DEADLINE, wait_for
 
 AT_ONCE = 2
 LINES = 30_000
+SECOND_NANOSECONDS = 1_000_000_000
 NO_RSYNC = "there is no rsync here: every file is sent, as an archive"
 COUNT = f"i=0; while [ $i -lt {LINES} ]; do i=$((i+1)); echo $i; done"
 COUNTED = "".join(f"{number}\n" for number in range(1, LINES + 1))
@@ -194,6 +195,10 @@ def test_rsync_makes_the_same_copy_as_an_archive_and_sends_what_has_changed(run,
         assert [stat.S_IMODE(each.stat().st_mode) for each in uploaded] == [0o700, 0o700]
         (ours / "read only").unlink()
         (ours / "new").write_text("new")
+        changed = ours / "a*.o"
+        was = changed.stat().st_mtime_ns
+        changed.write_bytes(b"A*.O")
+        os.utime(changed, ns=(was, was - was % SECOND_NANOSECONDS + (was + 1_000_000) % SECOND_NANOSECONDS))
         assert copy(environment) == ""
         if not is_real:
             (far.folder / "noise").write_text("Welcome!\n")
@@ -203,6 +208,7 @@ def test_rsync_makes_the_same_copy_as_an_archive_and_sends_what_has_changed(run,
     archive, first, second = map(tree, uploaded)
     assert archive == first
     assert {*second} == {*first} - {b"read only"} | {b"new"}
+    assert second[b"a*.o"][0] == b"A*.O", "it was changed within a second, and has as many bytes"
     assert tree(ours).keys() - second.keys() == {b".git", b".git/config"}
 
 

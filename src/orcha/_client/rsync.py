@@ -20,6 +20,7 @@ _OPTIONS = (
     "--perms",
     "--times",
     "--hard-links",
+    "--modify-window=-1",  # else times within the same second are equal: rsync(1)
     "--chmod=ug-s,o-t,go-w",  # as an archive is unpacked
     "--no-implied-dirs",  # else the new folder gets the mode and the time of the folder here
     "--from0",
