@@ -148,6 +148,14 @@ def test_nobody_is_passed_who_could_run(places, needs, free, look_ahead, patienc
     assert set(asking.started()) == {record.seq for record in records if record.key in asking.petitions.granted}
 
 
+def test_while_everything_is_paused_a_yes_starts_nothing_and_a_no_is_told():
+    asking = Asking([], [converted(petition(1)), converted(petition(2))])
+    asking.round.may_start = False
+    assert asking.run(lambda record: Said(YES) if record.seq == 1 else Said(NO, SAYS_NO, at=1.0)) == [1, 2]
+    assert [(each.record.seq, each.answer) for each in asking.round.answers] == [(2, NO)]
+    assert not asking.petitions.granted
+
+
 def test_a_yes_counts_before_the_next_is_asked():
     asking = Asking([petition(1), petition(2)])
     asking.run(lambda _: Said(NO, SAYS_NO) if asking.petitions.granted else Said(YES))

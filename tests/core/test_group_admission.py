@@ -57,6 +57,17 @@ class World:
         assert change.start.start(self.petitions, record, self.petitions.now)
         return record
 
+    def new(self, group="rig"):
+        """Have a petition come that starts with the transaction that accepts it."""
+        seq = self.petitions.take_seq()
+        record = Record(seq, seq.to_bytes(16, "big"), f"p{seq}", "m", "ann", b"", b"", 0.0)
+        record.group = group
+        assert change.submit.receive(self.petitions, record) is None
+        self.petitions.granted.take(record)
+        self.petitions.granted.note_yes(record)
+        change.submit.accept(self.petitions, record, self.petitions.now, start=True, new_channel=False)
+        return record
+
     def runs(self, owner="ann", **declared):
         return self.starts(self.waits(owner, **declared))
 
@@ -339,3 +350,15 @@ def test_a_group_that_there_is_no_more_lets_nothing_start_and_its_rules_are_gone
     world.admission.forget_group("rig")
     assert isinstance(world.admission.blocked_by(record), GroupUnknown)
     assert (world.admission.groups, world.admission.of_groups.rules) == ({"other": None}, {})
+
+
+def test_a_start_that_is_not_kept_counts_for_no_rate():
+    world = World(rate=StartRate(1, 60.0))
+    new, other = world.new(), world.new(group="other")
+    waiting = world.waits()
+    assert world.parks(waiting) == RateReached("rig", 1, 60.0, 60.0)
+    changes, effects, _ = world.petitions.take()
+    change.submit.take_back(world.petitions, changes, effects, {new.token, other.token}, 4, "full")
+    assert changes.decided == {(STARTS, "0:rig"): None}
+    assert world.asked() == [waiting.seq]
+    assert world.admission.blocked_by(waiting) is None

@@ -14,8 +14,9 @@ from orcha._core.start_log import StartLog, StartRate
     st.integers(1, 10),
     st.lists(st.integers(0, 5), max_size=40),
     st.lists(st.booleans(), max_size=40),
+    st.sets(st.integers(0, 39)),
 )
-def test_in_no_span_do_more_start_and_no_longer_than_that_does_one_wait(count, seconds, pauses, restarts):
+def test_in_no_span_do_more_start_and_no_longer_than_that_does_one_wait(count, seconds, pauses, restarts, undone):
     rate, now, kept, begun = StartRate(count, float(seconds)), 1_000.0, {}, []
     log = StartLog(rate)
     for number, pause in enumerate(pauses):
@@ -30,6 +31,9 @@ def test_in_no_span_do_more_start_and_no_longer_than_that_does_one_wait(count, s
             log.said_yes(number)
             kept[log.note_start(number, Moment(now, now))] = now
             begun.append(now)
+            if number in undone:  # the transaction of this start was not kept
+                del kept[log.drop_start(number)]
+                begun.pop()
         else:
             assert log.due(now) == sorted(begun)[-count] + seconds
 

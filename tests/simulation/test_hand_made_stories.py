@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orcha._core.state import State
 from orcha._protocol import values
-from orcha._protocol.messages import Cancel, DrainResource, Item
+from orcha._protocol.messages import Cancel, DrainResource, Item, Pause
 from orcha.interfaces import Retry
 from orcha.interfaces.built_in import COMMANDS
 from support.asking import ExtrasChannel
@@ -225,3 +225,21 @@ def test_a_gap_that_has_passed_while_others_were_asked_is_none():
     story = tell([asks_for("h", needs={"gpu": 1}, timeout=5), rests, asks_for_both])
     begun = [args[0] for _, text, args in story.world.lines if text.startswith("action of {} begins")]
     assert begun == ["h", "d", "b"]
+
+
+def test_a_petition_that_came_while_everything_was_paused_starts_behind_the_petitions_that_wait():
+    def is_paused(story: HandMade) -> None:
+        story.service.ask(Pause, None)
+
+    def all_go_on_while_it_is_asked(story: HandMade) -> None:
+        def all_go_on() -> None:
+            story.resume("all")
+            story.service.make_batch()
+
+        story.while_asked("b", all_go_on)
+        story.asks_for("b", Plan(needs={"gpu": 2}))
+        story.rests()
+
+    story = tell([is_paused, rests, asks_for("a", needs={"gpu": 2}), rests, all_go_on_while_it_is_asked])
+    begun = [args[0] for _, text, args in story.world.lines if text.startswith("action of {} begins")]
+    assert begun == ["a", "b"]

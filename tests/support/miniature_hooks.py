@@ -208,7 +208,9 @@ class HookSide:
             self._look()
         if self._is_stopped():
             self.selection.stand_still()
-            return Round([], version=self.petitions.version)
+            asked = Round([], version=self.petitions.version)
+            asked.may_start = False
+            return asked
         self._load(self.selection.make_ready())
         return self.selection.next_round(self.seconds, converting=bool(self.gathered["convert"]))
 

@@ -88,6 +88,7 @@ class Round:
         "is_sampling",
         "left_out",
         "look_ahead",
+        "may_start",
         "new",
         "noes",
         "opaque",
@@ -133,6 +134,9 @@ class Round:
         self.always = always
         self.fairness = fairness
         self.cut = cut
+        self.may_start = True
+        """Whether a yes counts. It does not while people hold everything back: the round knows nothing of the petitions
+        that wait then, and these go first where everything goes on before the round is over."""
         self.new: list[Converted] = []
         """Petitions that have just come, and are asked with the others for the first time."""
         self.again: dict[int, Converted] = {}
@@ -208,6 +212,8 @@ class Round:
                 else:
                     answer, why, error, for_all, at = yield candidate
                     if answer is YES:
+                        if not self.may_start:
+                            continue  # it is asked again, with the petitions that wait
                         if self.noes and self._something_ended(version()):
                             left = candidates[position:] if fair is None else [candidate, *fair.rest()]
                             again = [*refused, *left]

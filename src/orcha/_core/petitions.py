@@ -311,6 +311,13 @@ class Petitions:
         if log is not None:
             self.keep_decided(STARTS, f"{log.note_start(seq, now)}:{group}", repr(now.wall))
 
+    def drop_start(self, group: str, seq: int, changes: Changes) -> None:
+        """Note that a start in a group is not kept with `changes`, so that the rate of the group does not count it."""
+        log = self.granted.start_logs.get(group)
+        place = None if log is None else log.drop_start(seq)
+        if place is not None:
+            changes.decided[STARTS, f"{place}:{group}"] = None
+
     def keep_preempted(self, record: Record, preempted: Preempted) -> None:
         """Keep by which petition another one was preempted, until it has its place again or has ended."""
         self.preempted[record.seq] = preempted

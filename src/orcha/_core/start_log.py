@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from orcha._core.moment import Moment
 
 
+_NOBODY = 0
+"""Stands for the petition of a start that was kept before."""
+
+
 class StartRate(NamedTuple):
     """So many starts within so many seconds, whichever seconds these are."""
 
@@ -35,8 +39,8 @@ class StartLog:
     def __init__(self, rate: StartRate) -> None:
         """Know no start."""
         self.rate = rate
-        self._known: deque[tuple[float, int]] = deque()
-        """The last starts, the earliest first: when each was, on the steady clock, and its place."""
+        self._known: deque[tuple[float, int, int]] = deque()
+        """The last starts, the earliest first: when each was, on the steady clock, its place, and which petition's."""
         self._unused = list(range(rate.starts - 1, -1, -1))
         """Places of no start, the lowest last."""
         self._unstarted: set[int] = set()
@@ -47,13 +51,13 @@ class StartLog:
 
         A clock that was set back makes nobody wait longer than the time of the rate.
         """
-        known = sorted((now.steady - max(0.0, now.wall - wall), place) for place, wall in kept.items())
+        known = sorted((now.steady - max(0.0, now.wall - wall), place, _NOBODY) for place, wall in kept.items())
         self._known = deque(known)
         self._unused = [place for place in self._unused if place not in kept]
 
     def walls(self, now: Moment) -> list[float]:
         """Give the starts that count still, by the clock on the wall, the earliest first."""
-        return [now.wall - (now.steady - time) for time, _ in self._known if now.steady - time < self.rate.seconds]
+        return [now.wall - (now.steady - time) for time, *_ in self._known if now.steady - time < self.rate.seconds]
 
     def said_yes(self, seq: int) -> None:
         """Count a petition that is let start."""
@@ -67,8 +71,25 @@ class StartLog:
         """Count a start; give its place, by which it is kept."""
         self._unstarted.discard(seq)
         place = self._unused.pop() if self._unused else self._known.popleft()[1]
-        self._known.append((now.steady, place))
+        self._known.append((now.steady, place, seq))
         return place
+
+    def drop_start(self, seq: int) -> int | None:
+        """Count the last start of a petition no more, since that was not kept; give its place, which is free again.
+
+        Where another start had the place before, that one was over: it counts as little as it did.
+
+        >>> from orcha._core.moment import Moment
+        >>> log = StartLog(StartRate(1, 60.0))
+        >>> log.note_start(7, Moment(0.0, 5.0)), log.drop_start(7), log.due(5.0), log.drop_start(7)
+        (0, 0, None, None)
+        """
+        found = next((start for start in reversed(self._known) if start[2] == seq), None)
+        if found is None:
+            return None
+        self._known.remove(found)
+        self._unused.append(found[1])
+        return found[1]
 
     def due(self, now: float, ahead: int = 0) -> float | None:
         """Give when one more petition may start, after `ahead` others; None where that is now."""

@@ -228,6 +228,8 @@ def take_back(
             due.append(effect)
         elif effect.do is _ACCEPT:
             _undo_accept(petitions, record)
+            if record.group is not None:
+                petitions.drop_start(record.group, record.seq, changes)
             due.append(Effect(_REFUSE, record, (verdict, reason)))
             due += [Effect(_ANSWER, record, waiter) for waiter in record.waiters]
             record.waiters = []

@@ -291,7 +291,9 @@ class Visits:
             if not (self._converts or self._again):
                 return _NOBODY
             petitions = self._petitions
-            return Round([], look_ahead=selection.look_ahead, version=petitions.version, fairness=petitions.fairness)
+            asked = Round([], look_ahead=selection.look_ahead, version=petitions.version, fairness=petitions.fairness)
+            asked.may_start = self.may_start
+            return asked
         if self._conditions.is_news:
             self._sampling.look_soon()
         if unloaded := selection.make_ready():
