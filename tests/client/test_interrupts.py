@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import random
+import sys
 import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -11,8 +16,11 @@ from client.interrupts import interrupts
 from orcha._client.channel import ClientChannel
 from orcha._client.send_turn import SendTurn
 from orcha._protocol import values
+from orcha._protocol.endpoint import Endpoint
 from orcha._protocol.identities import new_identity
-from orcha._protocol.messages import Item
+from orcha._protocol.messages import Item, Submit
+from orcha.interfaces.message import Message
+from orcha.lib.remote import Remote
 from support.waiting import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120, method="thread")]  # the timer of signals is these tests' own
@@ -96,3 +104,50 @@ def test_an_interrupted_submit_is_withdrawn_and_those_beside_it_run_once(scripte
     for item, channel in asked:
         assert [channel.get(timeout=30), channel.get(timeout=30)] == [item.id, 0]
     wait_for(lambda: not client._sender.pending)  # what was interrupted before it was sent is asked for again
+
+
+def is_interrupted(call: Callable[[], Any], number: int) -> bool:
+    """Call, and interrupt where the function of this number begins; tell whether so many functions were called.
+
+    CPython runs the handler of a signal where a function begins.
+    """
+    left = number
+
+    def count(_: FrameType, event: str, __: Any) -> None:
+        nonlocal left
+        if event == "call":
+            left -= 1
+            if left < 0:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+
+    gc.disable()  # what finalizers raise is reported, and interrupts nothing
+    sys.settrace(count)
+    try:
+        call()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(None)
+        gc.enable()
+    return False
+
+
+def test_whatever_function_of_send_is_interrupted_its_petition_is_withdrawn(scripted, client_of):
+    service = scripted(lambda item: None)
+    remote = Remote(Endpoint("127.0.0.1", 1), None)
+    remote._client = client_of(service)
+    remote.send(Message("first", {}))  # the first one is sent by the thread
+    channels = []  # no channel is finalized in the midst
+
+    def send():
+        channels.append(remote.Queue())
+        remote.send(Message(f"{functions}", {"queue": channels[-1]}))
+
+    functions = 0
+    while is_interrupted(send, functions):
+        functions += 1
+    wait_for(lambda: not remote._client._sender.pending)
+    submits = [message for message in service.received if isinstance(message, Submit)]
+    asked = {item.token: item.id for message in submits for item in message.items}
+    assert [name for token, name in asked.items() if token not in service.cancelled] == ["first", f"{functions}"]

@@ -45,7 +45,7 @@ def test_while_it_is_queued(variant, observer, tmp_path):
     out, _, code = client.ended()
     assert code == 130
     assert out in INTERRUPTED
-    assert states(watching) == {"m1": "cancelled"}
+    wait_for_state(watching, "m1", "cancelled")
     (tmp_path / "hold").unlink()
     assert_serves(document)
 
@@ -61,8 +61,8 @@ def test_while_it_is_starting(variant, observer, tmp_path, ledger):
     out, _, code = client.ended()
     assert code == 130
     assert out in INTERRUPTED
+    wait_for_state(watching, "m1", "cancelled")
     held.unlink()
-    assert states(watching) == {"m1": "cancelled"}
     assert ledger() == []  # neither on_start nor the action was called, hence no on_finish
     assert_serves(document)
 

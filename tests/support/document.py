@@ -40,6 +40,11 @@ class Sent:
         assert self.process.stdout is not None
         return self.process.stdout.readline()
 
+    def notice(self) -> str:
+        """Wait for its next line on stderr, which `ended` does not give again."""
+        assert self.process.stderr is not None
+        return self.process.stderr.readline().decode()
+
     def read(self, size: int) -> bytes:
         """Wait for so many more bytes on stdout."""
         assert self.process.stdout is not None

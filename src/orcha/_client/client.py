@@ -222,13 +222,18 @@ class Client:
     # --- submits -------------------------------------------------------------------------------------------------
 
     def submit(
-        self, items: Sequence[Item], manager: str | None = None, secrets: dict[str, bytes] | None = None
+        self,
+        items: Sequence[Item],
+        manager: str | None = None,
+        secrets: dict[str, bytes] | None = None,
+        answered: Callable[[list[Result]], None] | None = None,
     ) -> list[Result]:
         """Ask for petitions; give what became of each, in their order, when all are answered.
 
         The channels of this client that the items name are followed. Interrupted (Ctrl+C), the client cancels these
         petitions, waits a moment for the answer and lets the interruption go on. An item that comes alone may have
-        `secrets`, which its extras name.
+        `secrets`, which its extras name. `answered` is called with the results; an interruption in it cancels the
+        petitions as well, an error does not.
 
         Raises:
             OrchaConnectionError: not connected, or the service stayed away; some may have been accepted.
@@ -250,14 +255,17 @@ class Client:
         try:
             self._sender.ask(submission)
             self._wait(submission)
-        except BaseException:
-            withdrawal = Withdrawal(submission)
-            self._sender.post(self._sender.withdraw, withdrawal)
-            self._wait(withdrawal, _WITHDRAW_SECONDS)
+            submission.raise_error()
+            results = [result for result in submission.results if result is not None]
+            if answered is not None:
+                answered(results)
+            return results  # noqa: TRY300 - behind the try, an interruption would leave the petitions
+        except BaseException as error:
+            if not submission.finished or not isinstance(error, Exception):
+                withdrawal = Withdrawal(submission)
+                self._sender.post(self._sender.withdraw, withdrawal)
+                self._wait(withdrawal, _WITHDRAW_SECONDS)
             raise
-        if submission.error is not None:
-            raise _copy_of(submission.error)
-        return [result for result in submission.results if result is not None]
 
     def _tell_owner(self) -> None:
         """Say once whose user runs the petitions, where that is another user, or another machine's."""
@@ -481,8 +489,7 @@ class Client:
         except BaseException:
             request.abandoned = True
             raise
-        if request.error is not None:
-            raise _copy_of(request.error)
+        request.raise_error()
         assert request.answer is not None
         return request.answer
 
@@ -498,11 +505,6 @@ class Client:
             )
         if self._sender.thread is None:  # in the child of a fork
             self._sender.start()
-
-
-def _copy_of(error: Exception) -> Exception:
-    """Give an error for one more thread to raise: each thread gets a traceback of its own."""
-    return type(error)(*error.args)
 
 
 _clients: weakref.WeakSet[Client] = weakref.WeakSet()

@@ -33,6 +33,11 @@ class Ticket:
         """Wait, `timeout` seconds at most unless negative, without reading meanwhile; tell whether it is finished."""
         return self.finished or self.gate.acquire(timeout=timeout)
 
+    def raise_error(self) -> None:
+        """Raise a copy of the error that ended the waiting, if one did: each thread gets a traceback of its own."""
+        if self.error is not None:
+            raise type(self.error)(*self.error.args)
+
 
 class Request(Ticket):
     """A message with one answer."""

@@ -101,13 +101,16 @@ class Remote:
         items = items_of(messages, channels)
         client = self._usable()
         self._tokens.ask((str(item.id), item.token) for item in items)
+
+        def answered(results: Sequence[Result]) -> None:
+            self._note(items, results)
+            report(messages, channels, results)
+
         try:
-            results = client.submit(items, self._plugin, secrets)
+            client.submit(items, self._plugin, secrets, answered)
         except ValueError:  # one is too large, and nothing was sent
             self._tokens.refuse((str(item.id), item.token) for item in items)
             raise
-        self._note(items, results)
-        report(messages, channels, results)
 
     def _note(self, items: Sequence[Item], results: Sequence[Result]) -> None:
         """Note which tokens stand for a petition of their own."""
