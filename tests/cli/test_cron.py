@@ -89,6 +89,11 @@ def test_schedules_are_listed_paused_resumed_and_removed(service):
         (("tick", "@daily", "--at", "22:00", "--", "true"), 2, "unrecognized arguments: --at"),
         (("tick", "@daily", "--when", "load(", "--", "true"), 2, "--when cannot be read, column 5"),
         (("tick", "@daily", "--tz", "Nowhere", "--", "true"), 1, "'Nowhere' is no zone of this machine"),
+        (
+            ("tick", "* 2 * 3 0L", "--tz", "Europe/Berlin", "--", "true"),
+            1,
+            "its zone leaves these times out",
+        ),
         (("a@b", "@daily", "--", "true"), 1, "leave out the @"),
         (("", "@daily", "--", "true"), 2, "is no name"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from itertools import islice, pairwise
 from zoneinfo import ZoneInfo
@@ -176,6 +177,17 @@ def test_what_comes_once_in_forty_years_comes():
     assert list(islice(rarely.after(NOON), 3)) == [at(f"{year}-02-29T00:00") for year in (2044, 2072, 2112)]
     now = at("2200-01-01T00:00")
     assert due(rarely, Missed.LAST, NOON, now).instant == at("2196-02-29T00:00")
+
+
+def test_times_that_a_zone_leaves_out_never_come_there():
+    """On the last Sunday of March the clocks of Berlin go from 2:00 to 3:00."""
+    Timetable("* 2 * 3 0L", UTC).check_comes_after(NOON)
+    never = Timetable("* 2 * 3 0L", BERLIN)
+    with pytest.raises(ExpressionError, match=r"'\* 2 \* 3 0L' never comes: its zone leaves these times out"):
+        never.check_comes_after(NOON)
+    assert list(never.after(NOON)) == []
+    assert never.last_between(NOON, NOON + 1000 * DAY) is None
+    assert due(never, Missed.ALL, NOON, NOON + 1000 * DAY) == Due(None, None, math.inf)
 
 
 def test_a_clock_that_is_set_back_a_little_repeats_nothing_and_one_far_back_begins_again():

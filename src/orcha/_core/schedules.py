@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING, NamedTuple
@@ -53,7 +54,7 @@ class Timetable:
         """Read an expression.
 
         Raises:
-            ExpressionError: it is none, or none of its instants ever comes.
+            ExpressionError: it is none, or it names no day that ever comes.
 
         """
         self.expression = expression
@@ -61,16 +62,32 @@ class Timetable:
         self._fields = checked_expression(expression)
 
     def after(self, moment: float) -> Iterator[float]:
-        """Give the instants after a moment, in seconds since 1970, in order."""
-        moments = CronSim(self._fields, datetime.fromtimestamp(moment, self.zone))
-        while True:  # what comes once in fifty years comes again within fifty years
-            instant = next(moments).timestamp()
+        """Give the instants after a moment, in seconds since 1970, in order; they end where fifty years have none.
+
+        A zone may leave times of the day out: in Berlin "* 2 * 3 0L" names the hour that summer time takes.
+        """
+        for found in CronSim(self._fields, datetime.fromtimestamp(moment, self.zone)):
+            instant = found.timestamp()
             if instant > moment:  # in an hour that comes twice, the first one's instants may be behind
                 yield instant
 
     def first_after(self, moment: float) -> float:
-        """Give the first instant after a moment."""
-        return next(self.after(moment))
+        """Give the first instant after a moment; infinity where there is none."""
+        return next(self.after(moment), math.inf)
+
+    def check_comes_after(self, moment: float) -> None:
+        """Check that an instant comes after a moment.
+
+        Raises:
+            ExpressionError: none comes, since the zone has no such times of the day on such days.
+
+        """
+        if self.first_after(moment) == math.inf:
+            message = (
+                f"{self.expression!a} never comes: its zone leaves these times out, where summer time begins; write"
+                " another hour, or another zone"
+            )
+            raise ExpressionError(message)
 
     def last_between(self, begin: float, end: float) -> float | None:
         """Give the last instant after `begin` and up to `end`."""
@@ -174,7 +191,7 @@ class Due(NamedTuple):
     passed: PassedOver | None
     """What is passed over before it."""
     next: float
-    """The next instant to wait for."""
+    """The next instant to wait for; infinity where there is none."""
 
 
 def known_until(fired_until: float, now: float) -> float:

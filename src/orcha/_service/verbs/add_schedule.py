@@ -80,7 +80,8 @@ def _made(engine: Engine, peer: Peer, message: AddSchedule) -> Schedule:
 
     """
     _check_name(message.name)
-    kinds = checked_times(message.expression, message.zone, message.overlap, message.missed)
+    now = engine.petitions.now.wall
+    kinds = checked_times(message.expression, message.zone, message.overlap, message.missed, now)
     _check_number(engine, peer)
     manager = _manager_of(engine, peer, message)
     check_size(message.extras)
@@ -90,15 +91,14 @@ def _made(engine: Engine, peer: Peer, message: AddSchedule) -> Schedule:
         _refuse(f"its message cannot be read: {error}")
     if manager == COMMAND_MANAGER:
         check_command(engine, message.name, extras)
-    now = engine.petitions.now.wall
     return Schedule(
         message.name, peer.identity, manager, message.expression, message.zone, *kinds, message.extras, now, now
     )
 
 
-def checked_times(expression: str, zone: str | None, overlap: str, missed: str) -> tuple[Overlap, Missed]:
-    """Give what two words mean; raise as `_made` where there are no such times or words."""
-    Timetable(expression, zone_of(zone))
+def checked_times(expression: str, zone: str | None, overlap: str, missed: str, now: float) -> tuple[Overlap, Missed]:
+    """Give what two words mean; raise as `_made` where there are no such words, or no such times after now."""
+    Timetable(expression, zone_of(zone)).check_comes_after(now)
     for what, given, words in (("overlap", overlap, Overlap), ("missed", missed, Missed)):
         if given.upper() not in words.__members__:
             _refuse(f"{what} is one of {', '.join(word.name.lower() for word in words)}, not {given!r:.80}")

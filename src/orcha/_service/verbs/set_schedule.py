@@ -35,10 +35,11 @@ def changed(engine: Engine, schedule: Schedule, asked: object) -> Schedule:
         raise CannotBeError(f"{', '.join(sorted(_OF_TIMES))} are texts")
     expression, zone = of_times.get("expression", schedule.expression), of_times.get("zone", schedule.zone)
     overlap = of_times.get("overlap", schedule.overlap.name)
-    kinds = checked_times(expression, zone, overlap, of_times.get("missed", schedule.missed.name))
+    now = engine.petitions.now.wall
+    kinds = checked_times(expression, zone, overlap, of_times.get("missed", schedule.missed.name), now)
     new = schedule._replace(expression=expression, zone=zone, overlap=kinds[0], missed=kinds[1])
     if (expression, zone) != (schedule.expression, schedule.zone):
-        new = new._replace(fired_until=engine.petitions.now.wall)
+        new = new._replace(fired_until=now)
     rest = {name: asked[name] for name in asked if name not in _OF_TIMES}
     return new._replace(extras=_message(engine, schedule, rest)) if rest else new
 
