@@ -286,6 +286,25 @@ def test_a_certificate_that_no_client_would_take_is_found(stopped, tmp_path, day
     assert told is None if said is None else said in told
 
 
+@pytest.mark.parametrize(
+    ("days", "list_days", "said"),
+    [
+        (-1, None, "the authority of clients in {} expired on"),
+        (5, None, "the authority of clients in {} expires on"),
+        (400, 0.5, "a list of revoked certificates in {} expired on"),
+        (400, 7, None),
+    ],
+)
+def test_an_authority_of_clients_that_lets_nobody_in_is_found(stopped, tmp_path, days, list_days, said):
+    authority, clients = Authority(tmp_path), Authority(tmp_path, "clients", days=days)
+    if list_days is not None:
+        clients.revoke(days=list_days)
+    certificate, key = authority.pair("127.0.0.1")
+    files = {"ORCHA_TLS_CERT": certificate, "ORCHA_TLS_KEY": key, "ORCHA_TLS_CLIENT_CA": clients.path}
+    told = faults(stopped, **{name: str(path) for name, path in files.items()}).get("certificate")
+    assert told is None if said is None else said.format(clients.path) in told
+
+
 def test_a_wrong_configuration_file_is_found(stopped):
     (stopped.home / "orcha.toml").write_text("[retention]\nagge = 1\n")
     told = faults(stopped)["configuration"]

@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from orcha._protocol import certificates, pins
-from orcha._protocol.keys import make_key
+from orcha._protocol.keys import make_key, users_key
 from orcha._protocol.messages import Ping, Reply, Verdict
 from orcha._protocol.tls import context_of, server_tls
 from orcha._protocol.tls_files import TlsFiles
@@ -166,7 +166,8 @@ def test_clients_show_a_certificate_where_the_service_names_their_authority(answ
     running = answering(tls=certificates.load(TlsFiles(str(certificate), str(key), str(authority.path))), uvloop=uvloop)
     own, own_key = authority.pair("ci.example")
     shown = named(running, certificate=str(own), certificate_key=str(own_key))
-    assert ask(links(shown), Ping(1)) == OK
+    key = users_key()
+    assert ask(links(shown, key), Ping(1)) == OK
     strangers, strangers_key = Authority(authority.folder, "another").pair("ci.example")
     for endpoint in (
         running.remote,
@@ -174,10 +175,10 @@ def test_clients_show_a_certificate_where_the_service_names_their_authority(answ
         named(running, certificate=str(strangers), certificate_key=str(strangers_key)),
     ):
         with pytest.raises((AuthenticationError, OrchaConnectionError)):
-            links(endpoint)
+            links(endpoint, key)
     old, old_key = authority.pair("ci.example", days=1, since=-2)
     with pytest.raises((AuthenticationError, OrchaConnectionError)):
-        links(named(running, certificate=str(old), certificate_key=str(old_key)))
+        links(named(running, certificate=str(old), certificate_key=str(old_key)), key)
     assert running.messages.qsize() == 1
     assert ask(links(running.endpoint), Ping(1)) == OK  # the Unix socket has the kernel's word
 
@@ -196,8 +197,9 @@ def test_a_file_of_a_client_that_cannot_be_used_is_named(answering, links, tmp_p
     none = tmp_path / "none"
     none.write_text("nothing")
     running = answering()
+    key = None if "key" in how else users_key()
     with pytest.raises(ConfigurationError, match=said):
-        links(named(running, **{field: path.format(none=none) for field, path in how.items()}))
+        links(named(running, **{field: path.format(none=none) for field, path in how.items()}), key)
 
 
 def test_a_file_of_pins_that_is_none_is_named_with_its_line(answering, links):

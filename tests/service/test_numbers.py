@@ -200,6 +200,7 @@ FIELDS = {
         st.sampled_from(["TOKEN", "A_B", ""]) | TEXTS.map(lambda text: text[:256]), st.binary(max_size=20), max_size=3
     ),
     "user": st.none() | st.sampled_from(["root", "0", "nobody", "9" * 40]) | TEXTS,
+    "certificate": st.none() | st.sampled_from(["dns:a.example", "cn:a", "dns:*", "SHA256:" + "a" * 43]) | TEXTS,
 }
 OWN_FIELDS = {
     (messages.Select, "states"): st.lists(st.sampled_from(["queued", "running", "failed"]) | TEXTS, max_size=3),

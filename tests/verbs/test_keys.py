@@ -8,7 +8,7 @@ import pwd
 
 import pytest
 
-from orcha._protocol.messages import ListKeys, SetKey, Verdict
+from orcha._protocol.messages import ListKeys, SetKey, Stats, Verdict
 from orcha._protocol.named_keys import make_named_key, verifier_of
 from orcha._service.verbs import keys
 from support.asking import asking
@@ -147,6 +147,12 @@ def test_owners_alone_may():
         ({"role": ""}, "is no role"),
         ({"verifier": bytes(63)}, "a verifier has 64 bytes, and not 63"),
         ({"verifier": b""}, "a verifier has 64 bytes, and not 0"),
+        ({"certificate": "dns:a.example"}, "a key is proved by a secret or by a certificate"),
+        ({"verifier": None, "certificate": "a.example"}, "'a.example' is no name of a certificate"),
+        ({"verifier": None, "certificate": "dns:"}, "is no name of a certificate"),
+        ({"verifier": None, "certificate": "cn: a"}, "no blank at an end"),
+        ({"verifier": None, "certificate": "dns:*.example"}, "has a *"),
+        ({"verifier": None, "certificate": "cn:" + "a" * 300}, "has up to 256 characters"),
         ({"seconds": 0.0}, "give a time above zero"),
         ({"seconds": math.inf}, "give a time above zero"),
         ({"seconds": math.nan}, "give a time above zero"),
@@ -160,6 +166,25 @@ def test_what_is_no_key_is_refused(how, reason):
         assert said.verdict == Verdict.REFUSED
         assert reason in said.reason
         assert len(known(asked)["keys"]) == 1
+
+
+def test_a_key_of_a_certificate_is_known_over_restarts_and_no_other_key_is_of_it(tmp_path):
+    of_build = {"verifier": None, "certificate": "dns:Build.example"}
+    with asking(tmp_path) as asked:
+        assert add(asked, "build", **of_build).verdict == Verdict.OK
+        said = add(asked, "other", verifier=None, certificate="dns:build.EXAMPLE")
+        assert (said.verdict, "the key build is of this certificate already" in said.reason) == (Verdict.REFUSED, True)
+        assert asked.value(asked.ask(asked.owner, Stats))["unproved_keys"] == ["build"]
+    with asking(tmp_path) as asked:
+        record = asked.engine.keys.records["build"]
+        assert (record.certificate, record.stored_key, record.server_key) == ("dns:build.example", b"", b"")
+        assert known(asked)["keys"][0]["certificate"] == "dns:build.example"
+        assert add(asked, "build", role="", renews=True, **of_build).verdict == Verdict.OK
+        assert add(asked, "build", role="", renews=True).verdict == Verdict.OK
+        record = asked.engine.keys.records["build"]
+        assert (record.certificate, record.stored_key + record.server_key) == ("", VERIFIER)
+        assert add(asked, "other", **of_build).verdict == Verdict.OK
+        assert asked.ask(asked.owner, SetKey, "other").verdict == Verdict.OK
 
 
 def test_there_are_no_more_keys_than_that(monkeypatch):

@@ -1,4 +1,7 @@
-"""``orcha key``: let programs and other machines in, each by a key of its own, and no more."""
+"""``orcha key``: let programs and other machines in, each by a key of its own, and no more.
+
+What proves a key is a secret that this program makes, or a certificate that the client has.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,8 @@ examples:
   orcha key add ci --role submitter --expires 90d --out ci.key
   orcha key ls
   orcha key renew ci --out ci-new.key
+  orcha key add build --role submitter --certificate uri:spiffe://lab/build
+  orcha key add web --role viewer --certificate web.crt
   orcha key revoke ci
 
 The file of a key is for the other machine: ORCHA_KEY_FILE names it there, or
@@ -45,7 +50,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     )
     add("--role", required=True, choices=ROLES, help="what clients with the key may do")
     add("--expires", type=options.duration, metavar="T", help="how long the key is taken: 90d, 12h (default: for ever)")
-    _add_out(adder)
+    _add_proof(adder)
     add("--as", dest="user", metavar="USER", help="clients with the key act, and commands run, as this user; for root")
     renewer = verbs.add_parser(
         "renew",
@@ -61,7 +66,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
         metavar="T",
         help="how long the key is taken (default: as long as the old one)",
     )
-    _add_out(renewer)
+    _add_proof(renewer)
     lister = verbs.add_parser("ls", help="show the keys, without what is secret")
     lister.add_argument("--json", action="store_true", help="print a JSON array")
     revoker = verbs.add_parser(
@@ -73,8 +78,16 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     revoker.add_argument("names", nargs="+", metavar="NAME", help="a key")
 
 
-def _add_out(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+def _add_proof(parser: argparse.ArgumentParser) -> None:
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument(
+        "--certificate",
+        type=_certificate,
+        metavar="NAME",
+        help="a certificate of the client proves the key, and no secret: dns:NAME, uri:URI, email:ADDRESS or cn:NAME in"
+        " it, or its fingerprint SHA256:... or file in PEM; for serve --tls-client-ca",
+    )
+    either.add_argument(
         "--out",
         metavar="FILE",
         help="write it to a new file (0600); - for standard output, also where it is no terminal",
@@ -87,6 +100,19 @@ def _name(text: str) -> str:
     if problem := name_problem(text):
         raise argparse.ArgumentTypeError(f"{ascii(text)[:80]}: {problem}")
     return text
+
+
+def _certificate(text: str) -> str:
+    """Give the name of a certificate, or the fingerprint of the certificate in a file."""
+    import argparse
+    from pathlib import Path
+
+    from orcha._protocol.client_certificates import NoCertificateNameError, certificate_name, file_fingerprint
+
+    try:
+        return file_fingerprint(text) if Path(text).is_file() else certificate_name(text)
+    except (NoCertificateNameError, OSError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def run(namespace: argparse.Namespace) -> int:
@@ -108,6 +134,8 @@ def _add(namespace: argparse.Namespace) -> int:
     from orcha._cli import render
     from orcha._cli.connection import connected
 
+    if namespace.certificate is not None:
+        return _add_certificate(namespace)
     out = namespace.out
     if out is None and not sys.stdout.isatty():
         namespace.refuse(
@@ -122,6 +150,21 @@ def _add(namespace: argparse.Namespace) -> int:
         "this is shown once: keep it in a file (chmod 600)" if out is None else "nobody can read the key anywhere else"
     )
     render.note(f"{where}; ORCHA_KEY_FILE names such a file to a client")
+    return 0
+
+
+def _add_certificate(namespace: argparse.Namespace) -> int:
+    """Let in the clients that have a certificate."""
+    from orcha._cli import render
+    from orcha._cli.connection import connected
+
+    with connected() as service:
+        how = _how(namespace) | {"certificate": namespace.certificate}
+        service.done(service.set_key(namespace.name, None, **how), namespace.name)
+    render.note(
+        f"clients prove it by a certificate of {render.plain(namespace.certificate)}, without a secret: orcha service"
+        " add NAME tls://host:port --ca FILE --cert FILE --cert-key FILE"
+    )
     return 0
 
 
@@ -159,9 +202,12 @@ def _let_in(service: Session, namespace: argparse.Namespace, key: Any) -> None:
     from orcha._protocol.named_keys import verifier_of
 
     verifier = verifier_of(key, bytes(service.keys(key.id)["salt"]))
+    service.done(service.set_key(key.id, verifier, **_how(namespace)), key.id)
+
+
+def _how(namespace: argparse.Namespace) -> dict[str, Any]:
     how = {"role": namespace.role, "seconds": namespace.expires, "user": namespace.user}
-    how["renews"] = namespace.verb == "renew"
-    service.done(service.set_key(key.id, verifier, **how), key.id)
+    return how | {"renews": namespace.verb == "renew"}
 
 
 def _show(*, as_json: bool) -> int:
@@ -169,6 +215,7 @@ def _show(*, as_json: bool) -> int:
     from orcha._cli.connection import connected
     from orcha._cli.layout import Column
 
+    titles: tuple[str, ...]
     with connected() as service:
         found: list[dict[str, Any]] = service.keys()["keys"]
     if as_json:
@@ -177,6 +224,8 @@ def _show(*, as_json: bool) -> int:
         render.line("there are no keys with names: orcha key add NAME --role ROLE makes one")
     else:
         titles = ("NAME", "ROLE", "AS", "ADDED", "BY", "EXPIRES", "USED", "CLIENTS")
+        if any(each.get("certificate") for each in found):
+            titles = (*titles, "CERTIFICATE")
         rows = [[_cell(each, title) for title in titles] for each in found]
         render.table([Column(title) for title in titles], rows)
     return 0
@@ -193,4 +242,4 @@ def _cell(key: dict[str, Any], title: str) -> str:
     if title in {"AS", "BY"}:
         identity = key["added_by"] if title == "BY" else "" if key["uid"] is None else f"uid:{key['uid']}"
         return owners.user({"owner": identity}) or str(identity)
-    return str(key["connections" if title == "CLIENTS" else title.lower()])
+    return str(key.get("connections" if title == "CLIENTS" else title.lower(), ""))

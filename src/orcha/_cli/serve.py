@@ -88,7 +88,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tls-client-ca",
         metavar="FILE",
-        help="clients on TCP show a certificate of this authority beside their key",
+        help="clients on TCP show a certificate of this authority",
     )
     parser.add_argument(
         "--log",

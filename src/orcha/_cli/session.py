@@ -276,7 +276,7 @@ class Session(Client):
         return found
 
     def set_key(self, name: str, verifier: bytes | None, **how: Any) -> Reply:
-        """Let in the key of this name and verifier; where the verifier is None, let it in no more."""
+        """Let in the key of this name and verifier, or certificate; without either, let it in no more."""
         return self._ask(partial(SetKey, name=name, verifier=verifier, **how))
 
     def change_lease(self, name: str, seconds: float | None) -> Reply:

@@ -23,9 +23,32 @@ if TYPE_CHECKING:
     from orcha._protocol.endpoint import Endpoint
     from orcha._protocol.keys import Key
     from orcha._protocol.tls import TlsSession
+    from orcha._protocol.trust import ServiceTrust
 
 _CLOSED = (ConnectionResetError, BrokenPipeError, ConnectionAbortedError)
 """Errors of a connection that the other end has closed."""
+_NOT_TAKEN = "the service at {name} does not take the certificate {shown} of this client, "
+_ALERTS = {
+    "CERTIFICATE_EXPIRED": (
+        f"{_NOT_TAKEN}which has expired, or its list of revoked certificates: put a renewed one into its place"
+    ),
+    "CERTIFICATE_REVOKED": f"{_NOT_TAKEN}which its authority has revoked: have that authority issue another one",
+    "UNKNOWN_CA": (
+        f"{_NOT_TAKEN}since it knows another authority: give a certificate, with its chain, of the authority that"
+        " tls.client_ca of that service names"
+    ),
+    "UNSUPPORTED_CERTIFICATE": (
+        f"{_NOT_TAKEN}which is not for clients: have its authority issue one for clients (clientAuth)"
+    ),
+    "BAD_CERTIFICATE": (
+        f"{_NOT_TAKEN}which is not valid yet, or not well formed: set the clock, or have its authority issue another"
+    ),
+    "CERTIFICATE_REQUIRED": (
+        "the service at {name} wants a certificate of the client, of its own authority ({reason}): orcha"
+        " service add NAME tls://host:port --cert FILE --cert-key FILE"
+    ),
+}
+"""What the service says of a certificate, as OpenSSL names the alerts of RFC 8446, 6.2."""
 
 
 def dial(
@@ -80,6 +103,21 @@ class _Keys:
         self._file = file
         self._prove = prove
         self._key: Key | None = None
+
+    def certificate_counts(self, trust: ServiceTrust | None) -> bool:
+        """Tell whether the client comes in by its certificate alone: it has one for this service, and names no key.
+
+        Raises ConfigurationError where nobody vouches for the service: a client that proves no key is not told by
+        the service's proof of the key that this is the service that is meant.
+        """
+        if trust is None or trust.certificate is None or self.may_be_anothers:
+            return False
+        if trust.ca is None:
+            raise ConfigurationError(
+                f"{trust.name} has a certificate of the client, and neither a key nor an authority of the service: give"
+                " --ca FILE, so that the client knows the service, or --key-file FILE (orcha service add)"
+            )
+        return True
 
     @property
     def may_be_anothers(self) -> bool:
@@ -214,15 +252,25 @@ def _dial_tcp(endpoint: Endpoint, keys: _Keys, timeout: float, *, allow_weak: bo
         raise OrchaConnectionError(no_service_text(endpoint, error.strerror or str(error))) from None
     try:
         _prepare(sock)
-        key = keys.load()
-        check_strength(key, loopback=endpoint.is_loopback, allow_weak=allow_weak)
+        by_certificate = keys.certificate_counts(endpoint.trust)
+        key = None if by_certificate else keys.load()
+        if key is not None:
+            check_strength(key, loopback=endpoint.is_loopback, allow_weak=allow_weak)
         session = _start_tls(sock, deadline, endpoint)
-        _check_owner(sock, endpoint, keys)
+        if key is not None:
+            _check_owner(sock, endpoint, keys)
         pin = _unknown_pin(session, endpoint)
         connection = ServiceConnection(sock, TLS, replace(endpoint, elsewhere=()), session)
         certificate_hash = session.peer_certificate_hash()
         connection.handshake(
-            ClientHandshake(TLS, name_of(sock.getpeername()), key, certificate_hash=certificate_hash), deadline
+            ClientHandshake(
+                TLS,
+                name_of(sock.getpeername()),
+                key,
+                certificate_hash=certificate_hash,
+                by_certificate=by_certificate,
+            ),
+            deadline,
         )
         if pin is not None:
             _keep(endpoint, pin)
@@ -276,11 +324,14 @@ def _about_certificates(endpoint: Endpoint, error: BaseException) -> str | None:
             f"{ca} does not vouch for the certificate of {endpoint.name} ({getattr(error, 'verify_message', reason)}):"
             " nothing was sent; give the --ca of that service, and its name as its certificate has it"
         )
-    if "ALERT" in reason and ("CERTIFICATE" in reason or "UNKNOWN_CA" in reason):
-        return (
-            f"the service at {endpoint.name} wants a certificate of the client, of its own authority ({reason}): orcha"
-            " service add NAME tls://host:port --cert FILE --cert-key FILE"
-        )
+    if "ALERT" not in reason:
+        return None
+    shown = None if endpoint.trust is None else endpoint.trust.certificate
+    for word, text in _ALERTS.items():
+        if word in reason:
+            return text.format(name=endpoint.name, shown=shown, reason=reason)
+    if "CERTIFICATE" in reason:
+        return _ALERTS["CERTIFICATE_REQUIRED"].format(name=endpoint.name, shown=shown, reason=reason)
     return None
 
 

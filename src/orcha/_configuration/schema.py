@@ -77,8 +77,7 @@ class TlsTable(_Table):
     ) = UNSET
     key: Annotated[str, _of(kinds.PATH, "private key of the certificate, in PEM")] | UnsetType = UNSET
     client_ca: (
-        Annotated[str, _of(kinds.PATH, "authority whose certificates clients show beside their key, in PEM")]
-        | UnsetType
+        Annotated[str, _of(kinds.PATH, "authority of certificates that clients on TCP show, in PEM")] | UnsetType
     ) = UNSET
 
 

@@ -43,6 +43,8 @@ class Entrance(StrEnum):
     """The Unix socket: the kernel says which user the client is."""
     KEY = "key"
     """A TCP port: the client has proved a key."""
+    CERTIFICATE = "certificate"
+    """A TCP port: an authority vouches for the client's certificate, and the certificate proves a key."""
     ATTEMPT = "attempt"
     """The key of a living attempt, which its processes have."""
 

@@ -8,7 +8,7 @@ import stat
 from base64 import b64encode
 from hashlib import sha256
 
-from orcha._protocol.tls import ServerTls, context_of
+from orcha._protocol.tls import ServerTls, context_of, in_memory
 from orcha.exceptions import ConfigurationError
 
 TYPE_CHECKING = False
@@ -88,16 +88,61 @@ def load(files: TlsFiles) -> ServerTls:
     leaf = _leaf(files, chain)
     _check_key(files, key, leaf)
     authority = None if files.client_ca is None else _read("client_ca", "authority of clients", files.client_ca)
+    ends: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
     try:
         context = context_of(key + b"\n" + chain)
         if authority is not None:
-            context.verify_mode = ssl.CERT_REQUIRED
-            context.load_verify_locations(cadata=authority.decode("ascii"))
+            ends = _ask_for_certificates(context, authority)
     except (ssl.SSLError, ValueError) as error:
         field, path = ("certificate", files.certificate) if authority is None else ("client_ca", str(files.client_ca))
         raise UnusableFileError(field, f"{path} cannot be used ({error}): give certificates in PEM") from None
     valid = leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp()
-    return ServerTls(context, sha256(_der(leaf)).digest(), fingerprint_of(_der(leaf)), valid)
+    ca = b"" if authority is None else sha256(authority).digest()
+    return ServerTls(context, sha256(_der(leaf)).digest(), fingerprint_of(_der(leaf)), valid, ca, *ends)
+
+
+def _ask_for_certificates(context: ssl.SSLContext, authority: bytes) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Have a context ask clients for a certificate of these authorities, which no list in the same file revokes.
+
+    Give until when each authority, and each list, is valid. Raises ssl.SSLError and ValueError.
+    """
+    from cryptography import x509
+
+    begin, end = b"-----BEGIN X509 CRL-----", b"-----END X509 CRL-----"
+    signed = x509.load_pem_x509_certificates(authority)
+    lists = [x509.load_pem_x509_crl(begin + each.partition(end)[0] + end) for each in authority.split(begin)[1:]]
+    context.verify_mode = ssl.CERT_REQUIRED
+    with in_memory(authority) as path:  # what is given as `cadata` is read without lists
+        context.load_verify_locations(path)
+    if lists:
+        context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
+    return (
+        tuple(each.not_valid_after_utc.timestamp() for each in signed),
+        tuple(each.next_update_utc.timestamp() for each in lists if each.next_update_utc is not None),
+    )
+
+
+def problem_of_clients(path: str, tls: ServerTls, now: float) -> tuple[bool, str] | None:
+    """Say what is wrong with the time of the authorities of clients, or of lists of revoked certificates, or soon.
+
+    Of several authorities the last one counts: an old authority and a new one may stand side by side. Of several lists
+    the first one counts.
+    """
+    from datetime import UTC, datetime
+
+    looks = (
+        (max(tls.client_ca_ends, default=None), "the authority of clients", "so that no client is let in over TCP"),
+        (min(tls.revoked_ends, default=None), "a list of revoked certificates", "so that its clients are not let in"),
+    )
+    for end, what, so in looks:
+        if end is not None and now >= end - WARN_SECONDS:
+            day = f"{datetime.fromtimestamp(end, UTC):%Y-%m-%d}"
+            cure = f"put a renewed one into {path}, and orcha reload"
+            if now >= end:
+                return True, f"{what} in {path} expired on {day}, {so}: {cure}"
+            if what.startswith("the"):  # lists are made anew every few days
+                return False, f"{what} in {path} expires on {day}: {cure}"
+    return None
 
 
 def problem_of(path: str, valid: tuple[float, float], now: float) -> tuple[bool, str] | None:
@@ -179,4 +224,4 @@ def _first(error: Exception) -> str:
     return " ".join(str(error).split()).partition(".")[0] or type(error).__name__
 
 
-__all__ = ["UnusableFileError", "fingerprint_of", "load", "problem_of", "public_key_of"]
+__all__ = ["UnusableFileError", "fingerprint_of", "load", "problem_of", "problem_of_clients", "public_key_of"]

@@ -1,5 +1,7 @@
 """The handshake before the first message, without I/O: two hellos, and SCRAM where the kernel does not name the user.
 
+One file, since what one end writes has to be what the other end reads, to the byte.
+
 The bytes of each step are the body of one frame. SCRAM binds both hellos, to the byte and with their frames' headers,
 and on TLS the certificate's hash: a third party that changes, repeats or passes on any of these bytes fails.
 """
@@ -18,6 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping
 
+    from orcha._protocol.client_certificates import ClientCertificate
     from orcha._protocol.keys import Key, KeyRecord
     from orcha._protocol.scram import ScramClient, ScramServer
 
@@ -32,12 +35,13 @@ UNIX, TLS = 1, 3
 TRANSPORTS = {UNIX: "unix", TLS: "tls"}
 """2 would be TCP in plain, which no build speaks: where others can write bytes, a connection proves nothing."""
 
-OK, VERSION, BUSY, TRANSPORT, STOPPING, ENDPOINT = range(6)
+OK, VERSION, BUSY, TRANSPORT, STOPPING, ENDPOINT, NO_KEY_OF_CERTIFICATE, KEYS_OF_CERTIFICATE, EXPIRED_KEY = range(9)
 """Status of a server's hello."""
 NO_PROOF, SCRAM_SHA_256 = 0, 1
 """What the server asks of the client after the hellos."""
 INSTANCE_BYTES = 16
 
+_EXPIRED = "the time of this key is over: have an admin run orcha key renew"
 _CLIENT_FIXED = len(CLIENT_MAGIC) + 3
 _SERVER_SIZE = len(SERVER_MAGIC) + 3 + INSTANCE_BYTES
 
@@ -53,7 +57,8 @@ class ClientHello(NamedTuple):
     highest: int
     transport: int
     key_id: str
-    """The key that the client wants to prove; empty where the kernel's word about its user may be enough."""
+    """The key that the client wants to prove; empty where the kernel's word about its user, or the certificate that the
+    client has shown, may be enough."""
     endpoint: str
     """The address and port that the client's end of a TCP connection is connected to."""
 
@@ -128,8 +133,13 @@ class ClientHandshake:
         *,
         load_key: Callable[[], Key] | None = None,
         certificate_hash: bytes = b"",
+        by_certificate: bool = False,
     ) -> None:
-        """Take the key to prove; with None the user's key is loaded where the service asks for a key."""
+        """Take the key to prove; with None the user's key is loaded where the service asks for a key.
+
+        With `by_certificate` the client proves no key: an authority vouches for the service, and the certificate that
+        the client has shown says which client it is.
+        """
         self._hello = ClientHello(
             MIN_VERSION_NUMBER, MAX_VERSION_NUMBER, transport, "" if key is None else key.id, endpoint
         ).pack()
@@ -137,6 +147,7 @@ class ClientHandshake:
         self._key = key
         self._load_key = load_key
         self._certificate_hash = certificate_hash
+        self._by_certificate = by_certificate
         self._scram: ScramClient | None = None
         self._proved = False
         self.server = ServerHello(OK, 0, NO_PROOF, b"")
@@ -166,7 +177,7 @@ class ClientHandshake:
         if self._proved and body == NO_ROOM:
             raise OrchaConnectionError("this client has as many connections as one user may have: end some of them")
         if self._proved and body == EXPIRED:
-            raise AuthenticationError("the time of this key is over: have an admin run orcha key renew")
+            raise AuthenticationError(_EXPIRED)
         if self._proved and body == NOT_SHARED:
             raise AuthenticationError(
                 "the service was started without --share: it lets in its own user and root of its machine alone, over"
@@ -187,7 +198,7 @@ class ClientHandshake:
         _check_status(server)
         self.server = server
         if server.method == NO_PROOF:
-            if self._transport != UNIX or self._key is not None:
+            if (self._transport != UNIX and not self._by_certificate) or self._key is not None:
                 raise AuthenticationError(
                     "what answers there does not prove that it knows the key: "
                     "give the --key of the service that is meant"
@@ -196,6 +207,11 @@ class ClientHandshake:
             return b""
         if server.method != SCRAM_SHA_256:
             raise HandshakeError("the service asks for a proof that is not known here")
+        if self._by_certificate:
+            raise AuthenticationError(
+                "the service asks its clients for no certificate, and so for a key: name one with --key, ORCHA_KEY_FILE"
+                " or orcha service add --key-file; or have the service started with --tls-client-ca"
+            )
         from orcha._protocol.scram import ScramClient
 
         key = self._key or (self._load_key() if self._load_key else None)
@@ -225,6 +241,18 @@ def _check_status(server: ServerHello) -> None:
             "what listens there passes connections on to a service that does not listen there: dial that service's own"
             " address and port; where a tunnel is meant to pass them on, ORCHA_REACHED_AS names it to the service"
         )
+    if server.status == NO_KEY_OF_CERTIFICATE:
+        raise AuthenticationError(
+            "the service has no key for the certificate of this client: have an admin run orcha key add NAME --role"
+            " ROLE --certificate FILE, or name a key with orcha service add --key-file"
+        )
+    if server.status == KEYS_OF_CERTIFICATE:
+        raise AuthenticationError(
+            "several keys of the service fit the certificate of this client: have an admin revoke all but one"
+            " (orcha key ls)"
+        )
+    if server.status == EXPIRED_KEY:
+        raise AuthenticationError(_EXPIRED)
     if server.status == VERSION or not MIN_VERSION_NUMBER <= server.version <= MAX_VERSION_NUMBER:
         raise OrchaError(
             f"the service speaks version {server.version} of the protocol, this client {MIN_VERSION_NUMBER} to "
@@ -260,6 +288,8 @@ class AdmittedClient(NamedTuple):
     """The name of the named key that the client has proved; empty for every other client."""
     proved: KeyRecord | None = None
     """By what the proof of a named key was checked."""
+    until: float | None = None
+    """Where a certificate proved the key: from when on, on the wall clock, the certificate is not valid any more."""
     is_other: bool = False
     """The key admitted another user than the service's own and root, or a user that no kernel knows."""
 
@@ -323,6 +353,8 @@ class Door:
         from orcha._protocol.keys import Key, capability_of, hidden_salt, record_of
 
         known = self.keyring.get(key_id) or self.named.get(key_id)
+        if known is not None and known.certificate:
+            return None  # it has no secret that could be proved
         if known is not None or (names := capability_of(key_id)) is None or self._capability is None:
             return known
         secret = self._capability(*names)
@@ -352,13 +384,27 @@ class Door:
         identity = f"key:{record.id}" if user is None or user == NOBODY_UID else f"uid:{user}"
         return AdmittedClient(identity, record.role if self._uid else OTHERS_OF_ROOT, is_other=True)
 
+    def admit_certificate(self, certificate: ClientCertificate) -> AdmittedClient:
+        """Admit a client that has shown a certificate, and proves no key.
+
+        Raises NotAdmittedError where no key, or more than one, fits the certificate, and where the key's time is over.
+        """
+        fitting = [each for each in self.named.values() if each.certificate in certificate.names]
+        if not fitting:
+            names = ", ".join(sorted(certificate.names))
+            raise NotAdmittedError(f"no key is of its certificate ({names})", b"", status=NO_KEY_OF_CERTIFICATE)
+        if len(fitting) > 1:
+            names = ", ".join(sorted(each.id for each in fitting))
+            raise NotAdmittedError(f"several keys are of its certificate ({names})", b"", status=KEYS_OF_CERTIFICATE)
+        return self._admit_named(fitting[0])._replace(until=certificate.end)
+
     def _admit_named(self, record: KeyRecord) -> AdmittedClient:
         from orcha._protocol.scram import EXPIRED, REFUSED
 
         if self.named.get(record.id) != record:
             raise NotAdmittedError("a key that was revoked", frame(REFUSED), late=True)
         if record.is_over(self.clock()):
-            raise NotAdmittedError("a key whose time is over", frame(EXPIRED))
+            raise NotAdmittedError("a key whose time is over", frame(EXPIRED), status=EXPIRED_KEY, key=record.id)
         identity = (record.owner or f"key:{record.id}") if record.uid is None else f"uid:{record.uid}"
         return AdmittedClient(identity, record.role, key=record.id, proved=record)
 
@@ -366,10 +412,14 @@ class Door:
 class NotAdmittedError(Exception):
     """The client is not admitted: send `answer`, with a delay where `late`, and close."""
 
-    def __init__(self, reason: str, answer: bytes, *, late: bool = False) -> None:
+    def __init__(self, reason: str, answer: bytes, *, late: bool = False, status: int = OK, key: str = "") -> None:
         super().__init__(reason)
         self.answer = answer
         self.late = late
+        self.status = status
+        """What a hello says of it, to a client that is told by a hello."""
+        self.key = key
+        """The named key that is meant, where it is known which."""
 
 
 class ServerHandshake:
@@ -387,13 +437,16 @@ class ServerHandshake:
         certificate_hash: bytes = b"",
         reached_as: Container[str] | None = None,
         uid: Callable[[], int | None] | None = None,
+        certificate: Callable[[], ClientCertificate | None] = lambda: None,
     ) -> None:
         """Take the credentials of the client, or the certificate's hash and the ends that the client may have dialled.
 
         `uid` gives the client's user where there are no credentials, None where no kernel knows. It is called once,
-        after the client has proved the key.
+        after the client has proved the key. `certificate` gives the certificate that the client has shown, where an
+        authority of the service vouches for it. It is called once, where the client names no key.
         """
         self._door = door
+        self._certificate = certificate
         self._uid = uid or (lambda: None if credentials is None else credentials.uid)
         self._reached_as = reached_as
         self._transport = transport
@@ -405,6 +458,8 @@ class ServerHandshake:
         self.claimed: str | None = None
         """The id of the key that the client says it has; None before it has begun to prove a key."""
         self.admission: AdmittedClient | None = None
+        self.has_certificate = False
+        """The client names no key, and its certificate is to say which client it is."""
 
     def receive(self, body: Body, status: int = OK) -> bytes:
         """Take the body of a frame, give the frame to send; a `status` other than OK refuses the client's hello.
@@ -442,15 +497,39 @@ class ServerHandshake:
             status = TRANSPORT
         if status == OK and self._reached_as is not None and hello.endpoint not in self._reached_as:
             status = ENDPOINT
-        method = NO_PROOF if self.user is not None and not hello.key_id else SCRAM_SHA_256
+        user = None if hello.key_id else self.user or self._by_certificate(status, version)
+        method = SCRAM_SHA_256 if user is None else NO_PROOF
         answer = ServerHello(status, version, method, self._door.instance).pack()
         if status != OK:
             raise NotAdmittedError(f"status {status}", frame(answer))
-        if method == NO_PROOF:
-            self.admission = self.user
+        if user is not None:
+            self.admission = user
             return frame(answer)
         from orcha._protocol.scram import ScramServer
 
         binding = binding_of(body, answer, self._certificate_hash)
         self._scram = ScramServer(self._door.find, self._door.stranger, binding)
         return frame(answer)
+
+    def _by_certificate(self, status: int, version: int) -> AdmittedClient | None:
+        """Admit a client that names no key by its certificate; None where there is none, or for another status than OK.
+
+        Raises NotAdmittedError, whose answer is a hello.
+        """
+        certificate = None if status != OK else self._certificate()
+        if certificate is None:
+            return None
+        self.has_certificate = True
+        try:
+            return self._door.admit_certificate(certificate)
+        except NotAdmittedError as refused:
+            raise self._refused_by_hello(refused, refused.status, version) from None
+
+    def refuse_for_room(self, reason: str, answer: bytes) -> NotAdmittedError:
+        """Give the refusal of a client that was let in, and for whose user there is no room; `answer` ends SCRAM."""
+        refused = NotAdmittedError(reason, answer)
+        return self._refused_by_hello(refused, BUSY, MAX_VERSION_NUMBER) if self.has_certificate else refused
+
+    def _refused_by_hello(self, refused: NotAdmittedError, status: int, version: int) -> NotAdmittedError:
+        answer = ServerHello(status, version, NO_PROOF, self._door.instance).pack()
+        return NotAdmittedError(str(refused), frame(answer), status=status, key=refused.key)

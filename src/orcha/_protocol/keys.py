@@ -79,6 +79,8 @@ class KeyRecord:
     """The time on the wall clock from which on a named key is not taken any more; None for never."""
     owner: str = ""
     """Whose the petitions of clients are that prove a named key; empty for `key:` and the id."""
+    certificate: str = ""
+    """The name of the certificate that proves a named key (`client_certificates.py`); empty where a secret does."""
 
     def is_over(self, now: float) -> bool:
         """Tell whether the key is not taken any more at a time on the wall clock."""

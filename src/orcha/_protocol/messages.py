@@ -547,7 +547,7 @@ class SetKey(_Message, tag=50, frozen=True):
     name: str
     verifier: bytes | None = None
     """StoredKey and ServerKey of SCRAM, 32 bytes each, with the salt and the iterations that ListKeys gives for this
-    name; None to let the key in no more."""
+    name; None for a key that a certificate proves, and, without a certificate, to let the key in no more."""
     role: str = ""
     seconds: float | None = None
     """After so long the key is not taken any more; None for never."""
@@ -556,6 +556,9 @@ class SetKey(_Message, tag=50, frozen=True):
     renews: bool = False
     """Whether the key takes the place of the key of this name, and has its petitions, its role and its user; where no
     `seconds` are given, it is taken for as long as that key was."""
+    certificate: str | None = None
+    """The name of the certificate that proves the key, in place of a verifier: `dns:`, `uri:`, `email:` or `cn:` and
+    what the certificate has there, or `SHA256:` and the fingerprint of its public key."""
 
 
 class ListKeys(_Message, tag=51, frozen=True):

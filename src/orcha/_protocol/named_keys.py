@@ -51,7 +51,10 @@ def verifier_of(key: Key, salt: bytes) -> bytes:
 
 
 def named_record(name: str, verifier: bytes, salt: bytes, **how: Any) -> KeyRecord:
-    """Give the record by which a service checks proofs of a named key; `how` is the role, and further fields."""
+    """Give the record by which a service checks proofs of a named key; `how` is the role, and further fields.
+
+    The verifier is empty where a certificate proves the key.
+    """
     stored, server = verifier[:_HASH_BYTES], verifier[_HASH_BYTES:]
     return KeyRecord(name, salt, PBKDF2_ITERATIONS, stored, server, is_named=True, **how)
 

@@ -8,6 +8,7 @@ another certificate, fails.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import ssl
 from typing import NamedTuple
@@ -18,6 +19,8 @@ from orcha.utils.private import open_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from orcha._protocol.trust import ServiceTrust
 
 _READ_BYTES = 256 * 1024
@@ -35,6 +38,12 @@ class ServerTls(NamedTuple):
     """What people recognise the service by: `certificates.fingerprint_of`."""
     valid: tuple[float, float] | None = None
     """From when to when the certificate is valid, in seconds since 1970, where it was read from files of people."""
+    client_ca: bytes = b""
+    """SHA-256 of what was read of the authority of clients' certificates; empty where clients need none."""
+    client_ca_ends: tuple[float, ...] = ()
+    """Until when each authority there is valid, in seconds since 1970."""
+    revoked_ends: tuple[float, ...] = ()
+    """Until when each list of revoked certificates there is valid."""
 
 
 class TlsSession:
@@ -84,6 +93,12 @@ class TlsSession:
         if certificate is None:
             raise ssl.SSLError("the service has no certificate")
         return certificate
+
+    def verified_certificate(self) -> bytes | None:
+        """Give the other end's certificate as DER, where an authority was asked for and vouches for it; else None."""
+        if self._tls.context.verify_mode is not ssl.CERT_REQUIRED or not self.established:
+            return None
+        return self._tls.getpeercert(binary_form=True)
 
 
 def client_context(trust: ServiceTrust | None = None) -> ssl.SSLContext:
@@ -211,18 +226,25 @@ def _self_signed() -> tuple[bytes, bytes]:
 
 
 def _load(context: ssl.SSLContext, pem: bytes) -> None:
-    """Load a key and a certificate. The ssl module reads them from files only, so they go into a file in memory."""
+    """Load a key and a certificate."""
+    with in_memory(pem) as path:
+        context.load_cert_chain(path)
+
+
+@contextlib.contextmanager
+def in_memory(pem: bytes) -> Iterator[str]:
+    """Give the path of a file in memory: the ssl module reads keys, and what is revoked, from files only."""
     import tempfile
 
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("orcha-tls")
         try:
             os.write(descriptor, pem)
-            context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+            yield f"/proc/self/fd/{descriptor}"
         finally:
             os.close(descriptor)
         return
     with tempfile.NamedTemporaryFile() as file:
         file.write(pem)
         file.flush()
-        context.load_cert_chain(file.name)
+        yield file.name

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+CERTIFICATE = "certificate"
+"""The door of clients who prove no key, and show a certificate."""
 STRANGER = "unknown"
 """Stands for the user of a refused client where no kernel names the user."""
 
@@ -18,9 +20,9 @@ class ClientLogin(NamedTuple):
     who: str
     """The identity of the client; of a refused client the user whom the kernel names, else STRANGER."""
     key: str
-    """The name of a named key, which a refused client has said and not proved; empty for any other key and for none."""
+    """The name of a named key, which a refused client may only have said; empty for any other key and for none."""
     door: str
-    """Where the client came in: "socket" or "key"."""
+    """Where the client came in: "socket", "key" or CERTIFICATE."""
     host: str
     """The address of the client's machine; empty for this one."""
     reason: str = ""
@@ -31,4 +33,4 @@ class ClientLogin(NamedTuple):
         return self._replace(key="", host="")
 
 
-__all__ = ["STRANGER", "ClientLogin"]
+__all__ = ["CERTIFICATE", "STRANGER", "ClientLogin"]

@@ -22,18 +22,22 @@ from orcha._protocol.handshake import TLS, TRANSPORTS, HandshakeError, NotAdmitt
 from orcha._protocol.messages import Error, Finish, List, Put, Reply, Show, Stats, Verdict
 from orcha._protocol.scram import NO_ROOM
 from orcha._protocol.tls import TlsSession
+from orcha._server.client_login import CERTIFICATE
 from orcha._server.direct_writer import DirectWriter
 from orcha._server.peer import Peer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
+    from orcha._protocol.client_certificates import ClientCertificate
     from orcha._protocol.handshake import Credentials
     from orcha._protocol.messages import ClientMessage, ServiceMessage
     from orcha._server.connection_table import ConnectionTable
 
 _LINGER_SECONDS = 1.0
 """How long the client may take to take the last frames."""
+_CLOCK_SECONDS = 60.0
+"""A clock on the wall may be set: a time on it is looked at so often."""
 _QUERIES = frozenset((List, Show, Stats))
 """Messages of a few bytes whose answers are large, and which the service answers at once."""
 
@@ -84,6 +88,12 @@ class ClientConnection(asyncio.Protocol):
         found = self._transport.get_extra_info("peername")
         return str(found[0]) if found else ""
 
+    @property
+    def authority_counts(self) -> bool:
+        """Whether the authority that vouched for the client's certificate is the one that counts now."""
+        tls, now = self._server_tls, self._table.tls
+        return tls is not None and now is not None and tls.client_ca == now.client_ca
+
     # --- what the loop calls ----------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -115,7 +125,10 @@ class ClientConnection(asyncio.Protocol):
             act(what)
         except FrameError as error:
             self._fail(str(error))
-        except (HandshakeError, ssl.SSLError):
+        except ssl.SSLError as error:
+            self._note_tls(error)
+            self.abort()
+        except HandshakeError:
             self.abort()
         except NotAdmittedError as refused:
             self._refuse(refused)
@@ -213,11 +226,12 @@ class ClientConnection(asyncio.Protocol):
                 certificate_hash=b"" if self._server_tls is None else self._server_tls.certificate_hash,
                 reached_as=self._reached_as,
                 uid=self._uid,
+                certificate=self._client_certificate,
             )
         answer = self._handshake.receive(body, table.status(self._handshake.user))
         admission = self._handshake.admission
         if admission is not None and table.is_full_of(admission.identity):
-            raise NotAdmittedError("as many connections as one user may have", frame(NO_ROOM))
+            raise self._handshake.refuse_for_room("as many connections as one user may have", frame(NO_ROOM))
         if admission is not None and self._tls is None:
             self.direct.open()
         self.write(answer)
@@ -227,6 +241,20 @@ class ClientConnection(asyncio.Protocol):
             self.peer = Peer(self, admission, TRANSPORTS[self._kind])
             table.authenticated(self, self.peer)
             self._handshake = None
+
+    def _client_certificate(self) -> ClientCertificate | None:
+        """Give the certificate that the client has shown, and for which the authority of the service vouches."""
+        shown = None if self._tls is None else self._tls.verified_certificate()
+        if shown is None:
+            return None
+        if not self.authority_counts:
+            raise HandshakeError("a certificate that another authority has to vouch for by now")
+        from orcha._protocol.client_certificates import read_certificate
+
+        try:
+            return read_certificate(shown)
+        except ValueError:
+            raise HandshakeError("a client's certificate that cannot be read") from None
 
     def _permits(self, attempt: tuple[int, int], message: ClientMessage) -> bool:
         """Tell whether an attempt may send this message; else tell the attempt that it may not."""
@@ -324,13 +352,32 @@ class ClientConnection(asyncio.Protocol):
 
     def _refuse(self, refused: NotAdmittedError) -> None:
         assert self._transport is not None
-        if self._handshake is not None and (self._handshake.claimed is not None or self._handshake.admission):
-            self._table.note_refused(self, self._handshake.claimed or "", str(refused))
+        handshake = self._handshake
+        if handshake is not None and handshake.has_certificate:
+            self._table.note_refused(self, refused.key, str(refused), CERTIFICATE)
+        elif handshake is not None and (handshake.claimed is not None or handshake.admission):
+            self._table.note_refused(self, handshake.claimed or "", str(refused))
         if not refused.late:
             self._answer(refused.answer)
             return
         self._transport.pause_reading()
         self._table.loop.call_later(self._table.limits.refusal_delay, self._answer, refused.answer)
+
+    def _note_tls(self, error: ssl.SSLError) -> None:
+        """Note that a client was refused since its certificate is not what the service asks for."""
+        reason = getattr(error, "verify_message", "") if error.reason == "CERTIFICATE_VERIFY_FAILED" else ""
+        if reason:
+            self._table.note_refused(self, "", f"its certificate is not taken: {reason}", CERTIFICATE)
+
+    def end_at(self, end: float) -> None:
+        """Close at a time on the wall clock, from which on the client's certificate is not valid any more."""
+        left = end - self._table.door.clock()
+        if left <= 0:
+            assert self.peer is not None
+            self.peer.is_lost = True
+            self.abort()
+        else:
+            self._deadline = self._table.loop.call_later(min(left, _CLOCK_SECONDS), self.end_at, end)
 
     def _answer(self, data: bytes) -> None:
         self.write(data)

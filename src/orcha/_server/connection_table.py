@@ -100,6 +100,8 @@ class ConnectionTable:
             self._counted[connection] = peer.identity
         if peer.key:
             self._on_key(peer.key)
+        if peer.until is not None:
+            connection.end_at(peer.until)
         if peer.attempt is None:
             self._on_login(ClientLogin(peer.identity, peer.key, peer.door, peer.host))
         how = self._came_in(connection, peer)
@@ -107,12 +109,16 @@ class ConnectionTable:
             self._told_of.add(peer.identity)
             self.report(_CameIn(peer.identity, how, peer.role, self._runs_as), None)
 
-    def note_refused(self, connection: ClientConnection, claimed: str, reason: str) -> None:
-        """Note that a client was refused that has said which key it has; of unknown keys none is named."""
+    def note_refused(self, connection: ClientConnection, claimed: str, reason: str, door: str = "") -> None:
+        """Note that a client was refused that has said which key it has; of unknown keys none is named.
+
+        Without `door` it is the door of such a client.
+        """
         credentials = connection.credentials
         who = STRANGER if credentials is None else f"uid:{credentials.uid}"
         key = claimed if claimed in self.door.named else ""
-        self._on_login(ClientLogin(who, key, "key" if credentials is None else "socket", connection.host, reason))
+        door = door or ("key" if credentials is None else "socket")
+        self._on_login(ClientLogin(who, key, door, connection.host, reason))
 
     def _came_in(self, connection: ClientConnection, peer: Peer) -> int | str | None:
         """Tell how another user came in whose petitions run as the user of the service: with the key, or as which uid.
@@ -154,10 +160,21 @@ class ConnectionTable:
             if peer is None or peer.proved is None:
                 continue
             known = records.get(peer.proved.id)
-            if known is None or known.stored_key != peer.proved.stored_key or known.is_over(now):
+            if known is None or _proof(known) != _proof(peer.proved) or known.is_over(now):
                 peer.is_lost = True
                 connection.abort()
         then()
+
+    def look_at_certificates(self) -> None:
+        """Cut off clients who came in by their certificate alone, where other authorities, or revocations, count now.
+
+        They may come again, and show it anew.
+        """
+        for connection in list(self.connections):
+            peer = connection.peer
+            if peer is not None and peer.until is not None and not connection.authority_counts:
+                peer.is_lost = True
+                connection.abort()
 
     def leave(self, connection: ClientConnection) -> None:
         """Forget a connection that is over."""
@@ -189,6 +206,11 @@ class _CameIn(NamedTuple):
     def __str__(self) -> str:
         how = f"by the socket ({described(self.how)}, {self.role})" if isinstance(self.how, int) else self.how
         return f"{self.identity} came in {how}: what it asks for runs as {self.runs_as}"
+
+
+def _proof(record: KeyRecord) -> tuple[bytes, str]:
+    """Give by what a named key is proved."""
+    return record.stored_key, record.certificate
 
 
 def _is_counted(peer: Peer) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import time
 
+from orcha._server.client_login import CERTIFICATE
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from orcha._protocol.handshake import AdmittedClient
@@ -31,6 +33,7 @@ class Peer:
         "role",
         "since",
         "transport",
+        "until",
     )
 
     def __init__(self, connection: ClientConnection, admission: AdmittedClient, transport: str) -> None:
@@ -50,8 +53,16 @@ class Peer:
         """The client is another user's than the service's own and root's, and came in by the key."""
         self.transport = transport
         """"unix" or "tls"."""
-        self.door = "attempt" if admission.attempt is not None else _DOORS[transport]
-        """The way by which the client came in: "socket", "key" or "attempt"."""
+        self.until = admission.until
+        """Until when the certificate is valid by which the client came in, on the wall clock; None for others."""
+        self.door = (
+            "attempt"
+            if admission.attempt is not None
+            else CERTIFICATE
+            if admission.until is not None
+            else _DOORS[transport]
+        )
+        """The way by which the client came in: "socket", "key", "certificate" or "attempt"."""
         self.since = time.time()
         """When the client connected, in seconds since 1970."""
         self.host = connection.host

@@ -222,8 +222,12 @@ class Server:
         then()
 
     def use_tls(self, tls: ServerTls) -> None:
-        """Show another certificate to the clients that come from now on; connected clients stay. From any thread."""
+        """Show another certificate to the clients that come from now on; from any thread.
+
+        Connected clients stay, unless their certificate alone let them in, and another authority counts now.
+        """
         self._table.tls = tls  # each connection looks once
+        self.call_soon(self._table.look_at_certificates)
 
     def pause_accepting(self) -> None:
         """Tell clients that come from now on that the service is stopping; connected clients stay."""

@@ -36,7 +36,7 @@ class NamedKey(NamedTuple):
     name: str
     role: str
     verifier: str
-    """StoredKey and ServerKey of SCRAM, as hexadecimal digits."""
+    """StoredKey and ServerKey of SCRAM, as hexadecimal digits; empty where a certificate proves the key."""
     uid: int | None
     """The user as whom clients with this key act; None for nobody on this machine."""
     added: float
@@ -48,6 +48,8 @@ class NamedKey(NamedTuple):
     """When a client last came in by it; None for never."""
     owner: str = ""
     """Whose the petitions of the key are; empty for `key:` and its name, as earlier builds kept it."""
+    certificate: str = ""
+    """The name of the certificate that proves the key; empty where a secret does."""
 
 
 class KeyBook:
@@ -114,6 +116,10 @@ class KeyBook:
         self._set(name, None)
         self._change(then)
 
+    def unproved(self, *, asks: bool) -> list[str]:
+        """Give the keys that certificates prove, where the service does not ask clients for certificates."""
+        return sorted(each.name for each in self.known.values() if each.certificate and not asks)
+
     def note_use(self, name: str) -> None:
         """Note that a client has come in by a key."""
         key, now = self.known.get(name), time.time()
@@ -140,6 +146,7 @@ class KeyBook:
     def _record(self, key: NamedKey) -> KeyRecord:
         salt, verifier = self.salt_of(key.name), bytes.fromhex(key.verifier)
         how = {"role": key.role, "uid": key.uid, "expires": key.expires, "owner": key.owner}
+        how["certificate"] = key.certificate
         return named_record(key.name, verifier, salt, **how)
 
     def _look(self) -> None:

@@ -188,6 +188,16 @@ def _configuration(facts: DoctorFacts) -> Iterator[str]:
         yield f"{fault}: mend it, and orcha reload"
 
 
+def _certificate(facts: DoctorFacts) -> Iterator[str]:
+    yield from _refused("certificate")(facts)
+    keys = None if facts.answer is None else facts.answer.get("unproved_keys")
+    if keys:
+        yield (
+            f"certificates prove the keys {', '.join(keys)}, and the service asks its clients for none: start it with a"
+            " port and --tls-client-ca FILE (tls.client_ca), or revoke them (orcha key revoke)"
+        )
+
+
 def _managers(facts: DoctorFacts) -> Iterator[str]:
     for module, problem in facts.plugins:
         yield f"the plugin {module} cannot be used: {problem}: mend it, or uninstall it"
@@ -280,7 +290,7 @@ CHECKS = (
     Check("key mismatch", _refused("key mismatch")),
     Check("settings", _refused("settings")),
     Check("configuration", _configuration),
-    Check("certificate", _refused("certificate")),
+    Check("certificate", _certificate),
     Check("limits", _refused("limits")),
     Check("taken port", _refused("taken port")),
     Check("dead service", _dead_service),

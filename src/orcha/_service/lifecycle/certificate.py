@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._configuration.reading import Fault
 from orcha._protocol.endpoint import unusable
@@ -41,9 +41,8 @@ def service_tls(settings: Settings, report: Callable[[str], object]) -> ServerTl
             if given is None or given.value != named.get(error.field):
                 raise
             raise ConfigurationError(f"{given.origin}: {error}") from None
-        problem = _problem(files, tls)
-        if problem is not None:
-            report(problem[1])
+        for problem in _problems(files, tls):
+            report(problem.text)
         return tls
     from orcha._protocol.tls import server_tls
 
@@ -65,20 +64,32 @@ def _files(named: Mapping[str, str]) -> TlsFiles:
     return TlsFiles(**named)
 
 
-def _problem(files: TlsFiles, tls: ServerTls) -> tuple[bool, str] | None:
-    from orcha._protocol.certificates import problem_of
+class _Problem(NamedTuple):
+    """What is wrong with the time of something in a file, or soon will be."""
+
+    field: str
+    is_fault: bool
+    text: str
+
+
+def _problems(files: TlsFiles, tls: ServerTls) -> list[_Problem]:
+    from orcha._protocol.certificates import problem_of, problem_of_clients
 
     assert tls.valid is not None
-    return problem_of(files.certificate, tls.valid, time.time())
+    now = time.time()
+    found = {"certificate": problem_of(files.certificate, tls.valid, now)}
+    if files.client_ca is not None:
+        found["client_ca"] = problem_of_clients(files.client_ca, tls, now)
+    return [_Problem(field, *problem) for field, problem in found.items() if problem is not None]
 
 
 def problem_of_settings(settings: Settings) -> str | None:
-    """Say what is wrong with the certificate that settings name, or soon will be; errors as of `service_tls`."""
+    """Say what is wrong with the certificates that settings name, or soon will be; errors as of `service_tls`."""
     if all(getattr(settings, f"tls_{field}") is None for field in FIELDS):
         return None
     said: list[str] = []
     service_tls(settings, said.append)
-    return said[0] if said else None
+    return "; ".join(said) or None
 
 
 def faults_of(configured: Configured) -> list[Fault]:
@@ -90,13 +101,11 @@ def faults_of(configured: Configured) -> list[Fault]:
         return []
     try:
         files = _files({field: given[field].value for field in FIELDS if field in given})
-        problem = _problem(files, load(files))
+        problems = _problems(files, load(files))
     except UnusableFileError as error:
         found = given[error.field]
         return [Fault(found.file, *found.place, str(error))]
-    if problem is None or not problem[0]:
-        return []
-    return [Fault(given["certificate"].file, *given["certificate"].place, problem[1])]
+    return [Fault(given[each.field].file, *given[each.field].place, each.text) for each in problems if each.is_fault]
 
 
 __all__ = ["KEPT_FILE", "faults_of", "problem_of_settings", "service_tls"]

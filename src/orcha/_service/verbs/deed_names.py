@@ -26,7 +26,9 @@ _WORDS: dict[type, str | Callable[[Any], str]] = {
     messages.DrainService: lambda message: "drain" if message.drained else "undrain",
     messages.DrainResource: lambda message: "resource drain" if message.drained else "resource undrain",
     messages.Unset: lambda message: f"{message.kind} unset",
-    messages.SetKey: lambda message: "key revoke" if message.verifier is None else "key add",
+    messages.SetKey: lambda message: (
+        "key revoke" if message.verifier is None and message.certificate is None else "key add"
+    ),
     messages.Submit: "submit",
     messages.Follow: "attach",
     messages.List: "ps",

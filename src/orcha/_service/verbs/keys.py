@@ -6,6 +6,7 @@ import os
 import pwd
 from typing import TYPE_CHECKING, Any
 
+from orcha._protocol.client_certificates import NoCertificateNameError, certificate_name
 from orcha._protocol.handshake import NOBODY_UID
 from orcha._protocol.keys import PBKDF2_ITERATIONS
 from orcha._protocol.messages import Reply, Verdict
@@ -36,21 +37,21 @@ def set_key(engine: Engine, peer: Peer, message: SetKey) -> None:
     def answer() -> None:
         engine.post(engine.reply, peer, Reply(message.request, Verdict.OK))
 
-    if message.verifier is None:
+    if message.verifier is None and message.certificate is None:
         if message.name in engine.keys.known:
             engine.keys.revoke(message.name, answer)
         else:
             text = f"there is no key {message.name!a:.80}: orcha key ls"
             refuse(engine, peer, message.request, Verdict.UNKNOWN, text)
         return
-    user, verifier = message.user, message.verifier
+    user = message.user
 
     def add(uid: int | Exception | None) -> None:
         if isinstance(uid, Exception):
             refuse(engine, peer, message.request, Verdict.REFUSED, str(uid))
             return
         try:
-            key = _new_key(engine, peer, message, verifier, uid)
+            key = _new_key(engine, peer, message, uid)
         except _NotAddedError as error:
             refuse(engine, peer, message.request, Verdict.REFUSED, str(error))
         else:
@@ -62,15 +63,14 @@ def set_key(engine: Engine, peer: Peer, message: SetKey) -> None:
         engine.lookups.begin(lambda: _uid_of(user), add)
 
 
-def _new_key(engine: Engine, peer: Peer, message: SetKey, verifier: bytes, uid: int | None) -> NamedKey:
+def _new_key(engine: Engine, peer: Peer, message: SetKey, uid: int | None) -> NamedKey:
     name, seconds, known = message.name, message.seconds, engine.keys.known
-    if len(verifier) != VERIFIER_BYTES:
-        raise _NotAddedError(f"a verifier has {VERIFIER_BYTES} bytes, and not {len(verifier)}")
+    verifier, certificate = _proof_of(engine, message)
     if seconds is not None and not 0 < seconds <= MAX_SECONDS:
         raise _NotAddedError("give a time above zero, and of at most a hundred years")
     now = engine.petitions.now.wall
     if message.renews:
-        return _renewed(peer, message, known.get(name), now)._replace(verifier=verifier.hex())
+        return _renewed(peer, message, known.get(name), now)._replace(verifier=verifier, certificate=certificate)
     if problem := name_problem(name):
         raise _NotAddedError(problem)
     if name in known:
@@ -82,13 +82,33 @@ def _new_key(engine: Engine, peer: Peer, message: SetKey, verifier: bytes, uid: 
     return NamedKey(
         name,
         message.role,
-        verifier.hex(),
+        verifier,
         uid,
         now,
         peer.identity,
         None if seconds is None else now + seconds,
         owner=engine.keys.owner_of_next(name),
+        certificate=certificate,
     )
+
+
+def _proof_of(engine: Engine, message: SetKey) -> tuple[str, str]:
+    """Give by what a key is to be proved: a verifier, or the name of a certificate; the other one is empty."""
+    if message.certificate is None:
+        verifier = message.verifier or b""
+        if len(verifier) != VERIFIER_BYTES:
+            raise _NotAddedError(f"a verifier has {VERIFIER_BYTES} bytes, and not {len(verifier)}")
+        return verifier.hex(), ""
+    if message.verifier is not None:
+        raise _NotAddedError("a key is proved by a secret or by a certificate: give one of the two")
+    try:
+        certificate = certificate_name(message.certificate)
+    except NoCertificateNameError as error:
+        raise _NotAddedError(str(error)) from None
+    others = [each.name for each in engine.keys.known.values() if each.certificate == certificate]
+    if others and others != [message.name]:
+        raise _NotAddedError(f"the key {others[0]} is of this certificate already: orcha key revoke {others[0]}")
+    return "", certificate
 
 
 def _renewed(peer: Peer, message: SetKey, key: NamedKey | None, now: float) -> NamedKey:

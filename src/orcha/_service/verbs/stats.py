@@ -42,6 +42,7 @@ def describe(engine: Engine) -> dict[str, Any]:
         "started": known.started,
         "uptime": known.uptime(steady),
         "managers": managers,
+        "unproved_keys": engine.keys.unproved(asks=_asks_for_certificates(engine)),
         "broken_managers": dict(engine.managers.broken),
         "states": _states(engine),
         "outcomes": {outcome.name.lower(): known.outcomes[outcome] for outcome in Outcome},
@@ -63,6 +64,11 @@ def describe(engine: Engine) -> dict[str, Any]:
         "stop": {"grace": engine.settings.stop_grace, "keeps_commands": engine.commands.keep},
         "store": {"durable": engine.store.durable, "size": _size(engine)},
     }
+
+
+def _asks_for_certificates(engine: Engine) -> bool:
+    shows = None if engine.reloading is None else engine.reloading.shows
+    return shows is not None and bool(shows.client_ca)
 
 
 def _quotas(engine: Engine) -> dict[str, Any]:
