@@ -174,7 +174,8 @@ def test_a_command_is_tried_again_and_limited_however_the_clock_is_set(serve, tm
     clock = tmp_path / "clock"
     clock.write_text("0")
     path = f"{tmp_path / 'site'}:{os.environ.get('PYTHONPATH', '')}"
-    service = serve(arguments=("serve", "commands"), environment={"PYTHONPATH": path, "TEST_CLOCK": str(clock)})
+    environment = {"PYTHONPATH": path, "TEST_CLOCK": str(clock), "ORCHA_COMMANDS": "2"}
+    service = serve(arguments=("serve", "commands"), environment=environment)
     run = ("run", "--detach", "--name")
     assert service.run(*run, "soon", "--retry", "1", "--retry-delay", "1", "--", "false").returncode == 0
     assert service.run(*run, "late", "--retry", "1", "--retry-delay", "1h", "--", "false").returncode == 0

@@ -218,7 +218,7 @@ class Mine(Manager):
 
 def test_a_hook_that_hangs_without_room_for_another_thread_is_given_up_later(faulty, connect, gate, tmp_path):
     (tmp_path / "hangs.py").write_text(HANGS)
-    service = faulty({"TEST_REFUSES": "orcha-hooks", "ORCHA_HOOK_DEADLINE": "0.3"}, "hangs:Mine")
+    service = faulty({"TEST_REFUSES": "orcha-hooks", "ORCHA_HOOK_DEADLINE": "1"}, "hangs:Mine")
     (tmp_path / "now").touch()
     hung = threading.Thread(target=send, args=(connect(service), "hangs", gate.path), daemon=True)
     hung.start()
@@ -227,7 +227,7 @@ def test_a_hook_that_hangs_without_room_for_another_thread_is_given_up_later(fau
     assert service.run("ps").returncode == 0
     (tmp_path / "now").unlink()
     assert send(connect(service), "beside").get() is None  # its final value: the action gave none
-    wait_for(lambda: "did not return in 0.3 s" in service.stderr(), what="the end of the hook that hangs")
+    wait_for(lambda: "did not return in 1 s" in service.stderr(), what="the end of the hook that hangs")
     gate.open()
     hung.join()
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import contextmanager
 from types import SimpleNamespace
-
-import pytest
 
 from orcha._core import transitions
 from orcha._protocol.messages import Submit
@@ -31,15 +30,18 @@ class HangingManager(GateManager):
         return super().convert_to_petition(m)
 
 
-@pytest.fixture
-def asked():
+@contextmanager
+def hanging(*, deadline):
+    """Give an engine whose hook hangs, and is given up after so many seconds."""
     manager = HangingManager()
-    with asking(manager=manager, hook_deadline=0.5) as asked:
+    with asking(manager=manager, hook_deadline=deadline) as asked:
         asked.submit(asked.user, "kept", waits=True)
         asked.send(asked.user, Submit, None, 0, [item("hangs")])
         wait_for(lambda: manager.read == ["kept", "hangs"], what="the hook hangs")
-        yield asked
-        manager.may_read.set()
+        try:
+            yield asked
+        finally:
+            manager.may_read.set()
 
 
 def as_engine(asked, call):
@@ -49,33 +51,35 @@ def as_engine(asked, call):
     return wait_for(lambda: given, what="the engine's turn")[0]
 
 
-def test_what_has_gathered_while_a_hook_hung_is_called_after_it_is_given_up(asked):
-    engine = asked.engine
+def test_what_has_gathered_while_a_hook_hung_is_called_after_it_is_given_up():
+    with hanging(deadline=1.0) as asked:
+        engine = asked.engine
 
-    def make_again():
-        kept = engine.petitions.live["kept"]
-        transitions.retry.take_message(kept, engine.store.rows([kept.seq])[0].extras)
-        engine.visits.convert_again(kept)
-        return True
+        def make_again():
+            kept = engine.petitions.live["kept"]
+            transitions.retry.take_message(kept, engine.store.rows([kept.seq])[0].extras)
+            engine.visits.convert_again(kept)
+            return True
 
-    as_engine(asked, make_again)
-    wait_for(lambda: asked.manager.read == ["kept", "hangs", "kept"], what="the other message is read again")
+        as_engine(asked, make_again)
+        wait_for(lambda: asked.manager.read == ["kept", "hangs", "kept"], what="the other message is read again")
 
 
-def test_a_round_that_is_due_while_a_hook_runs_keeps_no_thread_awake(asked):
-    engine = asked.engine
+def test_a_round_that_is_due_while_a_hook_runs_keeps_no_thread_awake():
+    with hanging(deadline=600.0) as asked:
+        engine = asked.engine
 
-    def is_due():
-        engine.visits.selection._arm(time.monotonic() - 1.0)
-        engine.visits._arm()
-        before = len(engine.timers)
-        for call in engine.timers.take(time.monotonic()):
-            call()
-        return before, len(engine.timers.take(time.monotonic()))
+        def is_due():
+            engine.visits.selection._arm(time.monotonic() - 1.0)
+            engine.visits._arm()
+            before = len(engine.timers)
+            for call in engine.timers.take(time.monotonic()):
+                call()
+            return before, len(engine.timers.take(time.monotonic()))
 
-    before, at_once = as_engine(asked, is_due)
-    assert before > 0
-    assert at_once == 0, "the timer would be due again and again until the hook returns"
+        before, at_once = as_engine(asked, is_due)
+        assert before > 0
+        assert at_once == 0, "the timer would be due again and again until the hook returns"
 
 
 def test_what_a_hook_that_comes_back_after_the_stop_starts_is_not_called():

@@ -202,7 +202,7 @@ def test_a_wrong_key_ends_with_77(serve, free_port):
     assert service.stderr.readline().startswith(b"orcha: serving")
     wrong = [*document.service.orcha()[:3], *where[:2], "--key", "another one, which is wrong", "hello-variant"]
     out, err, code = document.send("m1", command=wrong).ended()
-    assert (out, code) == (b"", 77)
+    assert (out, code) == (b"", 77), err
     assert_one_line(err)
     service.terminate()
     assert service.wait(30) == 0

@@ -158,7 +158,7 @@ def test_a_hook_that_hangs_ends_its_own_petition_and_the_other_managers_go_on(se
     install(tmp_path, "alpha", "beta")
     with (tmp_path / "orcha_beta.py").open("a") as file:
         file.write("\nimport threading\nBetaManager.on_start = lambda self, petition: threading.Event().wait()\n")
-    service = serve(arguments=("serve", "alpha", "beta"), environment={"ORCHA_HOOK_DEADLINE": "0.5"})
+    service = serve(arguments=("serve", "alpha", "beta"), environment={"ORCHA_HOOK_DEADLINE": "1"})
     client = connect(service)
     assert ask(client, 1, "b", "beta").verdict == Verdict.ACCEPTED
     assert ask(client, 2, "a", "alpha").verdict == Verdict.ACCEPTED
