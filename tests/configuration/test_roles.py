@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
+import threading
 
 import pytest
 
@@ -11,6 +14,8 @@ from orcha._service.lifecycle.role_book import role_book
 from orcha._service.lifecycle.settings import share_of
 from orcha.exceptions import ConfigurationError
 from orcha.interfaces.roles import RoleBook
+from orcha.utils import accounts
+from orcha.utils.accounts import SilentDirectoryError, number_named
 
 
 @pytest.fixture
@@ -102,3 +107,42 @@ def test_a_group_counts_less_than_the_user_and_more_than_all():
     told = [book.role_for(7, [2]), book.role_for(8, [3, 2, 1]), book.role_for(8, [1, 3]), book.role_for(8, [9])]
     assert told == ["viewer", "operator", "submitter", "viewer"]
     assert RoleBook().role_for(os.getuid(), os.getgroups()) == ""
+
+
+@pytest.fixture
+def silence(monkeypatch):
+    """Have the directory of users answer about nobody until the test is over."""
+    let_go = threading.Event()
+    for module, name in ((pwd, "getpwnam"), (grp, "getgrnam")):
+        monkeypatch.setattr(module, name, lambda _: let_go.wait())
+    yield
+    let_go.set()
+    for thread in threading.enumerate():
+        if thread.name == "orcha-lookup":
+            thread.join()
+
+
+@pytest.mark.usefixtures("silence")
+def test_numbers_need_no_directory_of_users(loaded):
+    said = loaded("[roles]\nviewer = [4711]\noperator = ['@4712', '1005']\n")
+    assert said.faults == ()
+    book = role_book(said.configured, is_system=False, shared_with=["4713"])
+    assert book == RoleBook({4711: "viewer", 1005: "operator", 4713: "submitter"}, {4712: "operator"})
+
+
+@pytest.mark.usefixtures("silence")
+@pytest.mark.parametrize("word", ["alice", "@lab"])
+def test_nobody_has_a_role_where_nobody_says_whom_a_name_means(loaded, monkeypatch, word):
+    """A user whose name is not known would have the role of all others, which may be a stronger one."""
+    monkeypatch.setattr(number_named, "__kwdefaults__", {"seconds": 0.01})
+    with pytest.raises(SilentDirectoryError, match=f"has not answered within 0.01 s who '{word}' is") as raised:
+        loaded(f"[roles]\nviewer = ['{word}']\nothers = 'submitter'\n")
+    assert "write the number in place of the name" in str(raised.value)
+    assert raised.value.exit_code == 1, "so that systemd starts the service again"
+    with pytest.raises(SilentDirectoryError):
+        role_book(loaded("").configured, is_system=True, shared_with=[word])
+
+
+def test_a_name_of_digits_is_a_number(monkeypatch):
+    monkeypatch.setattr(pwd, "getpwnam", lambda _: pytest.fail("it is a number"))
+    assert (number_named("1005"), accounts.uid_named("1005"), accounts.gid_named("1005")) == (1005, 1005, 1005)

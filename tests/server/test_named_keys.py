@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import threading
 import time
 
 import pytest
 
 from orcha._protocol.frames import HEADER_BYTES, frame
-from orcha._protocol.handshake import UNIX, ClientHandshake, Door, NotAdmittedError
+from orcha._protocol.handshake import NO_ROLES, UNIX, ClientHandshake, Door, NotAdmittedError
 from orcha._protocol.keys import Key, hidden_salt, keyring, make_key
 from orcha._protocol.messages import Ping, Reply, Verdict
 from orcha._protocol.named_keys import make_named_key, named_record, verifier_of
@@ -19,6 +20,7 @@ from orcha._server.connection import ClientConnection
 from orcha._server.connection_table import ConnectionTable
 from orcha._server.limits import ConnectionLimits
 from orcha.exceptions import AuthenticationError, OrchaConnectionError
+from orcha.interfaces.roles import RoleBook
 from server.answering import ask
 
 SALTS = bytes(32)
@@ -63,6 +65,18 @@ def test_keys_of_different_roles_are_different_clients(running, links):
             peer, _ = running.messages.get(timeout=30)
             assert (peer.identity, peer.role, peer.key) == (f"key:{key.id}", role, key.id)
             assert not peer.is_other
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_a_server_starts_though_the_directory_of_users_is_silent(answering, links, monkeypatch, share):
+    """The names of users in what it says are looked up by who writes that."""
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: pytest.fail("it would hang"))
+    said = []
+    roles = NO_ROLES if share else RoleBook({4711: "viewer"}, {}, "submitter")
+    running = answering(share=share, roles=roles, report=lambda what, _: said.append(what))
+    assert ask(links(running.endpoint), Ping(1)) == Reply(1, Verdict.OK)
+    monkeypatch.undo()
+    assert bool([str(each) for each in said]) is share
 
 
 def test_a_revoked_key_is_cut_off_at_once_and_nobody_else_is(running, links):
@@ -178,7 +192,6 @@ def test_a_wrong_key_waits_and_right_ones_come_in_meanwhile(wrong):
         on_close=None,
         report=None,
         writer=None,
-        runs_as="",
         on_key=admitted.append,
         on_login=logins.append,
     )

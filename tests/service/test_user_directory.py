@@ -165,6 +165,30 @@ def test_who_sends_too_much_meanwhile_is_not_waited_for(directory, monkeypatch):
         assert asked.rows()["a"]["user"] == "uid 8"
 
 
+def test_what_is_held_has_few_bytes_and_who_sends_most_of_them_is_not_waited_for(directory, monkeypatch):
+    """However few messages they are: one may have 8 MiB."""
+    monkeypatch.setattr(held_messages, "MAX_HELD_BYTES", 100_000)
+    directory.hangs = {7, 8}
+    with engine_with(directory) as asked:
+        small = send(asked, asked.user, "small")
+        sent = [send(asked, asked.stranger, identity, text="x" * 40_000) for identity in ("a", "b", "c")]
+        answers = [asked.answer(asked.stranger, each).results[0].verdict for each in sent]
+        assert answers == [Verdict.ACCEPTED] * 3
+        assert {*asked.rows()} == {"a", "b", "c"}
+        held = asked.engine.held_messages
+        assert {*held._held} == {"uid:7"}
+        assert held._size == held._held["uid:7"].size
+        again = send(asked, asked.stranger, "d", text="x" * 40_000)
+        directory.answer()
+        assert asked.answer(asked.user, small).results[0].verdict == Verdict.ACCEPTED
+        assert asked.answer(asked.stranger, again).results[0].verdict == Verdict.ACCEPTED
+        wait_for(lambda: (held._held, held._size) == ({}, 0), what="nothing is held or counted any more")
+
+
+def test_a_message_that_is_longer_with_the_fields_that_it_left_out_is_held_as_well():
+    assert held_messages._size_of(Submit(1, None, 0, [item("a", text="x" * (9 << 20))])) == 8 << 20
+
+
 def test_users_of_whom_a_list_tells_are_looked_up_for_it(directory, monkeypatch, tmp_path):
     monkeypatch.setattr(user_directory, "NAME_SECONDS", FOREVER)
     with engine_with(directory, folder=tmp_path) as asked:

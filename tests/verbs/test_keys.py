@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import pwd
+import threading
 
 import pytest
 
@@ -13,6 +14,7 @@ from orcha._protocol.named_keys import make_named_key, verifier_of
 from orcha._service.verbs import keys
 from support.asking import asking
 from support.clocks import DAY, WallClock
+from support.waiting import wait_for
 
 VERIFIER = bytes(range(64))
 NOON = "2026-06-01T12:00:00"
@@ -136,6 +138,21 @@ def test_owners_alone_may():
             assert add(asked, person=person).verdict == Verdict.DENIED
             assert asked.ask(person, SetKey, "ci").verdict == Verdict.DENIED
             assert asked.ask(person, ListKeys).verdict == Verdict.DENIED
+
+
+def test_a_key_for_a_user_about_whom_nobody_answers_is_to_be_tried_again(monkeypatch):
+    let_go = threading.Event()
+    monkeypatch.setattr(keys, "_uid_of", lambda _: let_go.wait() and 1001)
+    with asking() as asked:
+        asked.engine.lookups._seconds = 0.01
+        said = add(asked, user="alice")
+        assert said.verdict == Verdict.BUSY
+        assert said.reason.startswith("TimeoutError: the directory of users has not answered within 0.01 s: try again")
+        assert known(asked)["keys"] == []
+        let_go.set()
+        asked.engine.lookups._seconds = 60.0
+        assert add(asked, user="alice").verdict == Verdict.OK
+        wait_for(lambda: not [each for each in threading.enumerate() if each.name == "orcha-lookup"])
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,6 @@ class ConnectionTable:
         on_close: Callable[[Peer], None],
         report: Callable[[object, BaseException | None], None],
         writer: LoopWriter,
-        runs_as: str,
         is_a_users: bool = False,
         on_key: Callable[[str], None],
         on_login: Callable[[ClientLogin], None],
@@ -62,7 +61,6 @@ class ConnectionTable:
         """Called when the last connection has gone."""
         self.admits = True
         """Clients are let in; where not, they are told that the service is stopping."""
-        self._runs_as = runs_as
         self._is_a_users = is_a_users
         """The service is a user's: also what other users ask for runs as that user."""
         self._on_key = on_key
@@ -107,7 +105,7 @@ class ConnectionTable:
         how = self._came_in(connection, peer)
         if how is not None and peer.identity not in self._told_of:
             self._told_of.add(peer.identity)
-            self.report(_CameIn(peer.identity, how, peer.role, self._runs_as), None)
+            self.report(_CameIn(peer.identity, how, peer.role), None)
 
     def note_refused(self, connection: ClientConnection, claimed: str, reason: str, door: str = "") -> None:
         """Note that a client was refused that has said which key it has; of unknown keys none is named.
@@ -201,11 +199,10 @@ class _CameIn(NamedTuple):
     identity: str
     how: int | str
     role: str
-    runs_as: str
 
     def __str__(self) -> str:
         how = f"by the socket ({described(self.how)}, {self.role})" if isinstance(self.how, int) else self.how
-        return f"{self.identity} came in {how}: what it asks for runs as {self.runs_as}"
+        return f"{self.identity} came in {how}: what it asks for runs as {described(os.geteuid())}"
 
 
 def _proof(record: KeyRecord) -> tuple[bytes, str]:

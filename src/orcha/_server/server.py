@@ -14,7 +14,7 @@ import socket
 import threading
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orcha._protocol.endpoint import Endpoint
 from orcha._protocol.handshake import NO_ROLES, Door
@@ -145,15 +145,14 @@ class Server:
         local = settings.endpoint.is_loopback
         if warning := check_strength(key, loopback=local, allow_weak=settings.allow_weak_key):
             settings.report(warning, None)
-        runs_as = described(os.geteuid())
         if settings.share:
-            settings.report(_SHARED[not os.geteuid()].format(runs_as), None)
+            settings.report(_Shared(), None)
         elif settings.endpoint.has_port and not local:
             settings.report(_NOT_SHARED, None)
         self._lets_in_others = settings.roles.lets_in_others
         shared = settings.endpoint.shared_path if self._lets_in_others and self._is_a_users() else ""
         if shared:
-            settings.report(_BY_ROLES.format(_people(settings.roles), runs_as, shared), None)
+            settings.report(_SharedByRoles(settings.roles, shared), None)
         tls = self._tls()
         if tls is not None and not local:
             settings.report(f"the certificate of its port has the fingerprint {tls.fingerprint}", None)
@@ -170,7 +169,7 @@ class Server:
             loop = _make_loop(settings.uvloop)
             stack.callback(loop.close)
             self._writer = LoopWriter(loop)
-            self._table = self._make_table(loop, key, runs_as, tls)
+            self._table = self._make_table(loop, key, tls)
             self._acceptor = Acceptor(
                 self._listeners,
                 self._table,
@@ -283,9 +282,7 @@ class Server:
 
         return self.settings.tls or server_tls()
 
-    def _make_table(
-        self, loop: asyncio.AbstractEventLoop, key: Key, runs_as: str, tls: ServerTls | None
-    ) -> ConnectionTable:
+    def _make_table(self, loop: asyncio.AbstractEventLoop, key: Key, tls: ServerTls | None) -> ConnectionTable:
         settings = self.settings
         door = Door(
             keyring([key], salts=settings.salts),
@@ -304,7 +301,6 @@ class Server:
             on_close=self._on_close,
             report=settings.report,
             writer=self._writer,
-            runs_as=runs_as,
             is_a_users=self._is_a_users(),
             on_key=settings.on_key,
             on_login=settings.on_login,
@@ -354,6 +350,23 @@ class Server:
         for connection in list(self._table.connections):
             connection.abort()
         self._loop.call_later(_ABORT_SECONDS, self._loop.stop)
+
+
+class _Shared:
+    """What is told of a service that is shared; the thread that writes it looks up the name of the user."""
+
+    def __str__(self) -> str:
+        return _SHARED[not os.geteuid()].format(described(os.geteuid()))
+
+
+class _SharedByRoles(NamedTuple):
+    """What is told of a service of a user that lets in others; the thread that writes it looks up their names."""
+
+    roles: RoleBook
+    shared: str
+
+    def __str__(self) -> str:
+        return _BY_ROLES.format(_people(self.roles), described(os.geteuid()), self.shared)
 
 
 def _people(roles: RoleBook) -> str:

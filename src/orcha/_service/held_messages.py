@@ -7,15 +7,37 @@ from __future__ import annotations
 
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
+
+from orcha._protocol.frames import MAX_FRAME_BYTES, FrameError, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from orcha._protocol.messages import ClientMessage
+    from orcha._server.server import Peer
     from orcha._service.user_directory import UserDirectory
 
 MAX_HELD_EVENTS = 1_000
 """Events of one user that are held back; with one more the engine goes on with what is known of the user."""
+MAX_HELD_BYTES = 32 << 20
+"""Bytes of all that is held back; with more the engine goes on with what is known of the user who has most of them."""
+_EVENT_BYTES = 500
+"""Bytes that an event takes beside its message."""
+
+
+class _HeldEvent(NamedTuple):
+    handler: Callable[..., None]
+    arguments: tuple[Peer, *tuple[ClientMessage, ...]]
+
+
+class _HeldOfUser:
+    """What is held back of one user."""
+
+    def __init__(self) -> None:
+        self.events: list[_HeldEvent] = []
+        self.size = 0
+        """Bytes."""
 
 
 class HeldMessages:
@@ -26,23 +48,30 @@ class HeldMessages:
         self._directory = directory
         self._post = post
         self._lock = threading.Lock()
-        self._held: dict[str, list[tuple[Any, ...]]] = {}
-        """A handler and its arguments for each event, by user."""
+        self._held: dict[str, _HeldOfUser] = {}
+        """By user."""
+        self._size = 0
+        """Bytes of all that is held."""
 
-    def hold(self, user: str, handler: Callable[..., None], *arguments: object) -> bool:
+    def hold(self, user: str, handler: Callable[..., None], peer: Peer, *message: ClientMessage) -> bool:
         """Hold an event of a user's client back; False where nothing is waited for: the event is the caller's then."""
         if user not in self._held and not self._directory.is_due(user):
             return False
+        size = _EVENT_BYTES + sum(map(_size_of, message))
         with self._lock:
             held = self._held.get(user)
             if held is None:
                 if not self._directory.is_due(user):  # it has been looked up meanwhile
                     return False
-                held = self._held[user] = []
+                held = self._held[user] = _HeldOfUser()
                 self._post(self._directory.ask, user, partial(self._free, user))
-            held.append((handler, *arguments))
-            if len(held) > MAX_HELD_EVENTS:
+            held.events.append(_HeldEvent(handler, (peer, *message)))
+            held.size += size
+            self._size += size
+            if len(held.events) > MAX_HELD_EVENTS:
                 self._post_all(user)
+            while self._size > MAX_HELD_BYTES:
+                self._post_all(max(self._held, key=lambda each: self._held[each].size))
         return True
 
     def _free(self, user: str) -> None:
@@ -51,9 +80,20 @@ class HeldMessages:
 
     def _post_all(self, user: str) -> None:
         """Hand over what is held, and hold nothing any more only then: an event that comes meanwhile comes after."""
-        for event in self._held.get(user, ()):
-            self._post(*event)
-        self._held.pop(user, None)
+        held = self._held.get(user)
+        if held is None:
+            return
+        for event in held.events:
+            self._post(event.handler, *event.arguments)
+        self._size -= held.size
+        del self._held[user]
 
 
-__all__ = ["MAX_HELD_EVENTS", "HeldMessages"]
+def _size_of(message: ClientMessage) -> int:
+    try:
+        return len(encode(message))
+    except FrameError:  # it came without its last fields, and is longer with them
+        return MAX_FRAME_BYTES
+
+
+__all__ = ["MAX_HELD_BYTES", "MAX_HELD_EVENTS", "HeldMessages"]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from orcha.exceptions import ConfigurationError
 from orcha.interfaces.roles import ROLES, SUBMITTER, RoleBook
-from orcha.utils.accounts import GROUP_SIGN, gid_named, uid_named
+from orcha.utils.accounts import GROUP_SIGN, number_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,6 +26,8 @@ def role_book(configured: Configured, *, is_system: bool, shared_with: Iterable[
 
     Raises:
         ConfigurationError: the machine has no such user or group.
+        SilentDirectoryError: the directory of users does not say whom a name means. No role may hold then: a user
+            whose name is not known would get the role of a group, or of all others, which may be a stronger one.
 
     """
     said = configured.roles
@@ -34,14 +36,15 @@ def role_book(configured: Configured, *, is_system: bool, shared_with: Iterable[
     for role, words in (*((role, said.get(role, ())) for role in ROLES), (SUBMITTER, shared_with)):
         for word in words:
             if word.startswith(GROUP_SIGN):
-                gids.setdefault(_number(word, gid_named(word[1:])), role)
+                gids.setdefault(_number(word), role)
             else:
-                uids.setdefault(_number(word, uid_named(word)), role)
+                uids.setdefault(_number(word), role)
     others = said.get("others", SUBMITTER if is_system else _NONE)
     return RoleBook(uids, gids, "" if others == _NONE else others)
 
 
-def _number(word: str, found: int | None) -> int:
+def _number(word: str) -> int:
+    found = number_named(word)
     if found is None:
         kind = "group" if word.startswith(GROUP_SIGN) else "user"
         message = f"this machine has no {kind} {word.removeprefix(GROUP_SIGN)!a:.60}: mend the name, or give its number"

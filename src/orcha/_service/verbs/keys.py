@@ -12,6 +12,7 @@ from orcha._protocol.keys import PBKDF2_ITERATIONS
 from orcha._protocol.messages import Reply, Verdict
 from orcha._protocol.named_keys import VERIFIER_BYTES, name_problem
 from orcha._service.key_book import NamedKey
+from orcha._service.reports.explanations import describe
 from orcha._service.verbs import answer_size as fitting
 from orcha._service.verbs.petition_lookup import refuse
 from orcha.interfaces.roles import ROLES
@@ -48,7 +49,7 @@ def set_key(engine: Engine, peer: Peer, message: SetKey) -> None:
 
     def add(uid: int | Exception | None) -> None:
         if isinstance(uid, Exception):
-            refuse(engine, peer, message.request, Verdict.REFUSED, str(uid))
+            _refuse_user(engine, peer, message, uid)
             return
         try:
             key = _new_key(engine, peer, message, uid)
@@ -61,6 +62,15 @@ def set_key(engine: Engine, peer: Peer, message: SetKey) -> None:
         add(None)
     else:
         engine.lookups.begin(lambda: _uid_of(user), add)
+
+
+def _refuse_user(engine: Engine, peer: Peer, message: SetKey, error: Exception) -> None:
+    """Tell that a key may not act as a user, or that nobody has said in time which user that is."""
+    if isinstance(error, _NotAddedError):
+        refuse(engine, peer, message.request, Verdict.REFUSED, str(error))
+    else:
+        text = f"{describe(error)}: try again; getent passwd {message.user!a:.80} shows when the directory answers"
+        refuse(engine, peer, message.request, Verdict.BUSY, text)
 
 
 def _new_key(engine: Engine, peer: Peer, message: SetKey, uid: int | None) -> NamedKey:
