@@ -512,6 +512,45 @@ def test_through_a_real_sshd(service, tmp_path):
         wait_for(lambda: not Path(f"/proc/{ssh}").exists() and not relays_of(service))
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(SSHD is None, reason="only a real ssh asks whether the other end is there")
+def test_a_host_that_is_gone_without_a_word_is_noticed_and_the_client_goes_on(service, tmp_path):
+    """The host stands still, and closes nothing; ssh asks it each second here, and each 15 s where people use it."""
+    login = FarLogin(tmp_path, service)
+    (login.here / "services.toml").write_text(
+        f'[services]\nbox = {{ at = "URL/{service.home}/127.0.0.1-{service.port}",'
+        f' program = "env ORCHA_HOME={service.home} {login.folder}/bin/orcha" }}\n'
+    )
+    with RealSshd(tmp_path) as sshd:
+        if refused := sshd.why_refused():
+            pytest.skip(f"nobody can log in to a sshd here: {refused}")
+        names = login.here / "services.toml"
+        names.write_text(names.read_text().replace("URL/", sshd.url))
+        asks = f"{sshd.command} -o ServerAliveInterval=1 -o ServerAliveCountMax=3"
+        client = service.spawn(
+            *login.orcha("run", "--stdin", "--", "sh", "-c", f"echo begun; read x; {COUNT}; read y; exit 5"),
+            env=login.environment | {"ORCHA_SSH": asks, "ORCHA_SERVICE": "box"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        first, sessions = ssh_of(client.pid), sshd.sessions()
+        assert client.stdout.readline() == b"begun\n"
+        for each in sessions:
+            os.kill(each, signal.SIGSTOP)
+        try:
+            client.stdin.write(b"go\n")
+            client.stdin.flush()
+            assert b"".join(client.stdout.readline() for _ in range(LINES)) == COUNTED.encode()
+            assert ssh_of(client.pid) != first
+            assert client.communicate(b"end\n", timeout=DEADLINE) == (b"", b"")
+            assert client.returncode == 5
+        finally:
+            for each in sessions:
+                os.kill(each, signal.SIGKILL)
+        wait_for(lambda: not relays_of(service), what="the relay of the first login has ended")
+
+
 def ssh_of(client):
     """Give the ssh that a client has started, once there is one."""
     tasks = Path(f"/proc/{client}/task")

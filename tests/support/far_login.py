@@ -132,6 +132,11 @@ class RealSshd:
         tried = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         return f"{tried.returncode}: {tried.stderr}" if tried.returncode else ""
 
+    def sessions(self) -> list[int]:
+        """Give the processes of all logins that go on, once there is one."""
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+        return wait_for(lambda: [int(pid) for pid in children.read_text().split()], what="a login")
+
     def _listens(self) -> bool:
         assert self._process.poll() is None, (self.folder / "log").read_text()
         return b"listening" in (self.folder / "log").read_bytes()

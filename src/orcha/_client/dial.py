@@ -239,7 +239,7 @@ def _is_made_by(trusted: tuple[int, ...], folder: str, path: str) -> bool:
 
 def _dial_tcp(endpoint: Endpoint, keys: _Keys, timeout: float, *, allow_weak: bool) -> ServiceConnection:
     from orcha._protocol.keys import check_strength
-    from orcha._protocol.socket_ends import name_of
+    from orcha._protocol.socket_ends import name_of, prepare_tcp
 
     deadline = time.monotonic() + timeout
     try:
@@ -251,7 +251,7 @@ def _dial_tcp(endpoint: Endpoint, keys: _Keys, timeout: float, *, allow_weak: bo
     except OSError as error:
         raise OrchaConnectionError(no_service_text(endpoint, error.strerror or str(error))) from None
     try:
-        _prepare(sock)
+        prepare_tcp(sock)
         by_certificate = keys.certificate_counts(endpoint.trust)
         key = None if by_certificate else keys.load()
         if key is not None:
@@ -282,11 +282,6 @@ def _dial_tcp(endpoint: Endpoint, keys: _Keys, timeout: float, *, allow_weak: bo
             raise AuthenticationError(about) from None
         raise _no_service(endpoint, error) from None
     return connection
-
-
-def _prepare(sock: socket.socket) -> None:
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
 def _unknown_pin(session: TlsSession, endpoint: Endpoint) -> str | None:

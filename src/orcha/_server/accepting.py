@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from orcha._protocol.frames import frame
 from orcha._protocol.handshake import BUSY, NO_PROOF, TLS, UNIX, Credentials, ServerHello
-from orcha._protocol.socket_ends import find_owner, name_of, peer_credentials, peer_groups
+from orcha._protocol.socket_ends import find_owner, name_of, peer_credentials, peer_groups, prepare_tcp
 from orcha._server.connection import ClientConnection
 
 if TYPE_CHECKING:
@@ -108,8 +108,7 @@ class Acceptor:
             return ClientConnection(
                 self._table, UNIX, sock=sock, credentials=Credentials(*peer_credentials(sock), peer_groups(sock))
             )
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        prepare_tcp(sock)
         here, there = sock.getsockname(), sock.getpeername()
         return ClientConnection(
             self._table,
