@@ -69,6 +69,7 @@ def test_what_is_asked_for_is_put_into_the_message(fields, asked, expected):
         ({}, {"after": "build"}, "after is a list of ids"),
         ({}, {"after": [1.5]}, "after is a list of ids"),
         ({}, {"needs": ["gpu"]}, "dict of amounts"),
+        ({}, {"at": 2000.0, "delay": 5}, "at and delay both say when it may start: give one of them"),
     ],
 )
 def test_what_makes_no_sense_is_said(fields, asked, why):

@@ -95,6 +95,8 @@ def altered(fields: Mapping[str, Any], asked: Mapping[str, Any], now: float) -> 
         new["timeout"] = _longer(new.get("timeout"), asked["timeout_by"])
     if "expect" in asked or "expect" in unset:
         new.pop("expect_source", None)  # somebody knows better than what it was found out from
+    if "at" in asked and "delay" in asked:
+        raise ValueError("at and delay both say when it may start: give one of them")
     if "at" in asked:
         new.pop("delay", None)
     if "delay" in asked:
