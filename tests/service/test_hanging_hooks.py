@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager
-from types import SimpleNamespace
 
 from orcha._core import transitions
+from orcha._core.record import Record
 from orcha._protocol.messages import Submit
 from orcha._service.execution.action_threads import ActionPool, ActionRun
 from orcha.interfaces import Petition
@@ -88,6 +88,6 @@ def test_what_a_hook_that_comes_back_after_the_stop_starts_is_not_called():
     pool = ActionPool(lambda *_: called.append("ended"))
     assert pool.stop() == []
     for _ in "12":
-        pool.go(ActionRun(None, SimpleNamespace(seq=1, attempt=1, devices=None), petition, 0))
+        pool.go(ActionRun(None, Record(1, b"", "late", "", "", b"", None, 0.0), 0), petition)
     wait_for(lambda: not pool._threads, what="the end of every thread")
     assert not called

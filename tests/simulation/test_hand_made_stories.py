@@ -22,7 +22,7 @@ def is_kept(story: HandMade, identity: str, state: State) -> bool:
 def returns(identity: str, value: int):
     def happens(story: HandMade) -> None:
         service = story.service
-        key = next(key for key, action in service.actions.items() if action.run.record.key == identity)
+        key = next(key for key, action in service.actions.items() if action.run.key == identity)
         service.finishes(key, value)
         service.returns(key, None)
 

@@ -154,9 +154,9 @@ def what_gave_its_place_stands_still(service: Service) -> None:
 def no_action_runs_longer_than_it_may(service: Service) -> None:
     now, limits, rows = service.world.time.steady, service.world.limits, service.world.store.rows_by_seq
     for (seq, attempt), action in service.actions.items() if not service.engine.petitions.changes else ():
-        limit = limits.get(action.run.record.token)
-        if action.alive and limit is not None and now > action.begun + limit + ROUNDING:
-            row = rows[seq]
+        row = rows.get(seq)
+        limit = None if row is None else limits.get(row.token)
+        if action.alive and row is not None and limit is not None and now > action.begun + limit + ROUNDING:
             is_over = row.attempt != attempt or row.state not in (State.STARTING, State.RUNNING)
             assert is_over, f"{row} has run for {now - action.begun} s, and may for {limit} s"
 

@@ -379,8 +379,8 @@ class Service:
         self.during(f"on_start {petition.id}")
         return self.world.plans[record.token].on_start
 
-    def _begin_action(self, run: ActionRun) -> None:
-        self.world.note("action of {} begins, attempt {}", run.record.key, run.attempt)
+    def _begin_action(self, run: ActionRun, _: Petition) -> None:
+        self.world.note("action of {} begins, attempt {}", run.key, run.attempt)
         self.world.begins((run.seq, run.attempt))
         self.actions[run.seq, run.attempt] = Action(run, begun=self.world.time.steady)
 

@@ -28,35 +28,39 @@ MAX_IDLE_THREADS = 64
 
 
 class ActionRun:
-    """One attempt while its action runs: what the petition's own calls and the callback reach."""
+    """One attempt while its action runs: what the petition's own calls and the callback reach.
+
+    The petition's object and the record refer to it, and it refers to neither. So nothing of an attempt lies in a cycle
+    of references: all is freed with the record, and no garbage collection has to find it.
+    """
 
     __slots__ = (
         "_port",
         "attempt",
+        "channel",
         "devices",
         "ended_by_sigterm",
         "is_told",
+        "key",
         "ordinal",
-        "petition",
         "pids",
         "processes",
-        "record",
         "seq",
         "thread",
         "writers",
     )
 
-    def __init__(self, port: AttemptPort, record: Record, petition: Petition, ordinal: int) -> None:
+    def __init__(self, port: AttemptPort, record: Record, ordinal: int) -> None:
         """Belong to the record's current attempt; `ordinal` is what its processes are tagged with."""
         self._port = port
-        self.record = record
         self.seq = record.seq
+        self.key = record.key
+        self.channel = record.channel
         self.attempt = record.attempt
         self.devices = record.devices
         """What `devices_of` gives the action."""
-        self.petition = petition
         self.ordinal = ordinal
-        self.pids: list[int] = []
+        self.pids: tuple[int, ...] = ()
         self.processes = False
         self.ended_by_sigterm = False
         """See `TrackedAttempt`."""
@@ -72,7 +76,7 @@ class ActionRun:
             message = f"the callback takes a pid or an object with one, not {process!r}"
             raise TypeError(message)
         self.processes = True
-        self.pids.append(pid)
+        self.pids = (*self.pids, pid)
         self._port.take_process(self, pid)
 
     def put(self, value: Any) -> None:
@@ -91,14 +95,14 @@ class ActionPool:
         self._ended = ended
         self._on_death = on_death
         self._pid = os.getpid()
-        self._inbox: SimpleQueue[ActionRun | None] = SimpleQueue()
+        self._inbox: SimpleQueue[tuple[ActionRun, Petition] | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._threads: set[threading.Thread] = set()
         self._idle = 0
         self._waiting = 0
 
-    def go(self, run: ActionRun) -> None:
-        """Have the action called soon, whatever other actions do.
+    def go(self, run: ActionRun, petition: Petition) -> None:
+        """Have the action of a petition called soon, whatever other actions do.
 
         Raises:
             NoThreadError: no thread can be started for it; it will not be called.
@@ -117,7 +121,7 @@ class ActionPool:
                     self._waiting -= 1
                     self._idle -= 1
                 raise
-        self._inbox.put(run)
+        self._inbox.put((run, petition))
 
     def stop(self) -> list[threading.Thread]:
         """Let each thread end once its action, if it has one, came back; give the threads that still live.
@@ -153,8 +157,8 @@ class ActionPool:
     def _perform_all(self) -> None:
         """Perform what comes, while there is need of this thread."""
         while True:
-            run = self._inbox.get()
-            if run is None:
+            called = self._inbox.get()
+            if called is None:
                 self._inbox.put(None)  # for the others, also for a thread that begins later
                 return
             with self._lock:
@@ -165,8 +169,8 @@ class ActionPool:
                     self._idle += 1
             if spawn:
                 self._spawn_if_possible()
-            self._ended(run, self._perform(run))  # before it is idle: it may have to wait for the disk
-            del run
+            self._ended(called[0], self._perform(*called))  # before it is idle: it may have to wait for the disk
+            del called
             with self._lock:
                 stay = self._idle < MAX_IDLE_THREADS
                 if stay:
@@ -174,12 +178,12 @@ class ActionPool:
             if not stay:
                 return
 
-    def _perform(self, run: ActionRun) -> str | None:
+    def _perform(self, run: ActionRun, petition: Petition) -> str | None:
         run.thread = threading.get_native_id()
         with attempt_tracking.working_for(run.ordinal) as work:
-            error = self._call(run.petition, run)
+            error = self._call(petition, run)
         try:
-            queue = getattr(run.petition, "queue", None)
+            queue = getattr(petition, "queue", None)
             if isinstance(queue, AttemptChannel):
                 queue.flush()  # what was put without waiting comes before the end, which is reported next
         except BaseException as raised:  # noqa: BLE001 - plugin code: a property may raise

@@ -110,7 +110,7 @@ class Ending:
 
     def bind(self, queue: AttemptChannel, run: ActionRun) -> None:
         """Tie a petition's queue to its attempt."""
-        capability = self.capability(run.record.channel, run.seq, run.attempt)
+        capability = self.capability(run.channel, run.seq, run.attempt)
         tag = tag_of(self._nonce, run.ordinal)
         queue.bind(run.seq, run.attempt, self.settings.endpoint, capability, tag)
 
@@ -131,18 +131,19 @@ class Ending:
     def end(self, record: Record) -> None:
         """Send INT, TERM, KILL to what lives of the attempt, and tell when nothing does."""
         run: ActionRun = record.run
-        if run.is_told or type(run.petition).terminate is Petition.terminate:
+        petition = record.petition
+        if run.is_told or petition is None or type(petition).terminate is Petition.terminate:
             self._begin(run, POLITE_STEPS)
             return
         run.is_told = True
         try:
-            start(guarded("orcha-terminate", partial(self._terminate, run), self._mailbox.end_with))
+            start(guarded("orcha-terminate", partial(self._terminate, run, petition), self._mailbox.end_with))
         except NoThreadError as error:
             text = "petition %s: its processes are ended without its terminate(): %s"
             self._report(logging.ERROR, text, record.key, error)
             self._begin(run, POLITE_STEPS)
 
-    def _terminate(self, run: ActionRun) -> None:
+    def _terminate(self, run: ActionRun, petition: Petition) -> None:
         """Let the petition's own terminate() go first; it has a deadline, and its signals some time to work."""
         gone_on = threading.Event()
 
@@ -154,10 +155,10 @@ class Ending:
         steps: Sequence[EscalationStep] = POLITE_STEPS
         self._mailbox.post(self._timers.at, time.monotonic() + OVERRIDE_DEADLINE_SECONDS, lambda: go_on(POLITE_STEPS))
         try:
-            run.petition.terminate(run.pids[-1] if run.pids else None)
+            petition.terminate(run.pids[-1] if run.pids else None)
             steps = AFTER_OVERRIDE
         except BaseException as error:  # noqa: BLE001 - plugin code: the signals go out whatever it does
-            self._report(logging.ERROR, "petition %s: terminate: %s", run.record.key, describe(error))
+            self._report(logging.ERROR, "petition %s: terminate: %s", run.key, describe(error))
         finally:
             if os.getpid() != self._pid:
                 os._exit(FORKED_AND_RETURNED_CODE)
@@ -183,7 +184,7 @@ class Ending:
         self.population.forget(ordinal)
         if number:
             name = signal.Signals(number).name
-            self._report(logging.INFO, "petition %s: its processes ended by %s", run.record.key, name)
+            self._report(logging.INFO, "petition %s: its processes ended by %s", run.key, name)
         petitions = self._petitions
         transitions.finish.processes_gone(petitions, run.seq, run.attempt, survivors, petitions.now)
         record = petitions.records.get(run.seq)

@@ -75,8 +75,7 @@ class Starter:
 
     def begin(self, record: Record) -> None:
         """Note that a start is kept, and limit how long the attempt runs; on the engine's thread."""
-        assert record.petition is not None
-        run = ActionRun(self._port, record, record.petition, ordinal_of_attempt(record.seq, record.attempt))
+        run = ActionRun(self._port, record, ordinal_of_attempt(record.seq, record.attempt))
         transitions.start.started(record, None if record.retry is None else tries_of(self._store, record), run)
         if record.timeout is not None and not record.command:
             self._ending.limit_run(record)
@@ -84,7 +83,7 @@ class Starter:
     def prepare(self, record: Record) -> None:
         """Make the petition ready to run."""
         run: ActionRun = record.run
-        petition = run.petition
+        petition = record.petition
         queue = getattr(petition, "queue", None)
         if isinstance(queue, AttemptChannel) and record.manager != COMMAND_MANAGER:  # which puts nothing there
             self._ending.bind(queue, run)
@@ -103,7 +102,7 @@ class Starter:
         if record.command:
             (self._leases if record.manager == LEASE_MANAGER else self._commands).go(record)
         else:
-            self._actions.go(record.run)
+            self._actions.go(record.run, record.petition)
 
 
 def set_state(record: Record, petition: Petition, report: Callable[..., None]) -> None:
@@ -121,7 +120,7 @@ def attach(petition: object, run: ActionRun, report: Callable[..., None]) -> Non
     try:
         object.__setattr__(petition, HANDLE, run)
     except (AttributeError, TypeError):
-        report(logging.DEBUG, "petition %s has no room for the service's handle", run.record.key)
+        report(logging.DEBUG, "petition %s has no room for the service's handle", run.key)
 
 
 def mark_started(petition: object) -> None:
