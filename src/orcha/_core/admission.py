@@ -24,6 +24,7 @@ from orcha._core.quotas import QUOTA_LOT, Quotas
 from orcha._core.reasons import (
     BehindExclusive,
     BehindPreempted,
+    ConditionSaidNo,
     DependencyFailed,
     GroupFull,
     GroupPaused,
@@ -68,6 +69,8 @@ _CONVERTING = Phase.CONVERTING
 
 _WAITS_FOR_ITS_LIKE = (GroupFull, UserFull, RateReached, InOrder, QuotaInUse)
 """Reasons that are over when petitions of the same group, or of the same quota, are done."""
+_FOR_THE_WHOLE = (MachineTaken, BehindExclusive)
+"""Reasons that end when the petition that has the whole machine, or waits for that, is done."""
 ALL = "all"
 """The name under which the pause of the whole service is kept."""
 _PETITION = "petition:"
@@ -363,17 +366,28 @@ class Admission:
         Where its own condition said no, another petition of its group, or of its owner's quotas, may go instead. Gives
         the keys of the petitions whose records are to be loaded.
         """
-        petitions = self._petitions
+        petitions, why = self._petitions, record.why
         freed: list[Key] = []
-        if isinstance(record.why, BehindPreempted):
+        if (
+            isinstance(why, ConditionSaidNo)
+            and record.group is record.once is None
+            and not record.needs
+            and record.after is None
+            and record.when is None
+            and not self.paused
+            and not self.secrets.lacking
+            and petitions.quotas is None
+        ):
+            return freed  # nothing holds it back but its own condition, and no other petition may go instead
+        if isinstance(why, BehindPreempted):
             return freed  # what it waits for may be free: out of a lot it would come back at once
-        if isinstance(record.why, MachineTaken | BehindExclusive) and WHOLE not in (record.needs or ()):
+        if isinstance(why, _FOR_THE_WHOLE) and WHOLE not in (record.needs or ()):
             return freed  # nothing that comes after it goes either: it stays where it is in the queue
         if not self._park_apart(record, now) and record.group is not None:
             blocked = self._before_needs(record)
             if blocked is None:
                 freed = self.of_groups.unpark_one(record.group)
-            elif not isinstance(blocked, MachineTaken | BehindExclusive):  # its group has room: it would not stay there
+            elif not isinstance(blocked, _FOR_THE_WHOLE):  # its group has room: it would not stay there
                 wait.note_no(record, blocked, record.asked, now)  # what its own condition says is news later
                 hold.park(petitions, record, self.of_groups.lot(record.group, record.owner))
                 self.of_groups.note_parked(record.group)

@@ -432,8 +432,9 @@ class Petitions:
             self.granted.use_weights(None)
 
     def hold(self, record: Record) -> None:
-        """Give a petition its slot, and take its id."""
-        self.enter(record)
+        """Give a petition its slot, and take its id, where it has not got them yet."""
+        if record.seq not in self.records:
+            self.enter(record)
         if not self.granted.has(record.seq):
             self.granted.take(record)
 

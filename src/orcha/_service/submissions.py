@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from orcha._core.authority import may_act_for
@@ -49,13 +49,15 @@ class Asker(Protocol):
 class Submission:
     """The submit of a client, and what has been answered so far."""
 
-    __slots__ = ("_due", "_items", "_notes", "_outbox", "_request", "_results", "_tells", "credit", "peer")
+    __slots__ = ("_due", "_items", "_notes", "_outbox", "_request", "_results", "_tells", "credit", "has_key", "peer")
 
     def __init__(self, peer: Peer, message: Submit, outbox: Outbox, tells: Tells) -> None:
         """Gather answers for a message; `tells` takes each refusal."""
         self._items = message.items
         self._tells = tells
         self.peer = peer
+        self.has_key = peer.door == _KEY or bool(peer.key)
+        """Whether the client came in with a key, or has one that its connection names."""
         self.credit = message.credit
         self._request = message.request
         self._outbox = outbox
@@ -119,12 +121,16 @@ class Submissions:
         self._store = store
         self._once = once
         self.undecided: dict[bytes, Undecided] = {}
+        self._by_key: dict[bytes, Peer] = {}
+        """The clients with a key that ask for petitions, by token; most services have no such client."""
         self._told: dict[bytes, str] = {}
         """Lines for the submitter of a petition when the petition is accepted, by token."""
 
     def add(self, record: Record, asked: Asked) -> None:
         """Note that a petition is to be decided."""
         self.undecided[record.token] = new_tuple(Undecided, (record, [asked]))
+        if isinstance(asked.asker, Submission) and asked.asker.has_key:
+            self._by_key[record.token] = asked.asker.peer
 
     def join(self, token: bytes, asked: Asked) -> None:
         """Have somebody else answered too about the petition of this token, which is undecided."""
@@ -139,13 +145,11 @@ class Submissions:
         peer = self.undecided[record.token].asked[0].asker.peer
         return lambda owner: may_act_for(peer, owner)
 
-    def by_key(self, kept: Iterable[NewPetition]) -> Iterator[tuple[Peer, NewPetition]]:
+    def by_key(self, kept: Iterable[NewPetition]) -> list[tuple[Peer, NewPetition]]:
         """Give the petitions among these for which a client with a key asks, each with the client."""
-        for new in kept:
-            undecided = self.undecided.get(new.token)
-            asker = None if undecided is None else undecided.asked[0].asker
-            if isinstance(asker, Submission) and (asker.peer.door == _KEY or asker.peer.key):
-                yield asker.peer, new
+        if not self._by_key:
+            return []
+        return [(peer, new) for new in kept if (peer := self._by_key.get(new.token)) is not None]
 
     def tell(self, record: Record, text: str) -> None:
         """Have who asks for a petition that is undecided told something about it, when it is accepted."""
@@ -156,7 +160,7 @@ class Submissions:
 
     def accepted(self, record: Record, _: object = None) -> None:
         """Tell who asked that a petition is kept, and send what comes on its channel."""
-        (asker, position, named), *others = self.undecided.pop(record.token).asked
+        (asker, position, named), *others = self._decide(record.token)
         self._follow(asker, record.channel)
         if self._told and (told := self._told.pop(record.token, None)) is not None and isinstance(asker, Submission):
             asker.note(told)
@@ -166,7 +170,7 @@ class Submissions:
 
     def refused(self, record: Record, verdict: int, reason: str) -> None:
         """Tell who asked that a petition is not kept, or (KNOWN) that it was kept before."""
-        everyone = self.undecided.pop(record.token).asked
+        everyone = self._decide(record.token)
         self._told.pop(record.token, None)
         row = self._store.tokens([record.token]).get(record.token)
         if row is None:
@@ -183,6 +187,12 @@ class Submissions:
                 asker.answer(position, _REFUSED, None, SOMEBODY_ELSES)
             else:
                 asker.answer(position, verdict, None, reason)
+
+    def _decide(self, token: bytes) -> list[Asked]:
+        """Give who is to be answered about a petition that is undecided no more."""
+        if self._by_key:
+            self._by_key.pop(token, None)
+        return self.undecided.pop(token).asked
 
     def is_kept(self, token: bytes, asked: Asked) -> bool:
         """Answer where a token is that of a petition that is kept; False where it is new, or somebody else's."""

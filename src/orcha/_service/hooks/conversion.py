@@ -81,7 +81,8 @@ def convert(record: Record, manager: Any, port: AttemptPort, admission: Admissio
                 _check_files(record, when)
         if policy is not None and policy.run_as != _SERVICE:
             _check_user(record, petition)
-        _find_secrets(record, petition, admission, is_new=is_new)
+        if is_command:
+            _find_secrets(record, petition, admission, is_new=is_new)
         retry = retry_of(petition, policy) if is_command or policy is not None else None
     except StaleCall:
         raise
@@ -109,7 +110,9 @@ def convert(record: Record, manager: Any, port: AttemptPort, admission: Admissio
         source.group,
         record.needs if policy is None else _needs(policy) or None,
         source.once,
-        _others_first(record, policy, admission, is_new=is_new),
+        (record.after or None)
+        if policy is None and is_new
+        else _others_first(record, policy, admission, is_new=is_new),
         source.at,  # type: ignore[arg-type]  # a policy keeps a date as a number
         source.delay,
         record.when if policy is None else when,

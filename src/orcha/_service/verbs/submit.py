@@ -188,7 +188,7 @@ def _malformed(engine: Engine, peer: Peer, item: Item) -> str | None:
     known = engine.channels.known(token if channel is None else channel)
     if known is None and channel is not None:
         engine.channels.create(channel, peer.identity, own=False)
-    elif known is not None and not may_do(engine, peer, Deed.SUBMIT, known.owner):
+    elif known is not None and known.owner != peer.identity and not may_do(engine, peer, Deed.SUBMIT, known.owner):
         return SOMEBODY_ELSES if channel is None else "this channel belongs to somebody else"
     return None
 
