@@ -74,11 +74,7 @@ def convert(record: Record, manager: Any, port: AttemptPort, admission: Admissio
             _check_policy(record, policy, admission)
             if isinstance(petition, CommandPetition) and petition.pin:
                 _check_pin(admission)
-        when = None
-        if policy is not None and policy.when is not None:
-            when = _condition(policy, admission, is_new=is_new)
-            if is_new:
-                _check_files(record, when)
+        when = None if policy is None or policy.when is None else _condition(record, policy, admission, is_new=is_new)
         if policy is not None and policy.run_as != _SERVICE:
             _check_user(record, petition)
         if is_command:
@@ -258,16 +254,18 @@ def _needs(policy: Policy) -> Mapping[str, int | str] | None:
     return policy.needs  # type: ignore[return-value]  # that is what the line above says
 
 
-def _condition(policy: Policy, admission: Admission, *, is_new: bool) -> Condition:
+def _condition(record: Record, policy: Policy, admission: Admission, *, is_new: bool) -> Condition:
     """Give the condition in text; what was read once is taken as it is, though a name in it may be gone."""
     text = str(policy.when)
     if not is_new:
         return admission.conditions.read_again(text)
     try:
-        return admission.conditions.read(text)
+        when = admission.conditions.read(text)
     except ConditionTextError as error:
         message = f"{UNREADABLE}, {error}"
         raise _NotConverted(message) from None
+    _check_files(record, when)
+    return when
 
 
 class _NotConverted(Exception):  # noqa: N818 - never leaves this module
