@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 from orcha import properties
 from support.gates import Gate
@@ -29,6 +30,10 @@ for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
     # nohup(1), and a shell without job control for background jobs, have what they start ignore these.
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
+
+# Properties are looked at without a clock, however loaded the machine is.
+settings.register_profile("without a clock", settings.get_profile(settings.get_current_profile_name()), deadline=None)
+settings.load_profile("without a clock")
 
 _SERVE = pytest.StashKey[Serve]()
 _numbers = itertools.count(1)

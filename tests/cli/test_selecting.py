@@ -59,7 +59,8 @@ def shown(service, name):
 
 def test_elements_of_an_array_are_chosen_whether_they_are_petitions_yet_or_not(service):
     detach(service, "train", "sleep", "600", options=("--array", "1-100%2"))
-    wait_for(lambda: shown(service, "train")["elements_running"] == 2, what="two elements run")
+    wait_for(lambda: shown(service, "train")["elements_running"] == 2, what="two elements start or run")
+    wait_for(lambda: shown(service, "train.1")["state"] == "running", what="the first runs")
     dry = service.run("cancel", "--array", "train", "--state", "queued", "--dry-run")
     assert len(dry.stdout.split()) == 98
     assert service.run("cancel", "train.[4-9]", "train.1?", "--yes").returncode == 0

@@ -1,4 +1,4 @@
-"""Properties of the core are looked at without a clock, however loaded the machine is, and without coverage."""
+"""Properties of the core are looked at without coverage."""
 
 from __future__ import annotations
 
@@ -6,10 +6,6 @@ from collections.abc import Iterator
 
 import coverage
 import pytest
-from hypothesis import settings
-
-settings.register_profile("without a clock", settings.get_profile(settings.get_current_profile_name()), deadline=None)
-settings.load_profile("without a clock")
 
 
 @pytest.fixture(autouse=True)

@@ -200,8 +200,14 @@ class Asked:
         return None if row is None else str(row["outcome"] or row["state"])
 
     def wait_for(self, identity: str, state: str) -> None:
-        """Wait until it is in a state, or ended so."""
-        wait_for(lambda: self.state(identity) == state, what=f"{identity} {state}")
+        """Wait until it is in a state, or ended so; what succeeded or failed has given back its id and slot by then."""
+        wait_for(lambda: self._is(identity, state), what=f"{identity} {state}")
+
+    def _is(self, identity: str, state: str) -> bool:
+        row = self.rows().get(identity)
+        if row is None or (row["outcome"] or row["state"]) != state:
+            return False
+        return state not in {"succeeded", "failed"} or row["seq"] not in self.engine.petitions.records
 
     def allow(self, *identities: str) -> None:
         """Let some that wait start."""

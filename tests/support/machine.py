@@ -54,7 +54,7 @@ class Machine:
         (self.folder / "nosuid").mkdir()
         self.write_accounts(accounts, f"lab:x:{LAB}:alice\n")
         self.environment = {name: text for name, text in environment.items() if name != "ORCHA_HOME"}
-        self.environment |= {"ORCHA_SYSTEM_ROOT": str(self.folder), "SECRET_OF_ROOT": "canary"}
+        self.environment |= {"ORCHA_SYSTEM_ROOT": str(self.folder), "SECRET_OF_ROOT": "canary", "ORCHA_COMMANDS": "2"}
         self.process: subprocess.Popen[str] | None = None
 
     def write_accounts(self, accounts: Mapping[int, str], groups: str) -> None:

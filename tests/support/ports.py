@@ -7,6 +7,7 @@ import os
 import random
 import socket
 import tempfile
+from collections import deque
 from pathlib import Path
 
 _WORKERS = 8
@@ -21,6 +22,8 @@ _RESERVATIONS = os.open(
 )
 """Test runs of other checkouts choose from the same range: byte N of this file is locked by whoever was given port N.
 It is opened once, since closing any descriptor of the file would give up the locks of this process."""
+_given: deque[int] = deque(maxlen=100)
+"""What this process was given last: its own locks do not keep it from a port that it has not used yet."""
 
 
 def free_port(address: str = "127.0.0.1") -> int:
@@ -28,12 +31,15 @@ def free_port(address: str = "127.0.0.1") -> int:
     chooser = random.SystemRandom()  # not the generator that the test run seeds: concurrent runs would choose alike
     for _ in range(100):
         port = chooser.randrange(_FIRST, _LAST)
+        if port in _given:
+            continue
         with socket.socket() as probe:
             try:
                 fcntl.lockf(_RESERVATIONS, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
                 probe.bind((address, port))
             except OSError:
                 continue
+            _given.append(port)
             return port
     message = f"no free port on {address} between {_FIRST} and {_LAST}"
     raise AssertionError(message)

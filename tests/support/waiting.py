@@ -20,12 +20,14 @@ FIRST_PAUSE_SHARE = 1 / 8
 def wait_for(fact: Callable[[], T], deadline: float = DEADLINE, *, what: str = "", interval: float = 0.01) -> T:
     """Give the first truthy result of `fact`; fail when there is none within `deadline` seconds.
 
-    The pauses between two looks grow to `interval` seconds.
+    The pauses between two looks grow to `interval` seconds, and are at least as long as a look: a look that runs a
+    command must not keep a processor from what is waited for.
 
     >>> wait_for(lambda: [1, 2])
     [1, 2]
     """
-    left, before = deadline, time.monotonic()
+    left, began = deadline, time.monotonic()
+    before = began
     never, pause = threading.Event(), interval * FIRST_PAUSE_SHARE
     while not (result := fact()):
         now = time.monotonic()
@@ -34,6 +36,7 @@ def wait_for(fact: Callable[[], T], deadline: float = DEADLINE, *, what: str = "
         if left < 0:
             message = f"not within {deadline:g} s: {what or getattr(fact, '__name__', fact)} (last: {result!r})"
             raise AssertionError(message)
-        never.wait(pause)
+        never.wait(max(pause, now - began))
         pause = min(2 * pause, interval)
+        began = time.monotonic()
     return result

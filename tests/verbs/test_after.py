@@ -272,8 +272,8 @@ def test_an_end_by_the_death_of_the_service_is_followed_up_at_the_next_start(tmp
 
 
 def test_an_end_that_nobody_followed_up_is_found_at_the_next_start(tmp_path, monkeypatch):
-    with asking(tmp_path) as asked:
-        monkeypatch.setattr(asked.engine.dependents, "ended", lambda _: None)  # as if the service died before it
+    with monkeypatch.context() as patched, asking(tmp_path) as asked:
+        patched.setattr(dependents_module.Dependents, "ended", lambda *_: None)  # as if the service died before it
         asked.submit(asked.user, "build", waits=True, code=3)
         for name, policy in (("test", "cancel"), ("held", "hold"), ("all the same", "run")):
             asked.submit(asked.user, name, after_ok=["build"], if_dependency_fails=policy)

@@ -393,7 +393,7 @@ def test_a_group_that_was_set_once_is_none_that_nobody_knows(serve):
 
 
 def test_slots_that_are_set_at_run_time_stay_until_a_start_says_something_new(serve):
-    service = serve(arguments=("serve", "commands"), environment={"ORCHA_SLOTS": "rig=1"})
+    service = serve(arguments=("serve", "commands"), environment={"ORCHA_SLOTS": "rig=1", "ORCHA_COMMANDS": "2"})
 
     def slots():
         return {each["group"]: each["slots"] for each in json.loads(service.run("group", "ls", "--json").stdout)}

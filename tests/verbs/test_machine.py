@@ -224,7 +224,7 @@ LIMITS = """
 * - locks 77
 * - memlock 64
 bob - priority 15
-@lab - nproc 40
+@lab - nproc 4000
 carol - maxlogins 0
 """
 """Lines of limits.conf(5), which lower limits alone: a machine of a test may raise none."""
@@ -252,7 +252,7 @@ def test_each_command_has_the_limits_of_its_users_login(stopped):
     machine.start()
     own = limits_in(machine.run(0, "run", "--", *LOOK_AT_LIMITS).stdout)
     wanted = {"Max open files": ("333", "444"), "Max core file size": ("0", "0"), "Max locked memory": ("65536",) * 2}
-    processes = {ALICE: ("40", "40"), BOB: own["Max processes"]}
+    processes = {ALICE: ("4000", "4000"), BOB: own["Max processes"]}
     for uid, nice in ((ALICE, own["nice"]), (BOB, "15")):
         ran = machine.run(uid, "run", "--", *LOOK_AT_LIMITS)
         assert ran.returncode == 0, ran.stderr
