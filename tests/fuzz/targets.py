@@ -21,7 +21,8 @@ from orcha._core.conditions.condition import Condition
 from orcha._core.conditions.errors import ConditionTextError
 from orcha._core.conditions.kinds import Unknown, ValueKind
 from orcha._core.conditions.terms import BUILT_IN
-from orcha._core.schedules import ExpressionError, Timetable
+from orcha._core.schedules import ExpressionError, Timetable, due
+from orcha._core.state import Missed
 from orcha._protocol import values
 from orcha._protocol.frames import (
     MAX_FRAME_BYTES_BEFORE_AUTHENTICATION,
@@ -204,7 +205,7 @@ def configuration(data: bytes) -> None:
 
 
 def times(data: bytes) -> None:
-    """Texts for times are times, or what is wrong with them is said; the instants of a schedule come in order."""
+    """Texts for times are times, or what is wrong is said; the instants of a schedule come in order, and are fired."""
     text = data.decode("utf-8", "surrogateescape")
     for zone in (UTC, _ZONE):
         with contextlib.suppress(ExpressionError):
@@ -214,6 +215,8 @@ def times(data: bytes) -> None:
             assert instants == sorted(set(instants))
             assert instants[0] > _BEGIN
             timetable.name_of(instants[0])
+            for missed in Missed:
+                assert due(timetable, missed, _BEGIN, instants[-1]).next > instants[-1]
     with contextlib.suppress(ValueError, OverflowError):
         moments.read(text, _NOW)
     with contextlib.suppress(argparse.ArgumentTypeError):
