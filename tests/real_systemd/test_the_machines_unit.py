@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from orcha._protocol.keys import make_key
@@ -43,6 +45,37 @@ def test_a_command_keeps_its_pid_over_restart_and_stop_and_kill(unit, options):
     assert unit.rows()["keep"]["state"] == "running"
     assert unit.machine.processes("sleep") == [command]
     assert unit.machine.run_as("alice", "orcha exec keep -- id -un") == "alice"
+
+
+def test_the_life_of_a_petition_is_read_by_journalctl(unit):
+    unit.start()
+    machine = unit.machine
+    machine.run_as("alice", "orcha run --name nightly -- true")
+    machine.run_as("bob", "orcha run --name other -- sh -c 'echo ORCHA_ID=nightly; echo ORCHA_ID=nightly >&2'")
+
+    def life():
+        text = machine.run("journalctl", "ORCHA_ID=nightly", "--output=json", "--no-pager")
+        found = [json.loads(line) for line in text.splitlines()]
+        return found if any(each.get("ORCHA_EVENT") == "ends" for each in found) else []
+
+    entries = wait_for(life, what="the journal has the end of the petition")
+    assert {each["ORCHA_USER"] for each in entries} == {"alice"}
+    assert {each["_SYSTEMD_UNIT"] for each in entries} == {"orcha.service"}
+    told = [each["ORCHA_EVENT"] for each in entries]
+    assert [each for each in told if each != "is queued"] == ["begins", "ends"]
+    (end,) = [each for each in entries if each["ORCHA_EVENT"] == "ends"]
+    assert (end["ORCHA_OUTCOME"], end["ORCHA_CODE"]) == ("succeeded", "0")
+
+
+def test_a_unit_starts_right_after_all_of_it_was_killed_and_removed(unit):
+    """By cgroup.kill: in the same group once more, Linux would kill the service as systemd 257 starts it."""
+    for _ in range(3):
+        unit.start()
+        started_command(unit)
+        unit.remove()
+        unit.install("--hardened")
+    unit.start()
+    assert unit.systemctl("show", "--property=Result,NRestarts").split() == ["Result=success", "NRestarts=0"]
 
 
 def test_the_drop_in_takes_what_it_says_and_leaves_homes(unit):

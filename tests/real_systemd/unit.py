@@ -73,8 +73,14 @@ class MachineUnit:
         return {row["id"]: row for row in json.loads(text)}
 
     def remove(self) -> None:
-        """End the service and its commands, and remove all that they left."""
+        """End the service and its commands, and remove all that they left.
+
+        The group goes, too: once cgroup.kill was used of a group, Linux (seen with 6.18) kills each process that is
+        cloned into it from elsewhere (clone3(2), CLONE_INTO_CGROUP), as systemd 257 starts a service. A service that
+        was started in this group again would die at once, by SIGKILL.
+        """
         kill = f"! test -d {_GROUP} || echo 1 >{_GROUP}/cgroup.kill"
+        go = f"while test -d {_GROUP}; do find {_GROUP} -depth -type d -exec rmdir {{}} + 2>/dev/null; sleep 0.05; done"
         units = "orcha.socket orcha.service"
-        end = f"systemctl stop --no-block {units}; {kill}; systemctl disable --now {units}; {kill}"
+        end = f"systemctl stop --no-block {units}; {kill}; systemctl disable --now {units}; {kill}; {go}"
         self.machine.run("sh", "-c", f"{end}; rm -rf {ALL}; systemctl daemon-reload; systemctl reset-failed")

@@ -52,6 +52,16 @@ def test_a_flood_from_many_machines_is_told_as_one_kind_and_hides_nobody_else():
     assert counted.hosts()[-1] == "host1"
 
 
+def test_a_flood_of_certificates_is_told_as_one_kind():
+    """Who holds certificates of the authority has any number of them, each with names of its own."""
+    counted = Counted()
+    for number in range(10 * MAX_KINDS_OF_ONE_USER):
+        counted.comes(STRANGER, "host", f"no key is of its certificate (cn:{number})")
+    assert len(counted.told) == len(counted.book._since) == MAX_KINDS_OF_ONE_USER + 1
+    assert counted.told[0][0].reason == "no key is of its certificate (cn:0)"
+    assert counted.told[-1][0].reason == "no key is of its certificate"
+
+
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3000)), max_size=40))
 def test_every_login_is_counted_once(logins):
     counted = Counted()

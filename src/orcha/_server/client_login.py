@@ -26,11 +26,15 @@ class ClientLogin(NamedTuple):
     host: str
     """The address of the client's machine; empty for this one."""
     reason: str = ""
-    """Why it was refused; empty where it was let in."""
+    """Why it was refused, with what this client has shown in brackets at the end; empty where it was let in."""
 
     def without_place(self) -> ClientLogin:
-        """Give what all logins of one user by this door, with this end, have in common."""
-        return self._replace(key="", host="")
+        """Give what all logins of one user by this door, with this end, have in common.
+
+        >>> ClientLogin("unknown", "ci", "certificate", "192.0.2.7", "no key is of it (cn:ci)").without_place().reason
+        'no key is of it'
+        """
+        return self._replace(key="", host="", reason=self.reason.partition(" (")[0])
 
 
 __all__ = ["CERTIFICATE", "STRANGER", "ClientLogin"]

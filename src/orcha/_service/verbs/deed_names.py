@@ -26,9 +26,7 @@ _WORDS: dict[type, str | Callable[[Any], str]] = {
     messages.DrainService: lambda message: "drain" if message.drained else "undrain",
     messages.DrainResource: lambda message: "resource drain" if message.drained else "resource undrain",
     messages.Unset: lambda message: f"{message.kind} unset",
-    messages.SetKey: lambda message: (
-        "key revoke" if message.verifier is None and message.certificate is None else "key add"
-    ),
+    messages.SetKey: lambda message: f"key {_what_becomes_of_key(message)}",
     messages.Submit: "submit",
     messages.Follow: "attach",
     messages.List: "ps",
@@ -47,11 +45,19 @@ _WORDS: dict[type, str | Callable[[Any], str]] = {
 """The word for a message, where its name is not the verb; or what gives the word."""
 
 
+def _what_becomes_of_key(message: messages.SetKey) -> str:
+    if message.verifier is None and message.certificate is None:
+        return "revoke"
+    return "renew" if message.renews else "add"
+
+
 def verb_of(message: Any) -> str:
     """Give the verb that people know a message by.
 
     >>> verb_of(messages.Cancel(1, None, "a")), verb_of(messages.DrainService(1, drained=False))
     ('cancel', 'undrain')
+    >>> verb_of(messages.SetKey(1, "ci", bytes(64), renews=True)), verb_of(messages.SetKey(1, "ci"))
+    ('key renew', 'key revoke')
     """
     word = _WORDS.get(type(message), type(message).__name__.lower())
     return word if isinstance(word, str) else word(message)
