@@ -45,6 +45,8 @@ class ShimConnection:
         """The shim's attempt: sequence and number."""
         self.handed = 0.0
         """When that attempt was handed over, by the monotonic clock; 0 for an attempt of an earlier service."""
+        self.idle_since = 0.0
+        """Since when the shim has no attempt, by the monotonic clock."""
         self.is_over = False
         """Whether the end of that attempt was reported."""
         self.survivors = False

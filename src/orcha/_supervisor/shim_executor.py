@@ -24,7 +24,7 @@ from orcha._supervisor.link import ProtocolError
 from orcha._supervisor.protocol import fits, pack_secrets, pack_spec, readable
 from orcha._supervisor.shim_connection import ShimConnection, connect, event_of, exited
 from orcha._supervisor.shim_heartbeats import KILLED, NO_END, SILENCE_SECONDS, ShimHeartbeats
-from orcha._supervisor.shim_registry import IDLE_SHIMS, SPARE_SHIMS, ShimRegistry
+from orcha._supervisor.shim_registry import SPARE_SHIMS, ShimRegistry
 from orcha._supervisor.supervisor_process import SupervisorProcess
 from orcha.utils.private import make_folder
 from orcha.utils.threads import guarded, ignore_death, start
@@ -113,7 +113,7 @@ class ShimExecutor:
             for shim in adopted.living:
                 self._registry.add(shim)
                 if shim.key is None:
-                    self._registry.idle.append(shim)
+                    self._registry.rest(shim, time.monotonic())
             found = self._foreign.add(adopted.found)
             self._dead_by_key |= {(one.seq, one.attempt): one.shim for one in found if one.phase == LOST}
         return found
@@ -313,11 +313,16 @@ class ShimExecutor:
             self._registry.remove(shim)
         elif self._waiting:
             self._hand(shim, self._waiting.popleft())
-        elif len(self._registry.idle) >= IDLE_SHIMS:
-            shim.link.send({"t": "leave"})
-            self._registry.remove(shim)
         else:
-            self._registry.idle.append(shim)
+            self._registry.rest(shim, time.monotonic())
+            self._rouse_reader()
+
+    def _dismiss_surplus(self) -> None:
+        """Let idle shims end that are more than are kept."""
+        with self._lock:
+            for shim in self._registry.surplus(time.monotonic()):
+                shim.link.send({"t": "leave"})
+                self._registry.remove(shim)
 
     def _begin_notes(self) -> None:
         """Begin a new handover log with the attempts that were handed over and whose end is not kept yet."""
@@ -376,7 +381,7 @@ class ShimExecutor:
         if self._waiting:
             self._hand(shim, self._waiting.popleft())
         else:
-            self._registry.idle.append(shim)
+            self._registry.rest(shim, time.monotonic())
 
     def _no_supervisor(self, why: str) -> None:
         """Report the waiting attempts as lost."""
@@ -404,12 +409,14 @@ class ShimExecutor:
         while not self._closing or self._registry or self._supervisor is not None:
             with self._lock:
                 looks = bool(self._registry.by_key or self._waiting or self._cleaner.without_thread)
-                looks = looks or self._foreign.lacks_thread
+                looks = looks or self._foreign.lacks_thread or self._registry.has_surplus
                 self._sleeps = not looks and was_quiet
             events = self._listen(None if self._sleeps else self._heartbeats.wait(time.monotonic()))
             was_quiet = not (looks or events)
             if not events:
                 self._go_on_with_threads()
+            if self._registry.has_surplus:
+                self._dismiss_surplus()
             if time.monotonic() >= self._heartbeats.due:
                 self._look_at_shims(events)
             if events:

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 SPARE_SHIMS = 1
 """So many shims more than are needed are asked for."""
 IDLE_SHIMS = 2 * (os.cpu_count() or 1) + 4
-"""So many idle shims are kept."""
+"""So many idle shims are kept for any time."""
+SURPLUS_SECONDS = 1.0
+"""Further idle shims are kept for so long. Of many short commands that run at once, the ends that one transaction keeps
+free more shims than that, and the commands that start in their places need these shims a moment later: without this
+time three of four such commands cost a fork of the supervisor, which takes longer than the command."""
 
 
 class ShimRegistry:
@@ -72,6 +76,20 @@ class ShimRegistry:
         self.unsettled.append(shim)
         del self.by_key[shim.key]
         shim.free()
+
+    def rest(self, shim: ShimConnection, now: float) -> None:
+        """Have a shim without an attempt wait for one."""
+        shim.idle_since = now
+        self.idle.append(shim)
+
+    @property
+    def has_surplus(self) -> bool:
+        """Whether more shims are idle than are kept for any time."""
+        return len(self.idle) > IDLE_SHIMS
+
+    def surplus(self, now: float) -> list[ShimConnection]:
+        """Return the idle shims that are kept no longer; the shim that was freed last gets the next attempt."""
+        return [shim for shim in self.idle[:-IDLE_SHIMS] if now - shim.idle_since >= SURPLUS_SECONDS]
 
     def settle(self) -> None:
         """Tell the freed shims that have got no other message since."""
