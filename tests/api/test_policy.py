@@ -51,6 +51,15 @@ def test_a_limit_is_kept(seconds):
     assert Policy(timeout=seconds, queue_timeout=seconds).timeout == seconds
 
 
+class OwnNumber(float):
+    """A number as NumPy's are: a float, and more."""
+
+
+@pytest.mark.parametrize("field", ["timeout", "queue_timeout", "expect", "delay"])
+def test_a_number_of_another_kind_is_kept_as_a_plain_one(field):
+    assert type(getattr(Policy(**{field: OwnNumber(2.5)}), field)) is float
+
+
 def test_needs_are_copied_and_fixed():
     given = {"gpu": 1, "ram_gb": 16}
     policy = Policy(needs=given)

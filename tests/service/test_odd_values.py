@@ -106,7 +106,8 @@ class Odd:
             return value
         if place == "convert raises":
             _raise(value)
-        petition = Petition(m.id, None, lambda *_: None, lambda *_: True)
+        waits = bool(m.extras.get("waits"))
+        petition = Petition(m.id, None, lambda *_: None, lambda *_: not waits)
         for name, given in FIELDS[place](value).items() if place in FIELDS else ():
             setattr(petition, name, given)
         return _stateful(petition, value) if place == "state" else petition
@@ -214,6 +215,18 @@ def test_an_odd_value_of_a_plugin_changes_nothing_for_others(engine, place):
             assert client.final(submitted), name
         sound = client.submit(f"after {name}", {})
         assert client.final(sound) == [None], name
+
+
+@pytest.mark.parametrize("place", [place for place in FIELDS if place.startswith("policy") or place == "priority"])
+def test_an_odd_value_of_what_waits_is_listed_and_shown(engine, place):
+    client = engine.client()
+    for name in NAMES:
+        submitted = client.submit(name, {"place": place, "value": name, "waits": True})
+        if submitted.results[0].verdict == messages.Verdict.ACCEPTED:
+            assert [row["state"] for row in client.rows() if row["id"] == name] == ["queued"], name
+            assert client.ask(messages.Show(next(engine.numbers), name)).verdict == messages.Verdict.OK, name
+            client.ask(messages.Cancel(next(engine.numbers), None, name))
+            assert client.final(submitted), name
 
 
 def test_whatever_a_registered_function_gives_is_answered(engine):

@@ -9,6 +9,7 @@ import pytest
 
 from orcha.exceptions import RejectedError
 from orcha.interfaces import Message
+from support.document import states
 from support.waiting import wait_for
 
 REFUSED = "the id 'm' is taken by a petition that is"
@@ -20,6 +21,13 @@ def runs(client, gate, identity="m"):
     client.send(Message(identity, {"queue": queue, "gate": gate.path, "process": True}))
     gate.wait_until_reached()
     return queue
+
+
+def accepted(client, gate):
+    """Send one that runs until the gate opens; give its channel, or None where its id is still taken."""
+    queue = client.manager.Queue()
+    client.send(Message("m", {"queue": queue, "gate": gate.path, "process": True}))
+    return queue if states(client)["m"] in {"queued", "starting", "running"} else None
 
 
 def read(queue):
@@ -97,7 +105,8 @@ def test_after_its_end_the_id_means_the_next_one(service, connect, gate):
     first = client.manager.Queue()
     client.send(Message("m", {"queue": first, "code": 3}))
     assert read(first) == [3]
-    second = runs(client, gate)
+    second = wait_for(lambda: accepted(client, gate), what="the id is free: the first one's action has returned")
+    gate.wait_until_reached()
     assert client.finish("m")
     assert read(second) == [130]
 

@@ -69,7 +69,6 @@ class GateManager:
         extras = m.extras
 
         def act(_: Any, petition: Petition) -> None:
-            self.order.append(str(m.id))
             petition.communicate(f"{m.id} runs\n")
             self.let_go.wait(30)
             if extras.get("holds"):
@@ -87,7 +86,8 @@ class GateManager:
         return petition
 
     def on_start(self, petition: Petition) -> bool:
-        """Agree."""
+        """Agree, and note who starts: actions that start together run on threads of their own, in any order."""
+        self.order.append(str(petition.id))
         return True
 
     def on_finish(self, petition: Petition) -> bool:

@@ -118,15 +118,9 @@ class Policy:
         _check_choice("run_as", self.run_as, RUN_AS)
         _check_choice("if_exists", self.if_exists, IF_EXISTS)
         _check_choice("if_dependency_fails", self.if_dependency_fails, IF_DEPENDENCY_FAILS)
-        for name, value in (
-            ("timeout", self.timeout),
-            ("queue_timeout", self.queue_timeout),
-            ("expect", self.expect),
-        ):
-            _check_seconds(name, value)
+        self._keep_seconds()
         if self.at is not None:
             object.__setattr__(self, "at", _checked_time(self.at))
-        _check_seconds("delay", self.delay)
         if self.at is not None and self.delay is not None:
             error = "at and delay both say when it may start: give one of them"
             raise ValueError(error)
@@ -141,6 +135,18 @@ class Policy:
             _check_retry(self.retry)
         if self.when is not None:
             object.__setattr__(self, "when", _condition(self.when))
+
+    def _keep_seconds(self) -> None:
+        """Check each number of seconds, and keep a plain one."""
+        for name, value in (
+            ("timeout", self.timeout),
+            ("queue_timeout", self.queue_timeout),
+            ("expect", self.expect),
+            ("delay", self.delay),
+        ):
+            seconds = _checked_seconds(name, value)
+            if seconds is not value:
+                object.__setattr__(self, name, seconds)
 
 
 class Needs(Mapping[str, int | str]):
@@ -326,10 +332,13 @@ def _is_text(value: str) -> bool:
     return "\0" not in value and (value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value))
 
 
-def _check_seconds(name: str, value: object) -> None:
-    """Raise where `value` is neither None nor a finite number of seconds above zero."""
+def _checked_seconds(name: str, value: object) -> float | None:
+    """Give seconds as a plain number, which a number of NumPy's is not: no listing could send that.
+
+    Raises where `value` is neither None nor a finite number of seconds above zero.
+    """
     if value is None:
-        return
+        return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         error = f"{name} is a number of seconds, not {value!r:.80}"
         raise TypeError(error)
@@ -339,6 +348,7 @@ def _check_seconds(name: str, value: object) -> None:
             f"or None for no limit, not {shortened(value)}"
         )
         raise ValueError(error)
+    return int.__int__(value) if isinstance(value, int) else float.__float__(value)
 
 
 __all__ = ["Policy"]
