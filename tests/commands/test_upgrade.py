@@ -12,6 +12,8 @@ from support.commands import STEADY, everything, run
 from support.waiting import wait_for
 
 COUNT = 10
+UNHURRIED = STEADY.replace("sleep 0.05", "sleep 0.2")
+"""A line of each is enough: while other builds start, which takes seconds, each pause of each command is a process."""
 
 
 class Upgraded:
@@ -26,7 +28,7 @@ class Upgraded:
         assert self.service.run("--version").stdout.startswith("orcha - 1.0.7")
         self.client = connect(self.service)
         words = [str(self.ledger), str(self.gate)]
-        self.queues = [run(self.client, f"s{n}", "sh", "-c", STEADY, "steady", str(n), *words) for n in range(COUNT)]
+        self.queues = [run(self.client, f"s{n}", "sh", "-c", UNHURRIED, "steady", str(n), *words) for n in range(COUNT)]
         self.first = [queue.get() for queue in self.queues]
 
     def leave(self, how):

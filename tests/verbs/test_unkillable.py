@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import pytest
 
 from orcha._processes.identity import read_stat
 from support import as_user
+from support.processes import each_process
 from support.waiting import wait_for
 
 OWNER = 61001
@@ -69,13 +71,12 @@ def leave(users, another_users):
 
 def of_other(name):
     """Give the processes of the other user that have this name."""
+    named = [pid for pid, comm in each_process("comm") if comm == f"{name}\n".encode()]
     found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if folder.stat().st_uid == OTHER and (folder / "comm").read_text() == f"{name}\n":
-                found.append(int(folder.name))
-        except OSError:
-            continue
+    for pid in named:
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            if Path(f"/proc/{pid}").stat().st_uid == OTHER:
+                found.append(pid)
     return found
 
 
