@@ -83,6 +83,13 @@ def test_a_program_has_its_key_by_its_certificate_until_that_is_revoked(own_serv
     assert wanted in refusals
     assert service.run("key", "renew", "build", "--certificate", str(own)).returncode == 0
     assert elsewhere("--service", "box", "ps").returncode == 0
+    authority.revoke(own)
+    assert f"changed: the authority of clients {authority.path}: who came in by" in service.run("reload").stdout
+    refused = elsewhere("--service", "box", "ps")
+    assert (refused.returncode, "which its authority has revoked" in refused.stderr) == (77, True)
+    authority.revoke()
+    assert service.run("reload").returncode == 0
+    assert elsewhere("--service", "box", "ps").returncode == 0
     assert service.run("key", "revoke", "build").returncode == 0
     assert elsewhere("--service", "box", "ps").returncode == 77
 

@@ -17,6 +17,7 @@ from orcha._core.state import State
 from orcha._store import opening
 from orcha._store.disk_reserve import Limits
 from orcha._store.sqlite import SqliteStore
+from orcha.exceptions import OrchaError
 from orcha.exceptions.store import StoreBroken, StoreError, StoreFull
 from support.changes import ANY_STATE, MANAGER, accept, append, end, name, petition, steps
 from support.powercut_vfs import Disk, io_error
@@ -222,6 +223,39 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip(f"mounting is not possible here: {done.stderr.decode()}")
     yield mount
     subprocess.run(["umount", mount], check=True)
+
+
+@pytest.mark.parametrize(
+    "room",
+    [
+        [f"size=64m,nr_inodes={files}" for files in range(2, 16)],
+        [f"size={size}k" for size in (4, 16, 64, 256, 1024, 2048, 4096)],
+    ],
+    ids=["files", "bytes"],
+)
+def test_a_start_without_room_is_told_as_what_may_go_well_later(tmp_path, room):
+    """Whatever it is that has no room: after the code of a lasting fault systemd would not start the service again."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting needs root")
+    mount, codes = tmp_path / "small", []
+    mount.mkdir()
+    for options in room:
+        command = ["mount", "-t", "tmpfs", "-o", f"mode=700,{options}", "tmpfs", mount]
+        done = subprocess.run(command, check=False, capture_output=True)
+        if done.returncode != 0:
+            pytest.skip(f"mounting is not possible here: {done.stderr.decode()}")
+        try:
+            folder = mount / "kept"
+            folder.mkdir(mode=0o700)
+            SqliteStore(folder).close()
+        except OrchaError as error:
+            codes.append((options, error.exit_code))
+        except OSError as error:  # of the folder itself
+            assert error.errno == errno.ENOSPC  # noqa: PT017 - there may be no error at all
+        finally:
+            subprocess.run(["umount", mount], check=True)
+    assert codes
+    assert [each for each in codes if each[1] != StoreFull.exit_code] == []
 
 
 def fill_up(folder: Path) -> Path:

@@ -13,6 +13,19 @@ RESERVE_FILE = "ballast"
 """Name of the file that holds the reserve."""
 
 
+NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT))
+"""Errors of a disk that is full, and of a quota that is used up."""
+
+
+def is_full(folder: str | os.PathLike[str]) -> bool:
+    """Tell whether a folder's file system has no room for a block, or for a file: statvfs(3)."""
+    try:
+        state = os.statvfs(folder)
+    except OSError:
+        return False
+    return not state.f_bavail or bool(state.f_files and not state.f_favail)
+
+
 class Limits(NamedTuple):
     """Sizes in bytes."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import errno
 import os
 import sys
 import time
@@ -16,7 +15,7 @@ import apsw
 
 from orcha._store import last_commit, log_index
 from orcha._store.birth import birth_of
-from orcha._store.disk_reserve import DiskReserve, Limits
+from orcha._store.disk_reserve import NO_ROOM, DiskReserve, Limits, is_full
 from orcha._store.last_start import this_boot
 from orcha._store.migrating import make, migrate, refuse_newer
 from orcha._store.page_sums import PageSums
@@ -69,7 +68,7 @@ def open_database(
         committed = _prepare_log(files)
         sums = PageSums(files)
     except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        if error.errno in NO_ROOM:
             raise StoreFull(no_room(error.filename or files.database)) from error
         place = error.filename or files.folder
         raise StoreError(
@@ -92,6 +91,8 @@ def open_database(
                 sums.close()
                 raise
     except OSError as error:
+        if error.errno in NO_ROOM:
+            raise StoreFull(no_room(error.filename or files.database)) from error
         raise StoreBroken(f"{files.database} cannot be used: {error}") from error
     return connection, sums
 
@@ -110,6 +111,10 @@ def naming(database: Path) -> Iterator[None]:
         yield
     except apsw.FullError as error:
         raise StoreFull(no_room(database)) from error
+    except apsw.CantOpenError as error:  # SQLite does not say that a file could not be made for want of room
+        if is_full(database.parent):
+            raise StoreFull(no_room(database)) from error
+        raise StoreBroken(f"{database} cannot be used: {error}") from error
     except (apsw.CorruptError, apsw.NotADBError) as error:
         raise StoreDamaged(f"{database} cannot be used: {error}") from error
     except apsw.Error as error:
@@ -211,6 +216,8 @@ def _create(files: StoreFiles) -> None:
     except apsw.FullError as error:
         raise StoreFull(no_room(files.database)) from error
     except apsw.Error as error:
+        if is_full(files.real):
+            raise StoreFull(no_room(files.database)) from error
         raise StoreError(f"{files.database} cannot be made: {error}: see who may write to its folder") from error
     finally:
         os.close(descriptor)
@@ -398,6 +405,6 @@ def _fill(descriptor: int, size: int) -> None:
         try:
             position += os.pwrite(descriptor, chunk[: size - position], position)
         except OSError as error:
-            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            if error.errno in NO_ROOM:
                 raise _NoRoom from error
             raise

@@ -33,7 +33,7 @@ from orcha._store.contract import (
     Waiting,
 )
 from orcha._store.deleting import delete
-from orcha._store.disk_reserve import DiskReserve, Limits
+from orcha._store.disk_reserve import NO_ROOM, DiskReserve, Limits
 from orcha._store.last_commit import LastCommit
 from orcha._store.last_start import LastStart
 from orcha._store.opening import connect, open_database
@@ -593,6 +593,8 @@ class SqliteStore:
                 self._close_in_order()
         except (apsw.Error, OSError) as error:
             self._broken = StoreBroken(f"{self._files.database} was not closed in good order: {error}")
+            if isinstance(error, apsw.FullError) or getattr(error, "errno", None) in NO_ROOM:
+                self._broken.exit_code = StoreFull.exit_code  # it may go well once there is room
             raise self._broken from error  # the log stays: nothing says that it is not needed
         finally:
             self._connection.close()

@@ -164,7 +164,7 @@ class Reloading:
         return ReloadReport(loaded.files, None, changed, self.restart, (*stands, *set_otherwise))
 
     def _show(self, settings: Settings, tls: ServerTls | None) -> Iterator[str]:
-        """Show another certificate where there is one, and say so; connections stay as they are."""
+        """Show another certificate, or take those of another authority, where there is one, and say so."""
         before = self.shows
         if tls is None or before is None:
             return
@@ -174,6 +174,9 @@ class Reloading:
             path = settings.tls_certificate
             which = "a certificate of its own" if path is None else f"the certificate {path}"
             yield f"{which} ({tls.fingerprint})"
+        if tls.client_ca != before.client_ca:
+            path = settings.tls_client_ca or "(none)"
+            yield f"the authority of clients {path}: who came in by a certificate comes again"
 
     def _counts_more(self, key: str, variable: str | None) -> str | None:
         """Give the option or the variable that counts more than the files."""
