@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.far_login import SSHD, FarLogin, RealSshd
 from orcha import properties
 from orcha._cli import far_command, run_options, session
 from orcha._cli.stop import is_held
@@ -24,7 +25,6 @@ from orcha._protocol.relay_greeting import FarSide
 from orcha.bin import main
 from orcha.exceptions import OrchaError
 from support import warm
-from support.far_login import SSHD, FarLogin, RealSshd
 from support.processes import command_line
 from support.terminals import OnTerminal
 from support.waiting import DEADLINE, wait_for

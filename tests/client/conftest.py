@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from client.scripted import ScriptedService
 from orcha._client.client import Client
 from orcha._protocol import values
 from orcha._protocol.endpoint import Endpoint
 from orcha._protocol.identities import new_identity
 from orcha._protocol.messages import Item
-from support.scripted import ScriptedService
 
 
 @pytest.fixture

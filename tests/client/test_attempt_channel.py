@@ -8,12 +8,12 @@ import threading
 import pytest
 
 from client.interrupts import interrupts
+from client.scripted import Fault
 from orcha._client import attempt_channel, attempt_route
 from orcha._client.attempt_channel import AttemptChannel
 from orcha._client.outlet import Outlet
 from orcha._protocol import messages, values
 from orcha.exceptions import AuthenticationError, OrchaConnectionError
-from support.scripted import Fault
 from support.waiting import wait_for
 
 CHANNEL = bytes(range(16))

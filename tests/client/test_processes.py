@@ -15,6 +15,7 @@ import warnings
 import pytest
 
 from client import putting
+from client.scripted import ServedService
 from orcha._client import attempt_channel
 from orcha._client import client as client_module
 from orcha._client.attempt_channel import AttemptChannel
@@ -23,7 +24,6 @@ from orcha._client.dial import dial
 from orcha._protocol import values
 from orcha._protocol.identities import new_identity
 from orcha._protocol.messages import Item
-from support.scripted import ServedService
 
 CHANNEL = bytes(range(16))
 METHODS = ["fork", "spawn", "forkserver"]

@@ -5,10 +5,10 @@ import threading
 
 import pytest
 
+from client.scripted import Fault
 from orcha._protocol import messages
 from orcha._protocol.messages import Verdict
 from orcha.exceptions import AuthenticationError, OrchaConnectionError
-from support.scripted import Fault
 from support.waiting import wait_for
 
 

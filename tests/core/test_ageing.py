@@ -31,7 +31,7 @@ PRIORITY = st.integers(-3, 3)
 OWNER = st.sampled_from(["ann", "ann", "bob"])
 
 
-class World:
+class AgeingGroups:
     """Petitions of groups that age."""
 
     def __init__(self, most_ready=10_000, **ages):
@@ -83,7 +83,7 @@ class World:
 
 
 def test_a_group_ages_on_as_before_when_another_group_is_changed():
-    world = World(slow=60, fast=60)
+    world = AgeingGroups(slow=60, fast=60)
     slow, fast = world.waits("slow"), world.waits("fast")
     world.ages("fast", 10)
     world.passes(20)
@@ -93,7 +93,7 @@ def test_a_group_ages_on_as_before_when_another_group_is_changed():
 
 
 def test_a_petition_gains_one_priority_with_each_age_and_so_passes_those_that_come_later():
-    world = World(slow=60.0)
+    world = AgeingGroups(slow=60.0)
     old = world.waits(priority=5)
     world.passes(59.0)
     new = world.waits(None, 4)
@@ -107,7 +107,7 @@ def test_a_petition_gains_one_priority_with_each_age_and_so_passes_those_that_co
 
 
 def test_a_clock_that_is_set_back_takes_nothing_away():
-    world = World(slow=60.0)
+    world = AgeingGroups(slow=60.0)
     record = world.waits()
     world.passes(180.0)
     world.passes(-120.0)
@@ -119,7 +119,7 @@ def test_a_clock_that_is_set_back_takes_nothing_away():
 
 
 def test_a_petition_that_is_asked_for_with_a_time_gains_from_then_on():
-    world = World(slow=60.0)
+    world = AgeingGroups(slow=60.0)
     record = world.waits(at=1_600.0)
     assert record.phase is Phase.RESTING
     world.passes(600.0)
@@ -133,7 +133,7 @@ def test_a_petition_that_is_asked_for_with_a_time_gains_from_then_on():
 
 
 def test_another_age_counts_for_all_the_time_and_none_gives_back_what_was_gained():
-    world = World(slow=60.0)
+    world = AgeingGroups(slow=60.0)
     record = world.waits(priority=2.5)
     world.passes(240.0)
     assert record.priority == -1.5
@@ -147,7 +147,7 @@ def test_another_age_counts_for_all_the_time_and_none_gives_back_what_was_gained
 
 
 def test_another_age_of_a_group_leaves_the_petitions_of_others_as_they_are():
-    world = World(slow=60.0, fast=60.0)
+    world = AgeingGroups(slow=60.0, fast=60.0)
     slow, fast = world.waits(), world.waits("fast")
     world.passes(60.0)
     world.ages("slow", 20.0)
@@ -156,7 +156,7 @@ def test_another_age_of_a_group_leaves_the_petitions_of_others_as_they_are():
 
 
 def test_another_age_by_which_nothing_is_gained_yet_leaves_a_petition_where_it_is():
-    world = World(slow=60.0)
+    world = AgeingGroups(slow=60.0)
     record = world.waits()
     world.passes(10.0)
     world.ages("slow", 50.0)
@@ -167,7 +167,7 @@ def test_another_age_by_which_nothing_is_gained_yet_leaves_a_petition_where_it_i
 
 
 def test_a_petition_that_runs_while_its_group_ages_no_more_has_gained_nothing_when_it_waits_again():
-    world = World(slow=60.0)
+    world = AgeingGroups(slow=60.0)
     record = world.waits(priority=3)
     world.passes(120.0)
     start.start(world.petitions, record, world.now)
@@ -178,7 +178,7 @@ def test_a_petition_that_runs_while_its_group_ages_no_more_has_gained_nothing_wh
 
 
 def test_a_petition_that_starts_gains_no_more_and_has_it_all_when_it_waits_again():
-    world = World(slow=60.0)
+    world = AgeingGroups(slow=60.0)
     record = world.waits()
     world.passes(60.0)
     start.start(world.petitions, record, world.now)
@@ -191,7 +191,7 @@ def test_a_petition_that_starts_gains_no_more_and_has_it_all_when_it_waits_again
 
 
 def test_a_petition_that_is_held_gains_without_a_place():
-    world = World(slow=60.0)
+    world = AgeingGroups(slow=60.0)
     record = world.waits()
     world.petitions.dequeue(record)
     record.state = State.HELD
@@ -203,7 +203,7 @@ def test_a_petition_that_is_held_gains_without_a_place():
 
 @pytest.mark.parametrize("most_loaded", [False, True])
 def test_what_is_parked_for_its_group_stays_there_in_order_and_for_a_resource_it_is_asked_again(most_loaded):
-    world = World(slow=60.0)
+    world = AgeingGroups(slow=60.0)
     for_group, for_gpu, new = world.waits(), world.waits(), world.waits("still", -1)
     assert hold.park(world.petitions, new, LOTS[0])
     assert hold.park(world.petitions, for_group, LOTS[0])
@@ -220,7 +220,7 @@ def test_what_is_parked_for_its_group_stays_there_in_order_and_for_a_resource_it
 
 
 def test_a_petition_that_goes_to_another_group_has_what_it_gains_there():
-    world = World(slow=60.0)
+    world = AgeingGroups(slow=60.0)
     record = world.waits()
     world.passes(60.0)
     world.petitions.dequeue(record)
@@ -232,7 +232,7 @@ def test_a_petition_that_goes_to_another_group_has_what_it_gains_there():
 
 def test_of_a_long_lot_only_the_keys_stay_in_memory(monkeypatch):
     monkeypatch.setattr(age, "MAX_LOADED_PETITIONS", 0)
-    world = World(slow=60.0)
+    world = AgeingGroups(slow=60.0)
     record = world.waits()
     assert hold.park(world.petitions, record, LOTS[0])
     world.passes(60.0)
@@ -241,7 +241,7 @@ def test_of_a_long_lot_only_the_keys_stay_in_memory(monkeypatch):
 
 
 def test_a_gain_by_which_nothing_starts_earlier_has_nobody_asked():
-    world = World(most_ready=3, slow=60.0)
+    world = AgeingGroups(most_ready=3, slow=60.0)
     first, second, spilled = world.waits(), world.waits(), [world.waits() for _ in range(3)]
     world.petitions.take()
     first.why = second.why = MachineFull(1)
@@ -255,7 +255,7 @@ def test_a_gain_by_which_nothing_starts_earlier_has_nobody_asked():
 
 
 def test_where_several_owners_or_quotas_are_each_gain_has_those_asked_that_wait():
-    world = World(slow=60.0)
+    world = AgeingGroups(slow=60.0)
     parked = world.waits()
     assert hold.park(world.petitions, parked, LOTS[0])
     version = world.petitions.version
@@ -296,7 +296,7 @@ def test_a_petition_that_came_anew_is_due_by_what_is_known_of_it_now_and_only_an
 
 
 def test_without_a_group_that_ages_there_is_nothing_to_do():
-    world = World()
+    world = AgeingGroups()
     world.waits()
     assert age.step(world.petitions, world.now, 9) == []
     assert world.petitions.ageing is None
@@ -304,7 +304,7 @@ def test_without_a_group_that_ages_there_is_nothing_to_do():
 
 def test_what_waits_no_more_is_forgotten_in_time(monkeypatch):
     monkeypatch.setattr(core, "MIN_COMPACTED_COUNT", 4)
-    world = World(slow=60.0)
+    world = AgeingGroups(slow=60.0)
     world.petitions.ageing = Ageing({"slow": 60.0}, world.petitions.live)
     stays = world.waits()
     for _ in range(50):
@@ -326,7 +326,7 @@ class AgeingBesideASum(RuleBasedStateMachine):
     )
     def begin(self, most_ready, slow, there):
         self.ages = {"slow": slow, "fast": 4.0}
-        self.world = World(most_ready, **self.ages)
+        self.world = AgeingGroups(most_ready, **self.ages)
         self.given = {}
         self.groups = {}
         for group, priority, owner, lot in there:

@@ -28,7 +28,7 @@ from orcha._core.selection import Selection
 from orcha._core.start_log import StartRate
 
 
-class World:
+class OneGroup:
     """Petitions of a group, and their admission."""
 
     def __init__(self, slots=None, **rules):
@@ -89,7 +89,7 @@ class World:
 
 
 def test_so_many_of_one_owner_run_and_those_of_others_go_past():
-    world = World(slots=3, per_user=1)
+    world = OneGroup(slots=3, per_user=1)
     first = world.runs("ann")
     second, third = world.waits("ann"), world.waits("ann")
     assert world.parks(second) == world.parks(third) == UserFull("rig", "ann", 1)
@@ -106,7 +106,7 @@ def test_so_many_of_one_owner_run_and_those_of_others_go_past():
 
 
 def test_where_slots_and_share_are_short_both_are_named_and_the_first_that_may_goes():
-    world = World(slots=2, per_user=1)
+    world = OneGroup(slots=2, per_user=1)
     anns, bobs = world.runs("ann"), world.runs("bob")
     waiting = [world.waits(owner) for owner in ("ann", "ann", "bob", "cid")]
     assert world.admission.reasons(waiting[0]) == [UserFull("rig", "ann", 1), GroupFull("rig", 2)]
@@ -122,7 +122,7 @@ def test_where_slots_and_share_are_short_both_are_named_and_the_first_that_may_g
 
 
 def test_what_has_become_free_since_the_round_began_is_the_first_ones():
-    world = World(slots=2, per_user=1)
+    world = OneGroup(slots=2, per_user=1)
     anns, bobs = world.runs("ann"), world.runs("bob")
     first = world.waits("ann")
     world.parks(first)
@@ -135,7 +135,7 @@ def test_what_has_become_free_since_the_round_began_is_the_first_ones():
 
 
 def test_where_the_condition_of_one_says_no_another_one_is_asked():
-    world = World(slots=1, per_user=1)
+    world = OneGroup(slots=1, per_user=1)
     running = world.runs("ann")
     no, another = world.waits("bob"), world.waits("cid")
     for record in (no, another):
@@ -148,7 +148,7 @@ def test_where_the_condition_of_one_says_no_another_one_is_asked():
 
 
 def test_rules_are_changed_while_petitions_wait():
-    world = World(slots=3, per_user=1)
+    world = OneGroup(slots=3, per_user=1)
     world.runs("ann")
     second, third = world.waits("ann"), world.waits("ann")
     for record in (second, third):
@@ -171,7 +171,7 @@ def test_rules_are_changed_while_petitions_wait():
 
 
 def test_where_no_rule_is_about_owners_all_wait_in_one_lot():
-    world = World(slots=1, longest=60.0)
+    world = OneGroup(slots=1, longest=60.0)
     first, second, third = world.runs("ann"), world.waits("bob"), world.waits("ann")
     assert world.parks(second) == world.parks(third) == GroupFull("rig", 1)
     world.petitions.note_change()
@@ -181,7 +181,7 @@ def test_where_no_rule_is_about_owners_all_wait_in_one_lot():
 
 
 def test_a_pause_holds_the_lots_of_owners_too():
-    world = World(per_user=1)
+    world = OneGroup(per_user=1)
     running, second = world.runs("ann"), world.waits("ann")
     world.parks(second)
     world.admission.pause(group_name("rig"))
@@ -195,7 +195,7 @@ def test_a_pause_holds_the_lots_of_owners_too():
 
 def test_of_many_that_may_go_some_leave_the_lot_at_a_time_and_all_in_the_end(monkeypatch):
     monkeypatch.setattr(group_admission, "MAX_UNPARKED_PETITIONS", 2)
-    world = World(slots=0, per_user=9)
+    world = OneGroup(slots=0, per_user=9)
     waiting = [world.waits("ann") for _ in range(5)]
     for record in waiting:
         assert world.parks(record) == GroupFull("rig", 0)
@@ -207,7 +207,7 @@ def test_of_many_that_may_go_some_leave_the_lot_at_a_time_and_all_in_the_end(mon
 
 
 def test_a_petition_that_asks_for_more_time_than_its_group_gives_never_starts():
-    world = World(longest=60.0)
+    world = OneGroup(longest=60.0)
     assert world.admission.refusal("rig", None, 61.0) == LongerThanAllowed("rig", 61.0, 60.0)
     for timeout in (None, 60.0):
         assert world.admission.refusal("rig", None, timeout) is None
@@ -221,7 +221,7 @@ def test_rules_are_read_as_they_were_kept(rules):
 
 
 def test_so_many_start_within_a_time_and_the_next_ones_when_it_has_passed():
-    world = World(rate=StartRate(2, 60.0))
+    world = OneGroup(rate=StartRate(2, 60.0))
     world.runs()
     world.passes(10)
     world.runs()
@@ -250,7 +250,7 @@ def test_so_many_start_within_a_time_and_the_next_ones_when_it_has_passed():
 
 
 def test_a_yes_counts_at_once_and_no_more_when_it_is_dropped():
-    world = World(rate=StartRate(1, 60.0), per_user=5)
+    world = OneGroup(rate=StartRate(1, 60.0), per_user=5)
     first, second = world.waits(), world.waits()
     assert world.admission.blocked_by(first) is None
     for _ in range(2):
@@ -265,7 +265,7 @@ def test_a_yes_counts_at_once_and_no_more_when_it_is_dropped():
 
 
 def test_of_two_groups_with_rates_the_earlier_time_is_when_one_is_asked():
-    world = World(rate=StartRate(1, 60.0))
+    world = OneGroup(rate=StartRate(1, 60.0))
     world.admission.set_group("other", None, GroupRules(rate=StartRate(1, 30.0)))
     world.admission.of_groups.change_rate("other", StartRate(1, 30.0), [-5.0], world.petitions.now)
     world.runs()
@@ -284,7 +284,7 @@ LOAD = Reading("load", (1,))
 
 
 def test_the_condition_of_a_group_holds_back_all_of_it_until_it_is_true():
-    world = World(slots=2, when="load(1) < 4")
+    world = OneGroup(slots=2, when="load(1) < 4")
     first, second = world.waits(), world.waits()
     reason = GroupTextIsFalse("rig", "load(1) < 4", ("load(1) is not known yet",))
     assert world.parks(first).condition == reason.condition
@@ -307,7 +307,7 @@ def test_the_condition_of_a_group_holds_back_all_of_it_until_it_is_true():
 
 
 def test_a_condition_about_the_service_itself_is_asked_when_something_starts():
-    world = World(when='running_in("other") >= 1')
+    world = OneGroup(when='running_in("other") >= 1')
     first = world.waits()
     world.parks(first)
     assert world.asked() == []
@@ -320,13 +320,13 @@ def test_a_new_petition_may_name_a_new_group_unless_that_is_refused_or_there_are
     monkeypatch, takes_new, most, is_refused
 ):
     monkeypatch.setattr(group_admission, "MAX_GROUPS", most)
-    world = World()
+    world = OneGroup()
     world.admission.of_groups.takes_new = takes_new
     assert (world.admission.refusal("rgi", None) == GroupUnknown("rgi", "rig")) is is_refused
 
 
 def test_of_a_new_group_as_many_start_as_such_groups_have_slots():
-    world = World()
+    world = OneGroup()
     world.admission.of_groups.new_slots = 1
     first, second = (Record(seq, b"", f"n{seq}", "m", "ann", b"", b"", 0.0) for seq in (1, 2))
     first.group = second.group = "new"
@@ -338,14 +338,14 @@ def test_of_a_new_group_as_many_start_as_such_groups_have_slots():
 
 
 def test_of_a_petition_that_was_not_converted_yet_the_group_is_given():
-    world = World(slots=0)
+    world = OneGroup(slots=0)
     record = world.waits(group=None)
     assert world.admission.reasons(record) == []
     assert world.admission.reasons(record, "rig") == [GroupFull("rig", 0)]
 
 
 def test_a_group_that_there_is_no_more_lets_nothing_start_and_its_rules_are_gone():
-    world = World(slots=1, per_user=1)
+    world = OneGroup(slots=1, per_user=1)
     record = world.waits()
     world.admission.forget_group("rig")
     assert isinstance(world.admission.blocked_by(record), GroupUnknown)
@@ -353,7 +353,7 @@ def test_a_group_that_there_is_no_more_lets_nothing_start_and_its_rules_are_gone
 
 
 def test_a_start_that_is_not_kept_counts_for_no_rate():
-    world = World(rate=StartRate(1, 60.0))
+    world = OneGroup(rate=StartRate(1, 60.0))
     new, other = world.new(), world.new(group="other")
     waiting = world.waits()
     assert world.parks(waiting) == RateReached("rig", 1, 60.0, 60.0)

@@ -25,7 +25,7 @@ NOW = Moment(10.0, 10.0)
 STOPPED = CommandEnd(Outcome.CANCELLED, 130, by_itself=False)
 
 
-class World:
+class SmallMachine:
     """Commands that wait and run on a machine of some slots, with a group of some and a few resources."""
 
     def __init__(self, slots=9, rig=None, rules=None, **resources):
@@ -77,7 +77,7 @@ class World:
 
 
 def test_a_strictly_more_urgent_command_takes_the_place_of_the_latest_of_the_least_urgent():
-    world = World(rig=3)
+    world = SmallMachine(rig=3)
     for name, priority, started in (("a", 2, 5.0), ("b", 2, 7.0), ("c", 1, 9.0)):
         world.runs(name, priority, started=started, group="rig")
     world.waits("later", 2, group="rig")
@@ -88,7 +88,7 @@ def test_a_strictly_more_urgent_command_takes_the_place_of_the_latest_of_the_lea
 
 
 def test_what_may_not_be_preempted_or_cannot_run_again_keeps_its_place():
-    world = World(slots=3)
+    world = SmallMachine(slots=3)
     world.runs("never", 9, how=None)
     world.runs("typed", 9, how=REQUEUE)
     world.runs("train", 1, how=REQUEUE)
@@ -98,7 +98,7 @@ def test_what_may_not_be_preempted_or_cannot_run_again_keeps_its_place():
 
 
 def test_a_command_that_starts_or_ends_or_stands_still_is_not_preempted():
-    world = World(slots=1)
+    world = SmallMachine(slots=1)
     starts = world.waits("starts", 1, preemptible=PAUSE)
     world.petitions.granted.take(starts)
     change.start.start(world.petitions, starts, NOW)
@@ -127,7 +127,7 @@ def test_a_command_that_starts_or_ends_or_stands_still_is_not_preempted():
     ],
 )
 def test_nobody_is_preempted_for_what_others_cannot_give(declared):
-    world = World(rig=1, gpu=1)
+    world = SmallMachine(rig=1, gpu=1)
     world.runs("train", 5, group="rig", needs={"gpu": 1})
     declared = {"group": "rig"} | declared
     if declared.pop("paused", False):
@@ -139,7 +139,7 @@ def test_nobody_is_preempted_for_what_others_cannot_give(declared):
 
 
 def test_the_smallest_set_is_preempted_and_nobody_where_all_are_too_few():
-    world = World(ram=4)
+    world = SmallMachine(ram=4)
     for name, amount in (("a", 1), ("b", 1), ("c", 2)):
         world.runs(name, 5, needs={"ram": amount})
     two = world.waits("two", 1, needs={"ram": 2})
@@ -155,12 +155,12 @@ def test_the_smallest_set_is_preempted_and_nobody_where_all_are_too_few():
 
 def test_a_long_search_takes_one_after_the_other_and_lets_go_of_who_was_not_wanted(monkeypatch):
     monkeypatch.setattr(preemption, "MAX_SETS", 1)
-    world = World(ram=4)
+    world = SmallMachine(ram=4)
     for name, amount in (("a", 2), ("b", 1), ("c", 1)):
         world.runs(name, 5, started=float(ord(name[0])), needs={"ram": amount})
     world.waits("two", 1, needs={"ram": 2})
     assert world.chosen() == [("c", "two"), ("b", "two")]
-    world = World(ram=3)
+    world = SmallMachine(ram=3)
     for name, priority, amount in (("small", 7, 1), ("large", 5, 2)):
         world.runs(name, priority, needs={"ram": amount})
     world.waits("two", 1, needs={"ram": 2})
@@ -168,7 +168,7 @@ def test_a_long_search_takes_one_after_the_other_and_lets_go_of_who_was_not_want
 
 
 def test_devices_and_memory_are_given_by_who_is_ended_and_not_by_who_stands_still():
-    world = World(memory=8, gpu=2, licence=1)
+    world = SmallMachine(memory=8, gpu=2, licence=1)
     needs = {"memory": 8, "gpu": 2, "licence": 1}
     still = world.runs("still", 5, needs=needs)
     world.waits("urgent", 0, needs={"memory": 1})
@@ -180,7 +180,7 @@ def test_devices_and_memory_are_given_by_who_is_ended_and_not_by_who_stands_stil
 
 
 def test_who_would_take_the_place_first_has_it_kept():
-    world = World(slots=9, rig=1)
+    world = SmallMachine(slots=9, rig=1)
     world.runs("train", 5, group="rig")
     world.waits("aged", -9, group="rig", unaged=6)
     world.waits("urgent", 0, group="rig")
@@ -188,7 +188,7 @@ def test_who_would_take_the_place_first_has_it_kept():
 
 
 def test_what_is_being_ended_is_taken_before_anybody_gives_a_place():
-    world = World(slots=2)
+    world = SmallMachine(slots=2)
     ending = world.runs("ending", 1, how=None)
     world.runs("train", 1)
     change.cancel.cancel(world.petitions, ending, change.cancel.cancelled(), NOW)
@@ -199,7 +199,7 @@ def test_what_is_being_ended_is_taken_before_anybody_gives_a_place():
 
 
 def test_a_petition_behind_another_one_in_the_line_of_a_resource_takes_nothing():
-    world = World(ram=2)
+    world = SmallMachine(ram=2)
     world.runs("train", 5, needs={"ram": 1})
     world.runs("never", 5, how=None, needs={"ram": 1})
     world.waits("large", 0, needs={"ram": 2})
@@ -208,7 +208,7 @@ def test_a_petition_behind_another_one_in_the_line_of_a_resource_takes_nothing()
 
 
 def test_as_many_of_one_owner_run_as_may():
-    world = World(rig=9, rules={"rig": GroupRules(per_user=1)})
+    world = SmallMachine(rig=9, rules={"rig": GroupRules(per_user=1)})
     world.runs("train", 5, group="rig")
     world.runs("bob's", 5, group="rig", owner="bob")
     world.waits("urgent", 0, group="rig")
@@ -219,7 +219,7 @@ def test_as_many_of_one_owner_run_as_may():
 
 
 def test_a_requeued_command_waits_again_and_that_is_no_failure():
-    world = World(slots=1)
+    world = SmallMachine(slots=1)
     train = world.runs("train", 1, how=REQUEUE)
     urgent = world.waits("urgent")
     world.gives(train, urgent)
@@ -236,7 +236,7 @@ def test_a_requeued_command_waits_again_and_that_is_no_failure():
 
 
 def test_a_command_that_ends_by_itself_before_the_signal_has_ended():
-    world = World(slots=1)
+    world = SmallMachine(slots=1)
     train = world.runs("train", 1, how=REQUEUE)
     world.gives(train, world.waits("urgent"))
     change.command.ended(world.petitions, train.seq, 1, CommandEnd(Outcome.SUCCEEDED, 0), NOW)
@@ -244,7 +244,7 @@ def test_a_command_that_ends_by_itself_before_the_signal_has_ended():
 
 
 def test_a_command_that_stands_still_may_end_and_then_nothing_of_it_is_kept():
-    world = World(slots=1)
+    world = SmallMachine(slots=1)
     train = world.runs("train", 1)
     urgent = world.waits("urgent")
     world.gives(train, urgent)
@@ -257,7 +257,7 @@ def test_a_command_that_stands_still_may_end_and_then_nothing_of_it_is_kept():
 
 
 def paused(slots=1, **declared):
-    world = World(slots=slots)
+    world = SmallMachine(slots=slots)
     train = world.runs("train", 1, **declared)
     urgent = world.waits("urgent")
     world.gives(train, urgent)
@@ -292,7 +292,7 @@ def test_it_comes_back_before_all_that_is_not_more_urgent():
 
 
 def test_what_a_more_urgent_one_waits_for_in_part_is_kept_free_for_it():
-    world = World(ram=2)
+    world = SmallMachine(ram=2)
     still, ended = world.runs("still", 5, needs={"ram": 1}), world.runs("ended", 5, how=REQUEUE, needs={"ram": 1})
     urgent = world.waits("urgent", 0, needs={"ram": 2})
     assert world.chosen() == [("ended", "urgent"), ("still", "urgent")]
@@ -304,7 +304,7 @@ def test_what_a_more_urgent_one_waits_for_in_part_is_kept_free_for_it():
 
 
 def test_two_come_back_the_more_urgent_first():
-    world = World(slots=2)
+    world = SmallMachine(slots=2)
     first, second = world.runs("first", 2), world.runs("second", 1)
     urgent = [world.waits("u1"), world.waits("u2")]
     assert world.chosen() == [("first", "u1"), ("second", "u2")]
@@ -320,7 +320,7 @@ def test_two_come_back_the_more_urgent_first():
 
 
 def test_who_wants_what_it_lacks_is_behind_it_and_others_are_not():
-    world = World(rig=1, licence=1, gpu=1)
+    world = SmallMachine(rig=1, licence=1, gpu=1)
     train = world.runs("train", 1, group="rig", needs={"licence": 1, "gpu": 1})
     urgent = world.waits("urgent", 0, group="rig", needs={"licence": 1})
     world.gives(train, urgent)
@@ -401,7 +401,7 @@ def test_a_command_that_goes_on_may_be_preempted():
 
 
 def test_people_change_whether_a_command_that_runs_may_be_preempted():
-    world = World(slots=1)
+    world = SmallMachine(slots=1)
     train = world.runs("train", 1)
     train.preemptible = None
     change.preempt.changed(world.petitions, train)

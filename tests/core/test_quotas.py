@@ -28,7 +28,7 @@ def account(name, resources=None, **limits):
     return Account(name, found, {what: Limit(most) for what, most in (resources or {}).items()})
 
 
-class World:
+class SharedMachine:
     """Petitions of some users with quotas, and their admission."""
 
     def __init__(self, resources=None, **accounts):
@@ -84,7 +84,7 @@ class World:
 
 
 def test_what_is_in_use_up_to_the_quota_lets_no_more_start_until_something_ends():
-    world = World(ann=(account("ann", running=2),))
+    world = SharedMachine(ann=(account("ann", running=2),))
     first, _ = world.runs(), world.runs()
     third, others = world.waits(), world.waits(BOB)
     assert world.blocks(third) == QuotaInUse("ann", RUNNING, 2, 2, 1)
@@ -99,7 +99,7 @@ def test_what_is_in_use_up_to_the_quota_lets_no_more_start_until_something_ends(
 
 
 def test_as_many_commands_may_run_beside_others_as_petitions_may_run_and_they_are_counted_apart():
-    world = World(ann=(account("ann", running=1, queued=1),))
+    world = SharedMachine(ann=(account("ann", running=1, queued=1),))
     world.runs()
     assert world.quotas.refusal_beside(ANN) is None
     beside = world.waits()
@@ -121,7 +121,7 @@ def test_as_many_commands_may_run_beside_others_as_petitions_may_run_and_they_ar
 
 
 def test_a_slot_is_counted_of_managers_that_have_a_number_of_them():
-    world = World(ann=(account("ann", slots=1),))
+    world = SharedMachine(ann=(account("ann", slots=1),))
     world.runs(manager="actions")
     assert world.blocks(world.runs(manager="actions")) is None
     world.runs()
@@ -132,7 +132,7 @@ def test_a_slot_is_counted_of_managers_that_have_a_number_of_them():
 
 def test_who_waits_for_a_quota_keeps_nobody_from_a_resource():
     """Ann's second petition came first into the line for devices, before her first one took all that she may have."""
-    world = World({"gpu": 3}, ann=(account("ann", {"gpu": 2}),))
+    world = SharedMachine({"gpu": 3}, ann=(account("ann", {"gpu": 2}),))
     world.petitions.note_owner(0, ANN)
     world.petitions.note_owner(1, BOB)
     held = world.runs(BOB, {"gpu": 2})
@@ -151,7 +151,7 @@ def test_who_waits_for_a_quota_keeps_nobody_from_a_resource():
 
 
 def test_a_later_petition_does_not_take_what_an_earlier_one_waits_for_in_the_same_quota():
-    world = World({"gpu": 9}, ann=(account("ann", {"gpu": 2}),))
+    world = SharedMachine({"gpu": 9}, ann=(account("ann", {"gpu": 2}),))
     small = world.runs(ANN, {"gpu": "1"})
     large, later = world.waits(ANN, {"gpu": 2}), world.waits(ANN, {"gpu": 1})
     assert world.blocks(large) == QuotaInUse("ann", "gpu", 1, 2, 2)
@@ -170,7 +170,7 @@ def test_a_later_petition_does_not_take_what_an_earlier_one_waits_for_in_the_sam
 
 
 def test_what_needs_more_than_the_quota_ever_gives_says_so_and_keeps_nobody_back():
-    world = World({"gpu": 9, "ram": 9}, ann=(account("ann", {"gpu": 4}),), bob=(account("bob", running=0),))
+    world = SharedMachine({"gpu": 9, "ram": 9}, ann=(account("ann", {"gpu": 4}),), bob=(account("bob", running=0),))
     large = world.waits(ANN, {"gpu": 3})
     world.holds(ann=(account("ann", {"gpu": 2}),))
     assert world.admission.refusal(None, {"gpu": 3}, of=(ANN, "commands")) == QuotaTooSmall("ann", "gpu", 3, 2)
@@ -188,7 +188,7 @@ def test_what_needs_more_than_the_quota_ever_gives_says_so_and_keeps_nobody_back
 
 def test_all_members_of_a_group_count_together_and_the_owner_with_less_is_first():
     lab = account("@lab", running=2)
-    world = World(ann=(account("ann", running=2), lab), bob=(lab,))
+    world = SharedMachine(ann=(account("ann", running=2), lab), bob=(lab,))
     first, second = world.runs(), world.runs()
     anns, bobs = world.waits(), world.waits(BOB)
     assert world.blocks(anns).whose == "ann"
@@ -200,7 +200,7 @@ def test_all_members_of_a_group_count_together_and_the_owner_with_less_is_first(
 
 
 def test_so_many_petitions_may_wait_and_so_much_output_be_kept():
-    world = World(ann=(account("ann", queued=3), account("@lab", output=100)))
+    world = SharedMachine(ann=(account("ann", queued=3), account("@lab", output=100)))
     assert world.quotas.refusal(BOB, 1000) is None
     running = world.runs()
     waiting = world.waits()
@@ -225,7 +225,7 @@ def test_so_many_petitions_may_wait_and_so_much_output_be_kept():
 
 
 def test_quotas_that_come_while_petitions_run_and_wait_count_these():
-    world = World()
+    world = SharedMachine()
     world.admission.set_quotas(None)
     assert world.petitions.quotas is None
     running, waiting = world.runs(ANN), world.waits(BOB)
@@ -242,7 +242,7 @@ def test_quotas_that_come_while_petitions_run_and_wait_count_these():
 
 
 def test_a_spilled_petition_is_counted_for_its_owner():
-    world = World()
+    world = SharedMachine()
     world.admission.set_quotas(None)
     world.petitions.note_owner(1, ANN)
     world.petitions.note_owner(2, BOB)
@@ -253,7 +253,7 @@ def test_a_spilled_petition_is_counted_for_its_owner():
 
 def test_where_the_group_of_a_petition_is_paused_too_nobody_looks_at_it_again_and_again():
     """Each park and each return is a change, after which parked petitions are looked at."""
-    world = World(ann=(account("ann", running=1),))
+    world = SharedMachine(ann=(account("ann", running=1),))
     world.admission.load([group_name("rig")], {"rig": 5})
     runs = world.runs()
     held = world.waits(group="rig")
@@ -275,7 +275,7 @@ def test_where_the_group_of_a_petition_is_paused_too_nobody_looks_at_it_again_an
 
 def test_a_user_who_has_left_a_group_loses_its_quota_when_a_petition_comes():
     """Also where the user always has petitions that wait or run."""
-    world, known = World(), {ANN: (account("@lab", running=1),)}
+    world, known = SharedMachine(), {ANN: (account("@lab", running=1),)}
     world.admission.set_quotas(known.__getitem__)
     first, waits = world.runs(), world.waits()
     assert world.blocks(waits) == QuotaInUse("@lab", RUNNING, 1, 1, 1)
@@ -295,7 +295,7 @@ def test_a_user_who_has_left_a_group_loses_its_quota_when_a_petition_comes():
 def test_what_waits_for_the_quota_of_a_group_goes_on_when_the_user_has_left_that():
     """Nothing of the group ends, and petitions of another member wait before it."""
     lab = account("@lab", running=1)
-    world, known = World(), {ANN: (lab,), BOB: (lab,)}
+    world, known = SharedMachine(), {ANN: (lab,), BOB: (lab,)}
     world.admission.set_quotas(known.__getitem__)
     world.admission.renew_accounts(ANN)
     assert not world.petitions.waiting.parked, "ann has no petition"
@@ -317,7 +317,7 @@ def test_what_waits_for_the_quota_of_a_group_goes_on_when_the_user_has_left_that
 
 
 def test_what_waits_for_the_quota_of_a_user_goes_on_when_a_group_of_the_user_gives_a_larger_one():
-    world, known = World(), {ANN: (account("ann", running=1),)}
+    world, known = SharedMachine(), {ANN: (account("ann", running=1),)}
     world.admission.set_quotas(known.__getitem__)
     world.runs()
     second, third = world.waits(), world.waits()
@@ -332,7 +332,7 @@ def test_what_waits_for_the_quota_of_a_user_goes_on_when_a_group_of_the_user_giv
 
 def test_of_many_that_may_go_some_leave_a_lot_at_a_time(monkeypatch):
     monkeypatch.setattr(module, "MAX_UNPARKED_PETITIONS", 2)
-    world = World(ann=(account("ann", running=5),))
+    world = SharedMachine(ann=(account("ann", running=5),))
     running = [world.runs() for _ in range(5)]
     waiting = [world.waits() for _ in range(5)]
     for record in waiting:
@@ -347,7 +347,7 @@ def test_of_many_that_may_go_some_leave_a_lot_at_a_time(monkeypatch):
 
 
 def test_where_the_condition_of_a_petition_says_no_another_one_that_waits_for_the_quota_goes_instead():
-    world = World(ann=(account("ann", running=1),), bob=(account("bob", running=1),))
+    world = SharedMachine(ann=(account("ann", running=1),), bob=(account("bob", running=1),))
     runs, other = world.runs(), world.runs(BOB)
     first, second, third, bobs = world.waits(), world.waits(), world.waits(), world.waits(BOB)
     for record in (first, second, third, bobs):
@@ -369,7 +369,7 @@ def test_where_the_condition_of_a_petition_says_no_another_one_that_waits_for_th
 
 
 def test_a_petition_that_waits_no_more_is_not_parked():
-    world = World(ann=(account("ann", running=0),))
+    world = SharedMachine(ann=(account("ann", running=0),))
     record = world.waits()
     world.petitions.dequeue(record)
     world.petitions.forget(record)
@@ -482,7 +482,7 @@ def test_the_users_own_quota_counts_more_than_that_of_a_group_and_that_more_than
 
 
 def test_what_waits_is_counted_by_owner_and_who_runs_is_told():
-    world = World(ann=(account("ann", running=1),))
+    world = SharedMachine(ann=(account("ann", running=1),))
     assert world.petitions.waiting.counts(ANN) == {ANN: 0}
     running, waiting = world.runs(), world.waits()
     assert world.petitions.waiting.counts(ANN) == {ANN: 1}

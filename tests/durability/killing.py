@@ -88,6 +88,10 @@ class Campaign:
         left = [command_line(pid) for pid in orphans(self.service)]
         assert not left, f"a start serves while processes of earlier ones live: {left}"
 
+    def acked(self) -> int:
+        """Count what clients were told is accepted, so far."""
+        return sum(story.acked for story in History.read(self._journals).stories.values())
+
     def end(self) -> Figures:
         """Let the clients read to the end, stop the service, and compare everything."""
         for client in self._clients:

@@ -32,6 +32,9 @@ def test_killed_at_random_under_load_it_loses_and_doubles_nothing(serve, tmp_pat
         campaign.round()
         if campaign.random.random() < 0.05:
             campaign.kill_client()
+    wait_for(
+        lambda: campaign.acked() > campaign.kills, what="enough work, on a slow machine after the kills", interval=1
+    )
     figures = campaign.end()
     with capsys.disabled():
         print(f"\nTEST_SEED={seed}: {campaign.kills} kills: {figures}")

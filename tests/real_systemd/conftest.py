@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from real_systemd.container import Container, cannot_be_made
 from real_systemd.unit import MachineUnit
-from support.container import Container, cannot_be_made
 
 SUITES = os.environ.get("TEST_SYSTEMD", "").split()
 ROOT = Path(__file__).resolve().parents[2]

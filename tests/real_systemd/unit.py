@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from support.container import Container
+from real_systemd.container import Container
 from support.waiting import wait_for
 
 _FOLDER = "/etc/systemd/system"

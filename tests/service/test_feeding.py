@@ -12,8 +12,8 @@ from orcha._service.timers import Timers
 from orcha.interfaces import Message
 from orcha.lib.remote import items_of
 from orcha.utils.systemd import reloading
+from service.systemd import KEEP_ALIVE, Systemd
 from support.gates import Gate
-from support.systemd import KEEP_ALIVE, Systemd
 
 WATCHDOG_MICROSECONDS = 300_000
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from support.service import Serve
-from support.users import Users, users_with
+from verbs.users import Users, users_with
 
 
 @pytest.fixture

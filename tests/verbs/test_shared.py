@@ -12,8 +12,8 @@ import pytest
 
 from support import as_user, warm
 from support.plugins_served import install
-from support.users import KEY
 from support.waiting import DEADLINE
+from verbs.users import KEY
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be other users")
 OWNER, OTHER = 61001, 61002
