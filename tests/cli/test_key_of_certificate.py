@@ -74,7 +74,15 @@ def test_a_program_has_its_key_by_its_certificate_until_that_is_revoked(own_serv
     who = json.loads(service.run("who", "--json").stdout)
     assert "key:build" in json.dumps(who)
 
+    assert "key build, certificate, 127.0.0.1" in service.run("events", "--who", "build").stdout
+    doctor = elsewhere("--service", "box", "doctor")
+    answers = f"no fault found; the service box answers at 127.0.0.1:{service.port}; `orcha doctor` on its machine"
+    assert (doctor.returncode, doctor.stdout.startswith(answers)) == (0, True)
+    assert elsewhere("service", "ls").stdout.split()[-1] == str(own)
     assert service.run("key", "renew", "build", "--certificate", str(certificate)).returncode == 0
+    doctor = elsewhere("--service", "box", "doctor")
+    told = "fault: connection: the service box does not answer: the service has no key for the certificate"
+    assert (doctor.returncode, doctor.stdout.startswith(told)) == (1, True)
     refused = elsewhere("--service", "box", "ps")
     assert refused.returncode == 77
     assert "orcha key add NAME --role ROLE --certificate FILE" in refused.stderr

@@ -166,6 +166,7 @@ def test_a_key_for_a_user_about_whom_nobody_answers_is_to_be_tried_again(monkeyp
         ({"verifier": b""}, "a verifier has 64 bytes, and not 0"),
         ({"certificate": "dns:a.example"}, "a key is proved by a secret or by a certificate"),
         ({"verifier": None, "certificate": "a.example"}, "'a.example' is no name of a certificate"),
+        ({"verifier": None, "certificate": "dns:b\u00fccher.example"}, "is not ASCII"),
         ({"verifier": None, "certificate": "dns:"}, "is no name of a certificate"),
         ({"verifier": None, "certificate": "cn: a"}, "no blank at an end"),
         ({"verifier": None, "certificate": "dns:*.example"}, "has a *"),

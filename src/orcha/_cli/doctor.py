@@ -41,7 +41,16 @@ def run(namespace: argparse.Namespace) -> int:
 
     endpoint = _examined(own_place("doctor"))
     if endpoint.is_system and os.geteuid():
-        return _tell_a_user(endpoint, as_json=namespace.json)
+        return _tell_from_outside(
+            endpoint,
+            "socket",
+            "the machine's service",
+            f"root's `orcha doctor` looks at what it keeps in {endpoint.folder}",
+            as_json=namespace.json,
+        )
+    if endpoint.trust is not None and endpoint.has_port:
+        name, hint = endpoint.trust.name, "`orcha doctor` on its machine, as its user, looks at what it keeps"
+        return _tell_from_outside(endpoint, "connection", f"the service {name}", hint, as_json=namespace.json)
     facts = _facts(endpoint)
     found = examine(facts)
     faults = [each for each in found if not each.is_note]
@@ -93,8 +102,8 @@ def _examined(endpoint: Endpoint) -> Endpoint:
     return next((each for each in tried if os.path.lexists(each.folder)), tried[0])
 
 
-def _tell_a_user(endpoint: Endpoint, *, as_json: bool) -> int:
-    """Say whether the machine's service answers a user, who may not look at what it keeps."""
+def _tell_from_outside(endpoint: Endpoint, check: str, which: str, hint: str, *, as_json: bool) -> int:
+    """Say whether a service answers a user who cannot look at what it keeps: root's, or of another machine."""
     from orcha._cli import render
     from orcha.exceptions import OrchaError
 
@@ -102,16 +111,17 @@ def _tell_a_user(endpoint: Endpoint, *, as_json: bool) -> int:
     try:
         _figures(endpoint, None)
     except (OSError, OrchaError) as error:
-        text = f"the machine's service does not answer: {error}"
+        text = f"{which} does not answer: {error}"
     if as_json:
-        findings = [{"check": "socket", "kind": "fault", "text": text}] if text else []
+        findings = [{"check": check, "kind": "fault", "text": text}] if text else []
         faults = len(findings)
         render.json({"folder": endpoint.folder, "service": None, "faults": faults, "disk": {}, "findings": findings})
         return 1 if text else 0
     if text:
-        render.line(f"fault: socket: {text}")
-    count = "1 fault found" if text else f"no fault found; the machine's service answers at {endpoint.socket_path}"
-    render.line(f"{count}; root's `orcha doctor` looks at what it keeps in {endpoint.folder}")
+        render.line(f"fault: {check}: {text}")
+    at = endpoint.name if endpoint.has_port else endpoint.socket_path
+    count = "1 fault found" if text else f"no fault found; {which} answers at {at}"
+    render.line(f"{count}; {hint}")
     return 1 if text else 0
 
 

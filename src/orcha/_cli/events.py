@@ -122,10 +122,14 @@ def cells(row: Row) -> tuple[str, ...]:
     ('ann', 'key ci, 192.0.2.7', 'cancel', 'a and 2 more', 'refused', 'late; no')
     >>> cells(known | {"verb": "login", "ids": []})[3:5]
     ('login', '3 times')
+    >>> cells(known | {"door": "certificate"})[2]
+    'key ci, certificate, 192.0.2.7'
     """
     from orcha._cli import render
 
-    by = ", ".join(filter(None, (f"key {row['key']}" if row["key"] else row["door"], row["host"])))
+    key, door = row["key"], row["door"]
+    ways = (f"key {key}" if key else "", "" if key and door == "key" else door, row["host"])
+    by = ", ".join(filter(None, ways))
     first = next(iter(row["ids"]), "")
     more = f" and {row['total'] - 1} more" if row["total"] > 1 else ""
     if row["verb"] == "login":

@@ -127,7 +127,7 @@ def _show(*, as_json: bool) -> int:
     elif not rows:
         render.line("no service has a name: orcha service add NAME tls://host:port")
     else:
-        titles = ("NAME", "PLACE", "FINGERPRINT", "CA", "KEY")
+        titles = ("NAME", "PLACE", "FINGERPRINT", "CA", "KEY", "CERTIFICATE")
         cells = [["" if each[title.lower()] is None else str(each[title.lower()]) for title in titles] for each in rows]
         render.table([Column(title) for title in titles], cells)
     return 0

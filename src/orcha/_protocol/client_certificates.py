@@ -56,6 +56,8 @@ def certificate_name(text: str) -> str:
         raise NoCertificateNameError(
             f"a name of a certificate has up to {MAX_NAME_CHARACTERS} characters, all printable, and no blank at an end"
         )
+    if kind != "cn" and not value.isascii():
+        raise NoCertificateNameError(f"{text!a:.80} is not ASCII, as such names in certificates are: write xn--...")
     if "*" in value:
         raise NoCertificateNameError(f"{text!a:.80} has a *: name one client")
     return f"{kind}:{value.lower() if kind == 'dns' else value}"
