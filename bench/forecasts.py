@@ -74,6 +74,14 @@ def _owners(chance: random.Random, number: int, seconds: float) -> dict[str, Any
     return {"owner": f"user{chance.randrange(20)}"}
 
 
+def _owners_of_a_resource(chance: random.Random, number: int, seconds: float) -> dict[str, Any]:
+    return _owners(chance, number, seconds) | {"needs": {"gpu": chance.choice((1, 1, 2))}}
+
+
+def _owners_in_one_group(chance: random.Random, number: int, seconds: float) -> dict[str, Any]:
+    return _owners(chance, number, seconds) | _in_one_group(chance, number, seconds)
+
+
 def _with_lengths(chance: random.Random, number: int, seconds: float) -> dict[str, Any]:
     del number
     return {"expect": seconds * 1.2, "needs": {"gpu": chance.choice((1, 1, 1, 4))}}
@@ -86,6 +94,7 @@ def _after_others(chance: random.Random, number: int, seconds: float) -> dict[st
 
 SLOTS = {"slots": {"": AT_ONCE}}
 AGE = {"rules": {"low": {"age": 3_600}}}
+PER_USER = {"rules": {"low": {"per_user": 2}}}
 QUOTAS = {
     f"user{number}": [{"name": f"user{number}", "limits": {"running": 2}, "resources": {}}] for number in range(20)
 }
@@ -101,6 +110,8 @@ KINDS = (
     Kind("slots, 20 owners", SLOTS, _owners),
     Kind("slots, 20 owners, and what they used before", SLOTS | {"fair": {"half_life": 86_400}}, _owners),
     Kind("slots, 20 owners with quotas", SLOTS | {"quotas": QUOTAS}, _owners),
+    Kind("a resource, 20 owners", {"resources": {"gpu": 11}}, _owners_of_a_resource),
+    Kind("a group, 20 owners with 2 at once each", {"groups": {"low": AT_ONCE}} | PER_USER, _owners_in_one_group),
     Kind("a resource, all lengths known: backfill", {"resources": {"gpu": 14}}, _with_lengths),
     Kind("slots, each comes after another", SLOTS, _after_others),
 )

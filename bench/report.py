@@ -89,6 +89,12 @@ BENCHMARKS = {
         "An array is asked for at an idle service, and once more while another client submits one command after the"
         " other: p50 / p99 of these submits, and the longest one.",
     ),
+    "dependencies": Benchmark(
+        "Dependencies",
+        "Commands that wait for one other command, which is cancelled: the time from the cancel to the output of the"
+        " first of them, and of the last. All between these are of a group without a slot: they are considered, and"
+        " none of them starts. The same with two that wait is what the end of the one and the start of another cost.",
+    ),
     "slow_sockets": Benchmark(
         "Slow sockets of others",
         "No-op petitions of a client that is connected, one at a time, while a process keeps 2,000 connections, half of"

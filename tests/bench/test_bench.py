@@ -20,8 +20,9 @@ LINES = {
     "start_up": 5,
     "depth": 11,
     "scheduling": 10,
-    "forecasts": 15,
+    "forecasts": 17,
     "arrays": 10,
+    "dependencies": 5,
     "slow_sockets": 4,
     "peers": 12,
     "peer_commands": 9,
@@ -73,6 +74,7 @@ def check(done, name):
         ("scheduling", ["200"]),
         ("forecasts", ["20"]),
         ("arrays", ["100"]),
+        ("dependencies", ["10"]),
         ("slow_sockets", []),
     ],
 )

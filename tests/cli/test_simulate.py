@@ -96,6 +96,7 @@ def test_people_are_shown_a_table_and_a_picture(service, tmp_path):
     ("text", "said"),
     [
         ("nonsense", "the file is no JSON, nor JSON in lines"),
+        ("[" * 100_000, "the file is no JSON, nor JSON in lines"),
         ("{}", "the file has no petitions: write a JSON array"),
         ("[1]", "petition 1 is no JSON object"),
         ('[{"id": 1.5}]', "petition 1: id is 1.5: give a text"),
@@ -115,6 +116,16 @@ def test_people_are_shown_a_table_and_a_picture(service, tmp_path):
         ('[{"id": "x", "seconds": 1, "preemptible": ["pause"]}]', "give a text"),
         ('[{"id": "x", "seconds": 1, "outcome": {}}]', "outcome is {}: give a text"),
         ('{"petitions": [], "capacity": {"devices": {"gpu": [0]}}}', "give devices by resource"),
+        ('{"petitions": [], "capacity": {"devices": {"gpu": [{"name": 0}]}}}', "give devices by resource"),
+        ('{"petitions": [], "capacity": {"devices": {"gpu": [{"name": "0"}, {"name": "0"}]}}}', "give devices by"),
+        (
+            '{"petitions": [], "capacity": {"quotas": {"a": [{"name": "a", "limits": {"running": Infinity}}]}}}',
+            "give acc",
+        ),
+        ('{"petitions": [], "capacity": {"rules": {"g": 1}}}', "give rules by group"),
+        ('{"petitions": [], "capacity": {"rules": {"g": {"rate": [1000000000, 60]}}}}', "the group 'g': rate is 1 to"),
+        ('{"petitions": [], "capacity": {"rules": {"g": {"rate": [1, -60]}}}}', "rate is a number of seconds above 0"),
+        ('{"petitions": [], "capacity": {"rules": {"g": {"age": 1e-9}}}}', "age is 60 seconds at least"),
         ('{"petitions": [], "capacity": {"drained": {"gpu": "0"}}}', "give names of devices by resource"),
         ('{"petitions": [], "capacity": {"drained": {"gpu": [0]}}}', "give names of devices by resource"),
         ('{"petitions": [], "capacity": {"fair": "past"}}', '"fair" of "capacity" is'),
@@ -127,6 +138,21 @@ def test_what_is_no_workload_is_refused_by_its_place(text, said):
     with pytest.raises(workload.WorkloadError) as raised:
         workload.read(text)
     assert said in str(raised.value)
+
+
+def test_a_priority_is_what_a_service_makes_of_it():
+    given = '[{"id": "a", "seconds": 1, "priority": 100000000000000000000}]'
+    assert workload.read(given).jobs[0].priority == 2**63 - 1
+
+
+def test_more_devices_than_a_service_can_have_are_refused_and_the_file_is_named(service):
+    jobs = [{"id": "x", "seconds": 1, "needs": {"gpu": 0.5}}]
+    given = json.dumps({"petitions": jobs, "capacity": {"resources": {"gpu": 10**12}}})
+    for options, text in (((), given), (("--resource", f"gpu={10**9}"), json.dumps(jobs))):
+        done = service.run("simulate", "-", *options, input=text)
+        assert done.returncode == 2
+        assert done.stderr.startswith("orcha: standard input: of the resource gpu there are 1000000000")
+        assert "give 10000 at most" in done.stderr
 
 
 def test_which_device_each_gets_is_told_with_other_devices_too(service):

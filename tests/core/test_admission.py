@@ -252,6 +252,22 @@ def test_who_is_paused_or_gone_stands_in_no_line(world):
     assert world.blocked(paused) == PetitionPaused()
 
 
+def test_a_petition_that_left_a_line_while_it_was_paused_keeps_the_place_that_it_is_given_then(world):
+    first = world.runs(1, needs={"gpu": 2})
+    paused, other = world.waits(2, needs={"gpu": 2}), world.waits(3, needs={"gpu": 2})
+    assert world.blocked(paused) == NeedsShort("gpu", 2, 0, 2)
+    name = petition_name(paused.seq)
+    world.admission.pause(name)
+    assert not world.admission.resources.is_behind(other.place, other.needs), "its place in line is noted to be left"
+    transitions.hold.reprioritize(world.petitions, paused, 4)
+    world.admission.resume(name)
+    assert world.blocked(paused) == world.blocked(other) == NeedsShort("gpu", 2, 0, 2)
+    assert world.asked() == []
+    assert world.petitions.waiting.parked_keys("resource:gpu") == [other.place, paused.place]
+    world.ends(first)
+    assert world.asked() == [other.seq]
+
+
 def test_what_is_parked_for_its_group_leaves_the_lines_it_stood_in(world):
     first = world.runs(1, group="rig", needs={"gpu": 2})
     second = world.waits(2, group="rig", needs={"gpu": 1})

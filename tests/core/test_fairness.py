@@ -335,6 +335,45 @@ def test_all_of_a_lot_leave_it_in_order():
     assert owned.petitions.waiting.place(records[4].place) == 4
 
 
+@pytest.mark.parametrize("seconds", [None, 60.0])
+def test_of_several_owners_the_first_in_a_line_that_waits_still_is_found(seconds):
+    fairness, gone = Fairness("ann", {"gpu": 4}.get, slots=4), set()
+    lines = Lines(lambda waiter: waiter.place[1] not in gone, lambda: fairness)
+    places = [(0, seq, str(seq)) for seq in range(6)]
+    for place, owner in zip(places, ("ann", "ann", "bob", "bob", "cleo", "cleo"), strict=True):
+        fairness.enter(place[1], owner)
+        lines.enter(place, {"gpu": 1}, None, ["gpu"], "gpu", seconds=seconds)
+    fairness.count("ann", {"gpu": 1}, 1)
+    gone |= {2, 4, 5}
+    assert lines.first("gpu").place == places[3], "bob's second petition, since cleo has none that waits"
+    gone |= {0, 1}
+    lines.leave(3)
+    assert lines.first("gpu") is None
+    assert not lines.waiters
+
+
+def test_the_counts_of_several_owners_are_those_of_their_queues():
+    fairness = Fairness("ann", {}.get, slots=4)
+    queue = OwnersQueue(WaitingQueue(), fairness, most_ready=10)
+    places = [(0, seq, str(seq)) for seq in range(1, 5)]
+    for place, owner in zip(places, ("ann", "ann", "bob", "bob"), strict=True):
+        fairness.enter(place[1], owner)
+        queue.add(place)
+    for place, lot in ((places[0], "x"), (places[2], "x"), (places[2], "y"), (places[3], "y")):
+        queue.park(place, lot)
+    assert (len(queue), queue.parked, queue.parked_in("x"), queue.parked_in("y"), queue.lots()) == (
+        1,
+        3,
+        1,
+        2,
+        ["x", "y"],
+    )
+    queue.remove(places[0])
+    assert queue.unpark("y", 1) == [places[2]]
+    queue.remove_all([places[1], places[3]])
+    assert (len(queue), queue.parked, queue.lots(), queue.is_empty) == (0, 0, [], True)
+
+
 def test_each_owner_has_spilled_petitions_of_their_own():
     owned = Owned(most_ready=3)
     mine = [owned.waits("ann") for _ in range(9)]

@@ -57,13 +57,13 @@ def run(namespace: argparse.Namespace) -> int:
 
     try:
         found = workload.read(_text(namespace.file))
+        capacity = _changed(found, namespace)
     except (OSError, UnicodeDecodeError) as error:
         render.note(f"{namespace.file} cannot be read: {getattr(error, 'strerror', None) or error}: name a workload")
         return USAGE_ERROR_CODE
     except workload.WorkloadError as error:
-        render.note(str(error))
+        render.note(f"{'standard input' if namespace.file == '-' else namespace.file}: {error}")
         return USAGE_ERROR_CODE
-    capacity = _changed(found, namespace)
     planned = _planned(found, capacity)
     reckoned = dict(_reckoned(planned, found.recorded if capacity == found.capacity else []))
     if namespace.svg:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import NamedTuple
 
 from orcha._core.forecast.workload import Capacity, Job
-from orcha._core.groups import rules_of
+from orcha._core.groups import GroupRules, rules_of
 from orcha._core.quota_rules import read_accounts
 from orcha._core.weights import read_weights
 from orcha.interfaces.built_in import COMMAND_MANAGER
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from orcha._core.devices import Device
-    from orcha._core.groups import GroupRules
     from orcha._core.inventory import Stock
     from orcha._core.quotas import Account
 
@@ -77,11 +75,11 @@ def read(text: str) -> Workload:
 def _parsed(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         whole = error
     try:
         return [json.loads(line) for line in text.splitlines() if line.strip()]
-    except ValueError:
+    except (ValueError, RecursionError):
         line = f"the file is no JSON, nor JSON in lines: {whole}: write it with orcha history --json"
         raise WorkloadError(line) from None
 
@@ -102,14 +100,11 @@ def _job(entry: dict[str, Any], name: str, number: int) -> Job:
         raise WorkloadError(
             f'{name} does not say how long it takes: give "seconds", "expect", or "started" and "ended"'
         )
-    priority = entry.get("priority") or 0
-    if isinstance(priority, bool) or not isinstance(priority, int | float) or math.isnan(priority):
-        raise WorkloadError(f"{name}: priority is {priority!r:.80}: give a number")
     return Job(
         str(identity),
         _time(entry, "submitted", name) or 0.0,
         seconds or 0.0,
-        priority,
+        _priority(entry, name),
         _text(entry, "group", name),
         _needs(entry, name),
         dict(_after(entry, name)),
@@ -120,6 +115,19 @@ def _job(entry: dict[str, Any], name: str, number: int) -> Job:
         expect=limit if expect is None else expect,
         preemptible=_preemptible(entry, name),
     )
+
+
+def _priority(entry: dict[str, Any], name: str) -> int | float:
+    """Give a priority as a service keeps it."""
+    from orcha._core.waiting_queue import checked_priority
+
+    priority = entry.get("priority") or 0
+    try:
+        if not isinstance(priority, bool):
+            return checked_priority(priority)
+    except (TypeError, ValueError):
+        pass
+    raise WorkloadError(f"{name}: priority is {priority!r:.80}: give a number")
 
 
 def _preemptible(entry: dict[str, Any], name: str) -> str | None:
@@ -159,7 +167,7 @@ def read_devices(known: dict[str, Any]) -> dict[str, tuple[Device, ...]]:
 
     devices = known.get("devices") or {}
     try:
-        return {
+        found = {
             resource: tuple(
                 Device(
                     each["name"], {name: read_value(str(value)) for name, value in each.get("properties", {}).items()}
@@ -168,11 +176,18 @@ def read_devices(known: dict[str, Any]) -> dict[str, tuple[Device, ...]]:
             )
             for resource, some in devices.items()
         }
-    except (AttributeError, KeyError, TypeError):
+    except (AttributeError, KeyError, TypeError, ValueError):
+        found = None
+    if found is None or not all(_are_distinct(some) for some in found.values()):
         form = '{"gpu": [{"name": "0", "properties": {"mem": "24G"}}]}'
-        raise WorkloadError(
-            f'"devices" of "capacity" is {devices!r:.80}: give devices by resource, as {form}'
-        ) from None
+        raise WorkloadError(f'"devices" of "capacity" is {devices!r:.80}: give devices by resource, as {form}')
+    return found
+
+
+def _are_distinct(devices: Sequence[Device]) -> bool:
+    """Tell whether each device has a name of its own."""
+    names = [device.name for device in devices]
+    return all(isinstance(name, str) for name in names) and len({*names}) == len(names)
 
 
 def _drained(known: dict[str, Any]) -> dict[str, list[str | None]]:
@@ -190,7 +205,7 @@ def _quotas(known: dict[str, Any]) -> dict[str, tuple[Account, ...]]:
     quotas = known.get("quotas") or {}
     try:
         return {owner: read_accounts(each) for owner, each in quotas.items()}
-    except (AttributeError, TypeError, ValueError):
+    except (AttributeError, TypeError, ValueError, OverflowError):
         form = '{"ann": [{"name": "ann", "limits": {"running": 2}, "resources": {"gpu": 1}}]}'
         raise WorkloadError(f'"quotas" of "capacity" is {quotas!r:.80}: give accounts by owner, as {form}') from None
 
@@ -223,13 +238,21 @@ def _is_amount(value: object) -> bool:
 
 
 def _rules(known: dict[str, Any]) -> dict[str, GroupRules]:
-    """Give the rules of each group."""
+    """Give the rules of each group; what another build added is passed over."""
+    from orcha._configuration.group_rules import check_rules
+
     rules = known.get("rules") or {}
-    try:
-        return {name: rules_of(json.dumps(each)) for name, each in rules.items()}
-    except (AttributeError, TypeError):
+    if not isinstance(rules, dict) or not all(isinstance(each, dict) for each in rules.values()):
         line = f'"rules" of "capacity" is {rules!r:.80}: give rules by group, as {{"rig": {{"per_user": 1}}}}'
-        raise WorkloadError(line) from None
+        raise WorkloadError(line)
+    found: dict[str, GroupRules] = {}
+    for group, each in rules.items():
+        try:
+            check_rules({name: value for name, value in each.items() if name in GroupRules._fields})
+        except ValueError as error:
+            raise WorkloadError(f'"rules" of "capacity" for the group {group!r:.80}: {error}') from None
+        found[group] = rules_of(json.dumps(each))
+    return found
 
 
 def stock(count: int, resource: str, jobs: Iterable[Job], devices: Sequence[Device] = ()) -> Stock:
@@ -238,17 +261,24 @@ def stock(count: int, resource: str, jobs: Iterable[Job], devices: Sequence[Devi
     The first ones are the `devices` that are known, and more are as the last one of these. Where none is known, there
     are devices if a petition needs a part of one.
 
+    Raises:
+        WorkloadError: there would be more devices than a service can have.
+
     >>> from orcha._core.devices import Device
     >>> stock(2, "gpu", [], [Device("0", {"mem": 24})])
     (Device(name='0', properties={'mem': 24}), Device(name='1', properties={'mem': 24}))
     >>> stock(2, "gpu", [])
     2
     """
+    from orcha._configuration.resource_texts import MAX_DEVICES
     from orcha._core.devices import Device
     from orcha.interfaces.needs import read
 
     if not devices and not any(read(job.needs[resource]).is_share for job in jobs if resource in job.needs):
         return count
+    if count > MAX_DEVICES:
+        line = f"of the resource {resource} there are {count} devices: give {MAX_DEVICES} at most, or an amount"
+        raise WorkloadError(f"{line} of which no petition needs a part")
     taken, properties = {device.name for device in devices}, devices[-1].properties if devices else {}
     more = (str(number) for number in range(count + len(devices)) if str(number) not in taken)
     return tuple([*devices, *(Device(name, properties) for name in more)][:count])

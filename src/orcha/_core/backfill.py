@@ -111,26 +111,28 @@ class Backfill:
                 continue
             firsts, names = self._firsts([resource], MAX_PLANNED_PETITIONS)
             done |= names
-            first = firsts[: MAX_PLANNED_PETITIONS + 1]
-            if any(self._could_go(waiter) and has_room(waiter) for waiter in first):
-                found += self._go(first, has_room)
+            found += self._go(firsts[: MAX_PLANNED_PETITIONS + 1], has_room)
         return found
 
     def _go(self, waiters: list[Waiter], has_room: Callable[[Waiter], bool]) -> list[Waiter]:
+        """Give the petitions among these, which wait in this order, that may start before those ahead of them."""
+        state = self._petitions.starts, len(self._petitions.granted), len(self._lines.waiters)
+        could_go = [at for at, waiter in enumerate(waiters) if self._could_go(waiter, state) and has_room(waiter)]
+        if not could_go:
+            return []
         gap = Overtaking(self._things(), self._inventory, self._running()[0])
         found: list[Waiter] = []
-        state = self._petitions.starts, len(self._petitions.granted), len(self._lines.waiters)
-        for waiter in waiters:
-            if self._could_go(waiter) and waiter.tried != state and has_room(waiter) and gap.fits(waiter):
+        for at, waiter in enumerate(waiters[: could_go[-1] + 1]):
+            if at in could_go and gap.fits(waiter):
                 waiter.asked, waiter.tried = True, state  # it may be refused still, and comes once for each state
                 found.append(waiter)
             gap.wait(waiter)
         return found
 
     @staticmethod
-    def _could_go(waiter: Waiter) -> bool:
-        """Tell whether a petition stands in line, and says how long it takes."""
-        return not waiter.asked and waiter.seconds is not None and bool(waiter.lines)
+    def _could_go(waiter: Waiter, state: tuple[int, int, int]) -> bool:
+        """Tell whether a petition that was not tried in this state stands in line, and says how long it takes."""
+        return not waiter.asked and waiter.seconds is not None and waiter.tried != state and bool(waiter.lines)
 
     def held_for(self, place: Key, needs: Mapping[str, int | str], resource: str) -> HeldFor | None:
         """Give for whom a resource is held free, where that is the first in line; None where too many are before it."""

@@ -89,6 +89,9 @@ class Fairness:
         self.turn = starts
         """How many petitions have started."""
         self._past: PastUse | None = None
+        self._window = 1.0
+        self._counted_at = 0.0
+        """When all shares were reckoned last, where what was used before counts."""
         self._has_weights = False
         self._has_groups = False
 
@@ -141,10 +144,17 @@ class Fairness:
 
     def count_anew(self) -> None:
         """Reckon all shares again, since there is more or less of something, or time has passed."""
+        if self._past is not None:
+            self._counted_at = self._past.now()
         for use in [*self._uses.values(), *self._together()]:
             if self._past is not None:
                 self._pass_time(use, self._past)
             self._settle(use)
+
+    def pass_time(self) -> None:
+        """Reckon all shares again where what was used before counts, and time has passed since that was done last."""
+        if self._past is not None and self._past.now() != self._counted_at:
+            self.count_anew()
 
     def _together(self) -> list[_Use]:
         """Give what the members of each group have in use."""
@@ -156,7 +166,7 @@ class Fairness:
 
     def _reckon(self, use: _Use) -> float:
         if self._past is not None and use.used:
-            return self._with_past(use, self._past.window)
+            return self._with_past(use)
         shares = [use.petitions / self._slots]
         shares += [float(amount) / (self._capacity(name) or 1) for name, amount in use.held.items()]
         return max(shares)
@@ -171,6 +181,7 @@ class Fairness:
     def weigh_past(self, past: PastUse | None) -> None:
         """Have what was used before count, or with None have it count nothing."""
         self._past = past
+        self._window = 1.0 if past is None else past.window
         for use in self._uses.values():
             use.used = {}
             if past is not None:
@@ -209,9 +220,10 @@ class Fairness:
         return (SLOTS, 0.0) if use is None else self._most_used(use.used)[:2]
 
     def _most_used(self, used: Seconds) -> tuple[str, float, float]:
-        window = 1.0 if self._past is None else self._past.window
         shares = (
-            (name, seconds, seconds / most / window) for name, seconds in used.items() if (most := self._most(name))
+            (name, seconds, seconds / most / self._window)
+            for name, seconds in used.items()
+            if (most := self._most(name))
         )
         return max(shares, key=lambda each: each[2], default=(SLOTS, 0.0, 0.0))
 
@@ -221,23 +233,26 @@ class Fairness:
             return self._slots
         return 1 if name == WHOLE else self._capacity(name) or 0
 
-    def _with_past(self, use: _Use, window: float) -> float:
+    def _with_past(self, use: _Use) -> float:
         """Give the share of an owner in what is in use, together with the share in what was used before."""
-        held, used = {SLOTS: use.petitions, **use.held}, use.used
-        shares = [0.0]
-        for name in held.keys() | used.keys():
-            most = self._most(name)
-            before = used.get(name, 0.0) / window / most if most else 0.0
-            shares.append(float(held.get(name, 0)) / (most or 1) + before)
-        return max(shares)
+        held, used, window, slots = use.held, use.used, self._window, self._slots
+        share = use.petitions / slots + used.get(SLOTS, 0.0) / window / slots
+        if held or len(used) > (SLOTS in used):
+            for name in held.keys() | used.keys() - {SLOTS}:
+                most = self._most(name)
+                before = used.get(name, 0.0) / window / most if most else 0.0
+                share = max(share, float(held.get(name, 0)) / (most or 1) + before)
+        return share
 
     @staticmethod
     def _pass_time(use: _Use, past: PastUse) -> None:
         """Count what an owner has used since this was done last."""
         now = past.now()
         if now > use.at:
-            held = [(SLOTS, use.petitions), *use.held.items()]
-            use.used, use.at = passed(use.used, held, past.half_life, now - use.at), now
+            if use.used or use.petitions or use.held:
+                held = [(SLOTS, use.petitions), *use.held.items()]
+                use.used = passed(use.used, held, past.half_life, now - use.at)
+            use.at = now
 
     # --- weights of users and groups of users --------------------------------------------------------------------
 
@@ -407,11 +422,17 @@ class Turns:
         self._fairness = fairness
         self._cut = cut
         self._fresh = fresh
-        self._queues: dict[Lane, list[Candidate]] = {}
+        queues: dict[Lane, list[Candidate]] = {}
+        lane_of = fairness.lane
         for candidate in candidates:
-            self._queues.setdefault(fairness.lane(candidate.seq), []).append(candidate)
-        for queue in self._queues.values():
+            lane = lane_of(candidate.seq)
+            if lane in queues:
+                queues[lane].append(candidate)
+            else:
+                queues[lane] = [candidate]
+        for queue in queues.values():
             queue.reverse()
+        self._queues = queues
         self._heads = [(self._rank(lane), lane) for lane in self._queues]
         heapq.heapify(self._heads)
 

@@ -107,6 +107,12 @@ class GrantedSlots:
             with self._lock:
                 self._fairness.count_anew()
 
+    def pass_time(self) -> None:
+        """Have the shares of the owners reckoned again, where time has passed and what was used before counts."""
+        assert self._fairness is not None
+        with self._lock:
+            self._fairness.pass_time()
+
     def weigh_past(self, past: PastUse | None) -> None:
         """Have what each owner used before count, or with None count nothing; what they have in use is counted."""
         assert self._fairness is not None

@@ -45,20 +45,40 @@ class _Ahead(NamedTuple):
     claim: Claim
     lines: frozenset[str]
     """The resources in whose lines it stands."""
+    kind: _Kind
+
+
+class _Kind(NamedTuple):
+    """What decides whether an earlier petition may be passed: of many petitions that wait most are of a few kinds."""
+
+    takes: frozenset[Thing]
+    """The things that it takes."""
+    lines: frozenset[str]
 
 
 class _Planned:
     """A plan for petitions that wait, named by their places among all that do."""
 
-    __slots__ = ("are_ordered", "made", "rivals", "starts")
+    __slots__ = ("are_ordered", "kinds", "made", "rivals", "starts")
 
     def __init__(self, made: Plan, *, are_ordered: bool) -> None:
         self.made = made
         self.are_ordered = are_ordered
         """Whether no petition can pass an earlier one with which it competes, unless it delays none either."""
         self.rivals: tuple[int, ...] = ()
+        self.kinds: set[_Kind] = set()
+        """The kinds of the rivals."""
         self.starts: dict[int, float | None] = {}
         """In how many seconds each of them starts; None where that is not known."""
+
+    def refuses(self, thing: Thing, amount: Amount, seconds: float) -> bool:
+        """Tell whether a petition surely delays a petition that is planned so far, whatever others wait behind those.
+
+        So much of the thing is free now, and not for so long: a planned petition starts before that, and starts no
+        later in any other order of the petitions either.
+        """
+        made = self.made
+        return made.is_possible and made.is_free(thing, amount) and not made.has_gap(thing, amount, seconds)
 
 
 _NOTHING = Claim({}, {})
@@ -73,13 +93,26 @@ class Overtaking:
         self._inventory = inventory
         self._runs = runs
         self._ahead: list[_Ahead] = []
+        self._places: dict[frozenset[Thing], list[int]] = {}
+        """The places of the petitions that wait, by what they take."""
+        self._in_lines: set[Thing] = set()
+        """The resources for which any of them stands in line."""
+        self._wanted: set[Thing] = set()
+        """What any of them takes."""
+        self._is_whole_wanted = False
         self._unknown = _NOTHING
         """What others take of whom nothing else is known."""
         self._plans: dict[object, _Planned | None] = {}
 
     def wait(self, waiter: Waiter) -> None:
         """Add the next petition that waits."""
-        self._ahead.append(_Ahead(waiter, self._things.of(waiter), waiter.lines))
+        claim, lines = self._things.of(waiter), waiter.lines
+        takes = frozenset(claim.takes)
+        self._places.setdefault(takes, []).append(len(self._ahead))
+        self._ahead.append(_Ahead(waiter, claim, lines, _Kind(takes, lines)))
+        self._wanted |= takes
+        self._in_lines.update(map(resource, lines))
+        self._is_whole_wanted |= WHOLE in claim.needs
 
     def wait_somewhere(self, takes: Mapping[Thing, Amount]) -> None:
         """Add petitions of which nothing more is known than what they take together, at most."""
@@ -90,21 +123,21 @@ class Overtaking:
     def fits(self, small: Waiter) -> bool:
         """Tell whether a petition for which enough is free may start before others that wait, and delays none."""
         seconds, claim = small.seconds, self._things.of(small)
-        if seconds is None or any(WHOLE in each.needs for each in (claim, *self._claims())):
+        if seconds is None or self._is_whole_wanted or WHOLE in claim.needs:
             return False
         scarce = self._scarce(claim)
         for thing, amount in claim.takes.items():
-            if thing in scarce and any(thing in each.takes for each in (*self._claims(), self._unknown)):
+            if thing in scarce and (thing in self._wanted or thing in self._unknown.takes):
                 rivals, contested = self._rivals(thing, scarce)
                 plan = self._plan(rivals, contested, small)
-                if plan is None and not self._is_later(thing, seconds):
+                if plan is not None and plan.refuses(thing, amount, seconds):
                     return False
-                if plan is not None and not plan.made.has_gap(thing, amount, seconds):
+                if plan is None or not self._go_on(plan, rivals):
+                    if not self._is_later(thing, seconds):
+                        return False
+                elif not plan.made.has_gap(thing, amount, seconds):
                     return False
         return True
-
-    def _claims(self) -> list[Claim]:
-        return [each.claim for each in self._ahead]
 
     def start_of(self, place: int, name: str) -> float | None:
         """Give when the petition that was added at a place starts, in seconds; None where that is not known.
@@ -113,36 +146,37 @@ class Overtaking:
         """
         if WHOLE in self._ahead[place].claim.needs:
             return None
-        plan = self._plan(*self._rivals(resource(name), self._scarce(_NOTHING)), None)
-        return None if plan is None else plan.starts[place]
+        rivals, contested = self._rivals(resource(name), self._scarce(_NOTHING))
+        plan = self._plan(rivals, contested, None)
+        return None if plan is None or not self._go_on(plan, rivals) else plan.starts[place]
 
     # --- who competes for what ----------------------------------------------------------------------------------
 
     def _scarce(self, small: Claim) -> set[Thing]:
         """Give the things of which there is too little for all, or for which somebody stands in line."""
-        found = {resource(name) for each in self._ahead for name in each.lines}
-        waiting = [*self._claims(), self._unknown, small]
-        claims = [*(run.claim for run in self._runs), *waiting]
-        for thing in {thing for claim in waiting for thing in claim.takes}:
-            if thing not in found and not is_enough(thing, self._things.most[thing], claims, self._things.there_is):
-                found.add(thing)
+        found = set(self._in_lines)
+        others = self._wanted.union(self._unknown.takes, small.takes) - found
+        if others:
+            waiting = [each.claim for each in self._ahead]
+            claims = [*(run.claim for run in self._runs), *waiting, self._unknown, small]
+            things = self._things
+            found.update(thing for thing in others if not is_enough(thing, things.most[thing], claims, things.there_is))
         return found
 
     def _rivals(self, thing: Thing, scarce: set[Thing]) -> tuple[tuple[int, ...], set[Thing]]:
         """Give who competes for a thing, and for whatever else these compete for; and all that they compete for."""
-        rivals, contested, before = set[int](), {thing}, -1
-        while len(rivals) != before:
-            before = len(rivals)
-            for place, each in enumerate(self._ahead):
-                if place not in rivals and not contested.isdisjoint(each.claim.takes):
-                    rivals.add(place)
-                    contested |= each.claim.takes.keys() & scarce
+        contested, left, rivals = {thing}, list(self._places), list[int]()
+        while found := [takes for takes in left if not contested.isdisjoint(takes)]:
+            left = [takes for takes in left if contested.isdisjoint(takes)]
+            for takes in found:
+                rivals += self._places[takes]
+                contested |= takes & scarce
         return tuple(sorted(rivals)), contested
 
     # --- a plan for petitions that go in their order --------------------------------------------------------------
 
     def _plan(self, rivals: tuple[int, ...], contested: set[Thing], small: Waiter | None) -> _Planned | None:
-        """Plan who starts when; None where the petitions may go in another order than theirs."""
+        """Give the plan for petitions, as far as it was made; None where nobody knows in which order they go."""
         if not contested.isdisjoint(self._unknown.takes):
             return None
         there_is: dict[Thing, Amount] = {}
@@ -157,7 +191,7 @@ class Overtaking:
         planned = self._plans.get(key := (frozenset(there_is.items()), frozenset(alike.items())))
         if planned is None or planned.rivals != rivals[: len(planned.rivals)]:
             planned = self._plans[key] = self._begun(contested, there_is, alike)
-        return planned if self._go_on(planned, rivals, there_is) else None
+        return planned
 
     def _begun(
         self, contested: set[Thing], there_is: Mapping[Thing, Amount], alike: Mapping[Thing, frozenset[str]]
@@ -173,14 +207,17 @@ class Overtaking:
         are_ordered = all(map(keeps_line, contested)) and all(contested.isdisjoint(takes) for takes in back)
         return _Planned(plan, are_ordered=are_ordered)
 
-    def _go_on(self, planned: _Planned, rivals: tuple[int, ...], there_is: Mapping[Thing, Amount]) -> bool:
+    def _go_on(self, planned: _Planned, rivals: tuple[int, ...]) -> bool:
         """Plan for petitions behind the petitions of a plan; tell whether all keep their order."""
-        for place in rivals[len(planned.rivals) :]:
+        there_is = planned.made.there_is
+        new, planned.rivals = rivals[len(planned.rivals) :], rivals
+        for place in new:
             each = self._ahead[place]
-            before = (self._ahead[other] for other in planned.rivals)
-            planned.rivals += (place,)
             amounts = {thing: amount for thing, amount in each.claim.takes.items() if thing in there_is}
-            planned.are_ordered &= bool(each.lines) and not any(_may_pass(one, each, there_is) for one in before)
+            if planned.are_ordered:
+                passes = any(_may_pass(kind, each, there_is) for kind in planned.kinds)
+                planned.are_ordered = bool(each.lines) and not passes
+            planned.kinds.add(each.kind)
             planned.starts[place] = planned.made.reserve(Want(amounts, each.waiter.seconds))
         return planned.are_ordered
 
@@ -235,15 +272,15 @@ class Overtaking:
         return sorted(times)[count - 1] if len(times) >= count else inf
 
 
-def _may_pass(one: _Ahead, later: _Ahead, contested: Mapping[Thing, Amount]) -> bool:
+def _may_pass(one: _Kind, later: _Ahead, contested: Mapping[Thing, Amount]) -> bool:
     """Tell whether a petition may start before an earlier one, since it stands behind it in no line, and delay it."""
-    shared = contested.keys() & one.claim.takes.keys() & later.claim.takes.keys()
+    shared = contested.keys() & one.takes & later.kind.takes
     if not shared:
         return False
     if one.lines.isdisjoint(later.claim.needs):
         return True
     # The earlier one leaves its lines where only a slot is missing, and the later one may need no such slot.
-    return any(thing[0] == SLOTS and thing in contested and thing not in shared for thing in one.claim.takes)
+    return any(thing[0] == SLOTS and thing in contested and thing not in shared for thing in one.takes)
 
 
 def _free_at(taken: list[tuple[float, Amount]], most: Amount) -> float:

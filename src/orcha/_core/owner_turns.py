@@ -24,7 +24,7 @@ def owner_first(petitions: Petitions, record: Record) -> OwnerFirst | None:
     if fairness is None or not (lot is None or lot == group_name(record.group or "") or Resources.is_lot(lot)):
         return None
     if fairness.counts_past:
-        petitions.granted.count_anew()
+        petitions.granted.pass_time()
     for key in petitions.waiting.heads_of_others(place):
         head = petitions.records.get(key[1])
         said_no = head is not None and head.asked is not None

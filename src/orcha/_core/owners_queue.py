@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,11 @@ class OwnersQueue(WaitingQueue):
         super().__init__(max(min(most_ready, MIN_READY_PETITIONS_OF_AN_OWNER), most_ready // 10))
         self._fairness = fairness
         self._queues: dict[Lane, WaitingQueue] = {None: first}
+        self._waiting = len(first)
+        """How many wait in all queues, and are not parked; counted here, since that is asked many times a start."""
+        self._in_lots: dict[str, dict[Lane, int]] = {lot: {None: first.parked_in(lot)} for lot in first.lots()}
+        """How many of each owner are parked in each lot: most lots have petitions of a few owners only."""
+        self._parked = first.parked
 
     def _of(self, key: Key) -> WaitingQueue:
         """Give the queue of the owner of a petition."""
@@ -53,12 +59,12 @@ class OwnersQueue(WaitingQueue):
 
     def __len__(self) -> int:
         """Count the ready and the spilled ones."""
-        return sum(map(len, self._queues.values()))
+        return self._waiting
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing waits, parked petitions included."""
-        return all(queue.is_empty for queue in self._queues.values())
+        return not (self._waiting or self._parked)
 
     def counts(self, first: str) -> dict[str, int]:
         """Count what waits of each owner; the `first` owner was there before the others."""
@@ -81,9 +87,11 @@ class OwnersQueue(WaitingQueue):
             each.setdefault(self._fairness.lane(key[1]), []).append(key)
         for those in each.values():
             self._of(those[0]).load(those)
+            self._waiting += len(those)
 
     def add(self, key: Key) -> bool:
         """Put a key in its place; tell whether it is ready there."""
+        self._waiting += 1
         return self._of(key).add(key)
 
     def is_ready(self, key: Key) -> bool:
@@ -92,19 +100,40 @@ class OwnersQueue(WaitingQueue):
 
     def remove(self, key: Key) -> None:
         """Take a waiting key out, wherever it is."""
-        self._of(key).remove(key)
+        queue = self._of(key)
+        lot = queue.lot_of(key)
+        if lot is None:
+            self._waiting -= 1
+        else:
+            self._count(lot, self._fairness.lane(key[1]), -1)
+        queue.remove(key)
 
     def remove_all(self, keys: list[Key]) -> None:
         """Take several waiting keys out."""
         for key in keys:
-            self._of(key).remove(key)
+            self.remove(key)
 
     # --- lots ---------------------------------------------------------------------------------------------------
+
+    def _count(self, lot: str, lane: Lane, more: int) -> None:
+        """Count so many more petitions of an owner in a lot."""
+        lanes = self._in_lots.setdefault(lot, {})
+        lanes[lane] = lanes.get(lane, 0) + more
+        self._parked += more
+        if not lanes[lane]:
+            del lanes[lane]
+        if not lanes:
+            del self._in_lots[lot]
+
+    def _queues_in(self, lot: str) -> list[tuple[Lane, WaitingQueue]]:
+        """Give the queues of the owners who have petitions in a lot; any thread may ask."""
+        queues = self._queues
+        return [(lane, queues[lane]) for lane in list(self._in_lots.get(lot, ()))]
 
     @property
     def parked(self) -> int:
         """How many keys are parked."""
-        return sum(queue.parked for queue in self._queues.values())
+        return self._parked
 
     def is_parked(self, key: Key) -> bool:
         """Tell whether a waiting key is parked."""
@@ -116,20 +145,21 @@ class OwnersQueue(WaitingQueue):
 
     def lots(self) -> list[str]:
         """Give the lots in which some are parked."""
-        return list(dict.fromkeys(lot for queue in self._queues.values() for lot in queue.lots()))
+        return list(self._in_lots)
 
     def parked_in(self, lot: str) -> int:
         """Count what is parked in a lot."""
-        return sum(queue.parked_in(lot) for queue in self._queues.values())
+        lanes = self._in_lots.get(lot)
+        return 0 if lanes is None else sum(lanes.values())
 
     def first_parked(self, lot: str) -> Key | None:
         """Give the first key of a lot by what its owner has in use; any thread may ask."""
-        firsts = (queue.first_parked(lot) for queue in self._queues.values())
+        firsts = (queue.first_parked(lot) for _, queue in self._queues_in(lot))
         return min((key for key in firsts if key is not None), key=self._fairness.rank, default=None)
 
     def first_parked_in(self, lot: str, most: int) -> list[Key]:
         """Give the first keys of a lot as if each of them got what it waits for; any thread may ask."""
-        queues = self._queues.items()
+        queues = self._queues_in(lot)
         return list(self._merged({lane: queue.first_parked_in(lot, most) for lane, queue in queues}, most))
 
     def merged(self, lots: list[list[Key]], count: int) -> Iterator[Key]:
@@ -142,7 +172,14 @@ class OwnersQueue(WaitingQueue):
 
     def park(self, key: Key, lot: str) -> None:
         """Park a waiting key in a lot."""
-        self._of(key).park(key, lot)
+        queue, lane = self._of(key), self._fairness.lane(key[1])
+        before = queue.lot_of(key)
+        if before is None:
+            self._waiting -= 1
+        else:
+            self._count(before, lane, -1)
+        queue.park(key, lot)
+        self._count(lot, lane, 1)
 
     def move_parked(self, key: Key, moved: Key) -> None:
         """Put a parked petition in another place of its lot."""
@@ -150,17 +187,22 @@ class OwnersQueue(WaitingQueue):
 
     def unpark(self, lot: str, count: int) -> list[Key]:
         """Take the first `count` keys out of a lot as if each got what it waits for; they wait nowhere then."""
-        queues = [queue for queue in self._queues.values() if queue.parked_in(lot)]
-        if sum(queue.parked_in(lot) for queue in queues) <= count or len(queues) == 1:
-            return sorted(key for queue in queues for key in queue.unpark(lot, count))
-        taken = self.first_parked_in(lot, count)
+        queues = self._queues_in(lot)
+        if self.parked_in(lot) <= count or len(queues) == 1:
+            taken = sorted(key for _, queue in queues for key in queue.first_parked_in(lot, count))
+        else:
+            taken = self.first_parked_in(lot, count)
         self.unpark_these(taken)
         return taken
 
     def unpark_these(self, keys: list[Key]) -> None:
         """Take these keys out of their lots; they wait nowhere then."""
         for key in keys:
-            self._of(key).unpark_these([key])
+            queue = self._of(key)
+            lot = queue.lot_of(key)
+            assert lot is not None
+            queue.unpark_these([key])
+            self._count(lot, self._fairness.lane(key[1]), -1)
 
     # --- the head -----------------------------------------------------------------------------------------------
 
@@ -170,18 +212,20 @@ class OwnersQueue(WaitingQueue):
         if fairness.has_groups:
             yield from self._merged_by_groups(sorted_keys, count)
             return
-        heads = [(*fairness.rank(keys[0]), 0, lane) for lane, keys in sorted_keys.items() if keys]
+        heads = [
+            (*fairness.rank(keys[0]), 0, lane, fairness.step_of(lane)) for lane, keys in sorted_keys.items() if keys
+        ]
         heapq.heapify(heads)
         for turn in range(fairness.turn + 1, fairness.turn + count + 1):
             if not heads:
                 break
-            _, share, _, _, _, _, position, lane = heads[0]
+            _, share, _, _, _, _, position, lane, step = heads[0]
             keys = sorted_keys[lane]
             yield keys[position]
             position += 1
             if position < len(keys):
                 key = keys[position]
-                heapq.heapreplace(heads, (key[0], share + fairness.step_of(lane), turn, 0.0, 0, key[1], position, lane))
+                heapq.heapreplace(heads, (key[0], share + step, turn, 0.0, 0, key[1], position, lane, step))
             else:
                 heapq.heappop(heads)
 
@@ -238,12 +282,10 @@ class OwnersQueue(WaitingQueue):
         return [head for head in heads if head is not None]
 
     def cut_lanes(self, firsts: list[Key]) -> frozenset[Lane]:
-        """Give the owners that have more ready or spilled petitions than are among these `firsts`."""
-        counts: dict[Lane, int] = {}
-        for key in firsts:
-            lane = self._fairness.lane(key[1])
-            counts[lane] = counts.get(lane, 0) + 1
-        return frozenset(lane for lane, queue in self._queues.items() if len(queue) > counts.get(lane, 0))
+        """Give the owners of these `firsts` that have more ready or spilled petitions than are among them."""
+        lane_of, queues = self._fairness.lane, self._queues
+        counts = Counter([lane_of(key[1]) for key in firsts])
+        return frozenset([lane for lane, count in counts.items() if len(queues[lane]) > count])
 
     def place(self, key: Key) -> int:
         """Count the keys that go before this one, among the ready keys or the keys of its lot, about.

@@ -36,15 +36,17 @@ class _Span:
         self.capacity = capacity
         self.sure = Timeline()
         """What is taken, where all whose length is unknown go on for ever."""
-        self.loose = Timeline()
-        """The same, where those end at once."""
+        self.loose = self.sure
+        """The same, where those end at once: the same timeline until there are any."""
         self.closed_from = inf
         """From when on nothing of it is given to later petitions."""
 
     def take(self, begin: float, seconds: float | None, amount: Amount) -> None:
         """Have an amount taken for so long, or for an unknown time."""
+        if seconds is None and self.loose is self.sure:
+            self.loose = self.sure.copy()
         self.sure.take(begin, inf if seconds is None else begin + seconds, amount)
-        if seconds is not None:
+        if seconds is not None and self.loose is not self.sure:
             self.loose.take(begin, begin + seconds, amount)
 
     def earliest(self, begin: float, seconds: float, amount: Amount) -> float | None:
@@ -73,7 +75,10 @@ class Plan:
 
     def __init__(self, there_is: Mapping[Thing, Amount]) -> None:
         """Know of nothing that runs; `there_is` so much of each thing."""
+        self.there_is = there_is
         self._spans = {thing: _Span(most) for thing, most in there_is.items()}
+        self.is_possible = True
+        """Whether there is enough for each petition that was to have something."""
 
     def runs(self, want: Want) -> None:
         """Have a petition run from now on; its `seconds` are what is left of it."""
@@ -83,6 +88,7 @@ class Plan:
         """Hold free what the next waiting petition needs; give when it starts, or None where that is not known."""
         length = inf if want.seconds is None else want.seconds
         begin = self._earliest(want, length)
+        self.is_possible &= begin is not None
         if begin is not None and all(
             self._spans[thing].fits(begin, length, amount) for thing, amount in want.amounts.items()
         ):
@@ -97,12 +103,18 @@ class Plan:
         """Tell whether a petition may have so much of a thing for so long from now on, and delays nobody."""
         return self._spans[thing].fits(0.0, seconds, amount)
 
+    def is_free(self, thing: Thing, amount: Amount) -> bool:
+        """Tell whether there is so much of a thing at this moment."""
+        return self._spans[thing].sure.peak(0.0, 0.0) + amount <= self.there_is[thing]
+
     def _take(self, want: Want, begin: float) -> None:
         for thing, amount in want.amounts.items():
             self._spans[thing].take(begin, want.seconds, amount)
 
     def _earliest(self, want: Want, seconds: float) -> float | None:
         """Give the first time at which a petition may start, where all whose length is unknown end at once."""
+        if len(want.amounts) == 1:
+            return next(self._spans[thing].earliest(0.0, seconds, amount) for thing, amount in want.amounts.items())
         found, before = 0.0, -1.0
         while found != before:
             before = found

@@ -12,7 +12,7 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_left
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orcha._core.fairness import NO_USE, Ahead
 
@@ -124,6 +124,8 @@ class Lines:
         self._waits = waits
         self._fairness = fairness
         self._lines: dict[str, dict[Lane, _Part]] = {}
+        self._passed: set[int] = set()
+        """Petitions that were passed so often that they go before earlier petitions of their owners, by sequence."""
         self._ahead: Ahead | None = None
         """The petitions that come forward now, as if they had started."""
         self._entered = 0
@@ -199,18 +201,55 @@ class Lines:
         parts = self._lines.get(name, {})
         if len(parts) == 1:
             return self._head(name, *parts.values())
-        firsts = [waiter for part in parts.values() if (waiter := self._head(name, part))]
-        return min(firsts, key=lambda waiter: self.rank(waiter.place), default=None)
+        if any(seq in self.waiters for seq in self._passed):
+            firsts = [waiter for part in parts.values() if (waiter := self._head(name, part))]
+            return min(firsts, key=lambda waiter: self.rank(waiter.place), default=None)
+        self._passed.clear()
+        return self._least(name, self.rank)
+
+    def _least(self, name: str, order: Callable[[Key], Any]) -> Waiter | None:
+        """Give the first petition of a line in an order in which the petitions of each owner stand anyway.
+
+        Only the head that comes first is looked at closely: whether the petitions of many owners wait still costs more
+        than to compare them. Where lengths are known, all heads are: gaps are found by how many stand in line.
+        """
+        for part in self._parts(name) if self.are_timed else ():
+            self._head(name, part)
+        heads = [
+            (order(part.places[part.begin]), index, part)
+            for index, part in enumerate(self._parts(name))
+            if self._skips_useless(part, name)
+        ]
+        heapq.heapify(heads)
+        while heads:
+            _, index, part = heads[0]
+            place = part.places[part.begin]
+            head = self._head(name, part)
+            if head is None:
+                heapq.heappop(heads)
+            elif head.place == place:
+                return head
+            else:
+                heapq.heapreplace(heads, (order(head.place), index, part))
+        return None
+
+    def _skips_useless(self, part: _Part, name: str) -> bool:
+        """Pass over what is of no use at the begin of a part of a line; tell whether anything is left."""
+        places = part.places
+        while part.begin < len(places) and self._standing(places[part.begin], name) is None:
+            part.begin += 1
+        return part.begin < len(places)
 
     def firsts(self, name: str, count: int, stands: Callable[[Waiter], bool]) -> list[Waiter]:
         """Give the first petitions that stand in a line, in order, up to so many."""
-        parts = (self._standing_in(part, name, stands) for part in self._parts(name))
+        parts = [self._standing_in(part, name, stands) for part in self._parts(name)]
+        if len(parts) == 1:
+            return list(islice(parts[0], count))
         return list(islice(heapq.merge(*parts, key=lambda waiter: self.rank(waiter.place)), count))
 
     def _standing_in(self, part: _Part, name: str, stands: Callable[[Waiter], bool]) -> Iterator[Waiter]:
         """Give the petitions that stand in a part of a line, in order."""
-        while part.begin < len(part.places) and self._standing(part.places[part.begin], name) is None:
-            part.begin += 1
+        self._skips_useless(part, name)
         for place in islice(part.places, part.begin, None):
             waiter = self._standing(place, name)
             if waiter is not None and stands(waiter):
@@ -218,10 +257,11 @@ class Lines:
 
     def note_taken(self, name: str, place: Key) -> None:
         """Note that a petition has taken units of a resource: it may have gone past an earlier petition."""
-        heads = (self._head(name, part) for part in self._parts(name))
-        first = min((head for head in heads if head is not None), key=lambda head: head.place, default=None)
+        first = self._least(name, _place)
         if first is not None and first.place[0] == place[0] and first.place < place:
             first.passed += 1
+            if first.passed == MAX_PASSING_PETITIONS:
+                self._passed.add(first.place[1])
 
     def _part(self, name: str, place: Key) -> _Part:
         """Give the part of a line in which a petition stands."""
@@ -331,6 +371,10 @@ class Lines:
             part.places.sort()
         self._entered = 0
         self._prune_at = max(ENTRIES_BEFORE_PRUNING, len(self.waiters))
+
+
+def _place(place: Key) -> Key:
+    return place
 
 
 __all__ = ["Lines", "Waiter", "aside"]

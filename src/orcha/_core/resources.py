@@ -113,7 +113,8 @@ class Resources:
         )
         self._in_gap: int | None = None
         """The sequence of the petition that was let go last before others, whom it does not delay."""
-        self._paused: list[Key] = []
+        self._paused: list[Waiter] = []
+        """Petitions that were found in line though people hold them back."""
         self._left: list[Needs] = []
         """What petitions need that have left their lines: those behind them may go."""
         self._wheres: dict[str, dict[str, None]] = {}
@@ -384,7 +385,7 @@ class Resources:
         if not self._is_there(waiter):
             return False
         if self._is_held_back(waiter):
-            self._paused.append(waiter.place)
+            self._paused.append(waiter)
             return False
         return True
 
@@ -472,7 +473,7 @@ class Resources:
             return []
         with self._lock:
             keys = [waiter.place for waiter in self._forward()]
-            keys += self._paused
+            keys += [waiter.place for waiter in self._paused if self._is_there(waiter)]  # it may have another place now
             self._paused = []
         return hold.unpark_these(petitions, sorted({key for key in keys if self.is_lot(petitions.waiting.lot_of(key))}))
 

@@ -151,7 +151,7 @@ class Selection:
         """
         petitions = self._petitions
         if petitions.fairness is not None and petitions.fairness.counts_past:
-            petitions.granted.count_anew()  # time has passed, for new petitions too
+            petitions.granted.pass_time()
         waiting: list[Record] = []
         sample: list[Record] = []
         by_time, always = False, set[int]()

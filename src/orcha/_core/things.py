@@ -82,9 +82,18 @@ class Things:
         self._steady = steady
         self.most: dict[Thing, Amount] = {}
         """How much there is of each thing that petitions took by `of`."""
+        self._claims: dict[tuple[object, ...], Claim] = {}
+        """What petitions take, by all that they say of that: many say the same."""
 
     def of(self, taker: Taker, *, runs: bool = False) -> Claim:
         """Give what a petition takes; of a petition that runs, what its end gives back."""
+        said = runs, taker.manager, taker.group, taker.owner, *(taker.needs or {}).items()
+        found = self._claims.get(said)
+        if found is None:
+            found = self._claims[said] = self._reckon(taker, runs=runs)
+        return found
+
+    def _reckon(self, taker: Taker, *, runs: bool) -> Claim:
         takes: dict[Thing, Amount] = {}
         needs: dict[str, Amount] = {}
         for name, wanted in (taker.needs or {}).items():

@@ -28,6 +28,12 @@ class Timeline:
         self._levels: list[Amount] = [0]
         """How much is taken from each of the times on."""
 
+    def copy(self) -> Timeline:
+        """Give a timeline in which the same is taken."""
+        copy = Timeline()
+        copy._times, copy._levels = self._times[:], self._levels[:]
+        return copy
+
     def take(self, begin: float, end: float, amount: Amount) -> None:
         """Have an amount taken from one time to another one, before which it is free again."""
         first = self._at(begin)

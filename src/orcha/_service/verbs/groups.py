@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from orcha._configuration.kinds import MAX_SLOTS, MAX_STARTS_PER_RATE, MIN_AGE_SECONDS
+from orcha._configuration.group_rules import check_rules
+from orcha._configuration.kinds import MAX_SLOTS
 from orcha._core.conditions.errors import ConditionTextError
 from orcha._core.groups import NO_RULES, GroupRules
 from orcha._core.start_log import StartRate
@@ -12,11 +13,9 @@ from orcha._protocol import values
 from orcha._protocol.messages import Reply, SetGroup, Verdict
 from orcha._protocol.shown_reasons import UNREADABLE
 from orcha._service.verbs.petition_lookup import refuse
-from orcha.interfaces.policy import MAX_DURATION_SECONDS, MAX_NAME_CHARACTERS, is_name
+from orcha.interfaces.policy import MAX_NAME_CHARACTERS, is_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from orcha._core.conditions.book import ConditionBook
     from orcha._server.server import Peer
     from orcha._service.engine import Engine
@@ -46,12 +45,7 @@ def _changed(rules: GroupRules, sent: bytes | None, conditions: ConditionBook) -
 
     """
     given = {} if sent is None else values.decode(sent, channel=bytes)
-    if not isinstance(given, dict) or not given.keys() <= _CHECKS.keys():
-        error = f"the rules of a group are {', '.join(_CHECKS)}"
-        raise ValueError(error)
-    for name, value in given.items():
-        if value is not None:
-            _CHECKS[name](name, value)
+    check_rules(given if isinstance(given, dict) else {"": given})
     if given.get("rate") is not None:
         given["rate"] = StartRate(*given["rate"])
     if given.get("when") is not None:
@@ -66,52 +60,5 @@ def _changed(rules: GroupRules, sent: bytes | None, conditions: ConditionBook) -
         raise ValueError(f"{error}: give a default timeout that is not longer")
     return changed
 
-
-def _check_count(name: str, value: Any) -> None:
-    if type(value) is not int or not 0 <= value <= MAX_SLOTS:
-        error = f"{name} is a whole number from 0 to {MAX_SLOTS}, not {value!r:.80}"
-        raise ValueError(error)
-
-
-def _check_seconds(name: str, value: Any) -> None:
-    if type(value) not in {int, float} or not 0 < value <= MAX_DURATION_SECONDS:
-        error = f"{name} is a number of seconds above 0 and at most {MAX_DURATION_SECONDS}, not {value!r:.80}"
-        raise ValueError(error)
-
-
-def _check_age(name: str, value: Any) -> None:
-    _check_seconds(name, value)
-    if value < MIN_AGE_SECONDS:
-        error = f"{name} is {MIN_AGE_SECONDS} seconds at least, not {value!r:.80}: so often is no order worth a change"
-        raise ValueError(error)
-
-
-def _check_rate(name: str, value: Any) -> None:
-    if not isinstance(value, list | tuple) or len(value) != len(StartRate._fields):
-        error = f"{name} is a number of starts, and the seconds within which they are counted, not {value!r:.80}"
-        raise ValueError(error)
-    count, seconds = value
-    if type(count) is not int or not 1 <= count <= MAX_STARTS_PER_RATE:
-        error = (
-            f"{name} is 1 to {MAX_STARTS_PER_RATE} starts within some seconds, not {count!r:.80}: count a shorter time"
-        )
-        raise ValueError(error)
-    _check_seconds(name, seconds)
-
-
-def _check_text(name: str, value: Any) -> None:
-    if not isinstance(value, str):
-        error = f"{name} is a condition in text, not {value!r:.80}"
-        raise ValueError(error)  # noqa: TRY004 - it is answered as each other value that is refused
-
-
-_CHECKS: Mapping[str, Any] = {
-    "per_user": _check_count,
-    "default_timeout": _check_seconds,
-    "longest": _check_seconds,
-    "rate": _check_rate,
-    "when": _check_text,
-    "age": _check_age,
-}
 
 __all__ = ["set_group"]
