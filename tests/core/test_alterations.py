@@ -123,7 +123,7 @@ def converted(record, **fields):
         **dict.fromkeys(("timeout", "queue_timeout", "expect", "group", "needs", "once", "after", "at", "delay")),
         "when": None,
     } | fields
-    names = (record, False, record.seq, record.key, record.manager, object(), True, record.priority)
+    names = (record, False, record.seq, record.key, record.manager, record.owner, object(), True, record.priority)
     return Converted(*names, **given)
 
 

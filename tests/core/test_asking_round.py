@@ -53,7 +53,7 @@ def converted(record, *, is_new=True, priority=0, **found):
         "when",
     )
     known = {"is_command": False, **dict.fromkeys(names), **found}
-    place = {"seq": record.seq, "key": record.key, "manager": record.manager, "priority": priority}
+    place = {name: getattr(record, name) for name in ("seq", "key", "manager", "owner")} | {"priority": priority}
     return Converted(record, is_new, petition=object(), **place, **known)
 
 

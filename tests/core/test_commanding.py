@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orcha._core import transitions
+from orcha._core.changes import AttemptStep
 from orcha._core.effects import Do
 from orcha._core.reasons import RestingUntil
 from orcha._core.record import Phase
@@ -45,6 +46,14 @@ def ended(world):
     found = row(world)
     assert found.state is State.ENDED
     return found.outcome, found.code, found.reason
+
+
+def test_the_step_of_an_attempt_goes_on_with_what_comes_to_be_known():
+    step = AttemptStep(7, 2, last_chunk=5)
+    begun = step.begun(11, 2.5, "boot", "shim")
+    assert begun == AttemptStep(7, 2, 11, 2.5, "boot", "shim", last_chunk=5)
+    over = begun.over("[]", retries=1, due=9.0)
+    assert over == AttemptStep(7, 2, 11, 2.5, "boot", "shim", 5, 9.0, retries=1, losses=0, history="[]")
 
 
 @pytest.mark.parametrize("begin", [handed_over, running])

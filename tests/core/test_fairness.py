@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from orcha._core.admission import Admission, group_name
 from orcha._core.asking_round import YES, Said
-from orcha._core.converted import Converted
 from orcha._core.fairness import Fairness, Turns
 from orcha._core.forecast.virtual_schedule import VirtualSchedule
 from orcha._core.forecast.workload import Capacity, Job
@@ -482,9 +481,3 @@ def test_a_round_of_several_owners(look_ahead, asked):
         except StopIteration:
             candidate = None
     assert found == asked
-
-
-def test_what_a_conversion_found_out_names_the_owner():
-    record = of("bob", 1)
-    names = {name: None for name in Converted.__slots__ if name not in ("record", "has_policy")}
-    assert Converted(record, **names).owner == "bob"

@@ -46,6 +46,11 @@ def test_the_words(reason, text):
     assert reason.text() == text
 
 
+def test_a_reason_of_no_kind_has_no_words():
+    with pytest.raises(NotImplementedError):
+        Reason().text()
+
+
 def test_reasons_are_equal_where_kind_and_content_are():
     assert NeedsShort("gpu", 1, 0, 2) == NeedsShort("gpu", 1, 0, 2)
     assert NeedsShort("gpu", 1, 0, 2) != BehindAnother("gpu", 1, 0, 2)

@@ -343,6 +343,7 @@ class HookSide:
             seq=record.seq,
             key=record.key,
             manager=record.manager,
+            owner=record.owner,
             petition=plan,  # type: ignore[arg-type]  # the machine never looks into it
             is_command=plan.command,
             priority=plan.priority if call.fresh else record.priority,

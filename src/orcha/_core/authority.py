@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Protocol
 
 from orcha.interfaces.roles import ADMIN, ATTEMPT, OPERATOR, ROLES, SUBMITTER, VIEWER, is_at_least, role_of
@@ -48,6 +49,7 @@ def may_act_for_all(client: Actor) -> bool:
     return is_at_least(client.role, OPERATOR)
 
 
+@lru_cache(1024)
 def uid_of(owner: str) -> int | None:
     """Give the number of the user who owns a petition; None where no kernel knows the user.
 

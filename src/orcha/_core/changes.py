@@ -192,6 +192,14 @@ class AttemptStep(NamedTuple):
     is_command: bool = True
     """Whether the attempt is a command, and not an action of the service."""
 
+    def begun(self, pid: int, start_time: float, boot_id: str, shim: str) -> AttemptStep:
+        """Give the step of the same attempt once the first process of its command runs."""
+        return new_tuple(AttemptStep, (*self[:2], pid, start_time, boot_id, shim, *self[6:]))
+
+    def over(self, history: str, *, retries: int | None, due: float | None) -> AttemptStep:
+        """Give the step of the same attempt once its command has ended; no attempt is lost then."""
+        return new_tuple(AttemptStep, (*self[:7], due, retries, 0, history, self.is_command))
+
 
 class Append(NamedTuple):
     """Consecutive records of one channel, encoded; `first` is the index of the first."""

@@ -34,6 +34,7 @@ class Converted:
     seq: int
     key: str
     manager: str
+    owner: str
     petition: Petition
     is_command: bool
     priority: int | float
@@ -67,11 +68,6 @@ class Converted:
     def phase(self) -> Phase:
         """What is going on with the petition."""
         return self.record.phase
-
-    @property
-    def owner(self) -> str:
-        """Whose petition it is."""
-        return self.record.owner
 
     @property
     def devices(self) -> Devices | None:

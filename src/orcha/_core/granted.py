@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
-from orcha._core.converted import known_seconds
 from orcha._core.inventory import Inventory
 from orcha._core.tuples import new_tuple
 from orcha.interfaces.needs import WHOLE, read
@@ -150,7 +149,8 @@ class GrantedSlots:
                 self._uncount(key, earlier)
             if needs:
                 devices = devices or candidate.devices or self.inventory.choose(needs, self._used)
-            grant = (seq, manager, group, needs, devices, candidate.owner, known_seconds(candidate))
+            seconds = candidate.timeout if candidate.expect is None else candidate.expect
+            grant = (seq, manager, group, needs, devices, candidate.owner, seconds)
             self._enter(key, new_tuple(Grant, grant))
             if self._quotas is not None:
                 self._quotas.count(candidate)

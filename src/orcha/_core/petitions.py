@@ -192,24 +192,25 @@ class Petitions:
 
         With `begins` the step leads to the next attempt.
         """
-        earlier = self.changes.transitions.get(record.seq)
-        from_attempt, started = record.attempt, now.wall if begins else None
+        seq, attempt, transitions = record.seq, record.attempt, self.changes.transitions
+        earlier = transitions.get(seq)
+        from_attempt, started = attempt, now.wall if begins else None
         if earlier is not None:
             from_attempt, states = earlier.from_attempt, earlier.from_states
             started = started or earlier.started
-        if self.ahead and (is_kept := self.ahead.pop(record.seq, None)) is not None:
+        if self.ahead and (is_kept := self.ahead.pop(seq, None)) is not None:
             if is_kept:
-                from_attempt, states = record.attempt + 1, STARTING
+                from_attempt, states = attempt + 1, STARTING
             if not begins:
-                self.keep_attempt(AttemptStep(record.seq, record.attempt))
-        self.changes.transitions[record.seq] = new_tuple(
+                self.keep_attempt(AttemptStep(seq, attempt))
+        transitions[seq] = new_tuple(
             Transition,
             (
-                record.seq,
+                seq,
                 from_attempt,
                 states,
                 state,
-                record.attempt + begins,
+                attempt + begins,
                 now.wall,
                 outcome,
                 code,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+from itertools import takewhile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class ShimRegistry:
 
     def surplus(self, now: float) -> list[ShimConnection]:
         """Return the idle shims that are kept no longer; the shim that was freed last gets the next attempt."""
-        return [shim for shim in self.idle[:-IDLE_SHIMS] if now - shim.idle_since >= SURPLUS_SECONDS]
+        return list(takewhile(lambda shim: now - shim.idle_since >= SURPLUS_SECONDS, self.idle[:-IDLE_SHIMS]))
 
     def settle(self) -> None:
         """Tell the freed shims that have got no other message since."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from orcha.interfaces.petition import ActionCallbackT
 
 GIBIBYTE = 1 << 30
+_GRACE_SECONDS, _DRAIN_SECONDS, _OK_CODES = 5.0, 10.0, (0,)
 LEFTOVERS = ("end", "keep")
 """What becomes of processes that a command leaves behind: they are ended, or let go."""
 OUTPUT_POLICIES = ("truncate", "kill", "rotate")
@@ -142,7 +143,7 @@ class CommandPetition(Petition):
     all of it comes as ``(1, bytes)``."""
     stop_signal: int = field(default=signal.SIGINT, kw_only=True, compare=False)
     """The signal a cancel begins with; TERM and KILL follow."""
-    grace: float = field(default=5.0, kw_only=True, compare=False)
+    grace: float = field(default=_GRACE_SECONDS, kw_only=True, compare=False)
     """Seconds from that signal to KILL; TERM goes to all its processes after half of them."""
     warn: tuple[int, float] | None = field(default=None, kw_only=True, compare=False)
     """A signal, and how many seconds before `Policy.timeout` ends the attempt every process of it gets that signal; at
@@ -165,12 +166,12 @@ class CommandPetition(Petition):
     """Bytes of output that are kept."""
     output_policy: Literal["truncate", "kill", "rotate"] = field(default="truncate", kw_only=True, compare=False)
     """What happens beyond `output_limit`."""
-    drain: float = field(default=10.0, kw_only=True, compare=False)
+    drain: float = field(default=_DRAIN_SECONDS, kw_only=True, compare=False)
     """Seconds after the end of its first process in which processes that hold its output open may go on writing."""
     leftovers: Literal["end", "keep"] = field(default="end", kw_only=True, compare=False)
     """What becomes of the processes that it leaves behind then: they get SIGTERM, and after `grace` SIGKILL; or they
     are let go, and are out of Orcha's hands from then on. After a cancel or a limit they are ended in any case."""
-    ok_codes: Collection[int] = field(default=(0,), kw_only=True, compare=False)
+    ok_codes: Collection[int] = field(default=_OK_CODES, kw_only=True, compare=False)
     """Exit codes that count as success; the final value stays the code that it ended with."""
     secrets: Mapping[str, str | bytes | None] | None = field(default=None, kw_only=True, compare=False, repr=False)
     """Secrets by name, at most 16 of 64 KiB each. None as a value stands for what the client sent under that name in
@@ -197,13 +198,10 @@ class CommandPetition(Petition):
             _check_size(self.tty)
         if type(self.stop_signal) not in (int, signal.Signals) or self.stop_signal not in _SIGNALS:
             raise ValueError(f"stop_signal is the number of a signal, not {shortened(self.stop_signal)}")
-        _number("grace", self.grace, least=0.0)
         if not isinstance(self.merge, bool):
             raise TypeError(f"merge is True or False, not {type(self.merge).__name__}")
-        _number("drain", self.drain, least=0.0)
         if self.leftovers not in LEFTOVERS:
             raise ValueError(f"leftovers is one of {', '.join(LEFTOVERS)}, not {self.leftovers!r:.80}")
-        _check_ok(self.ok_codes)
         if self.warn is not None:
             _check_warning(self.warn)
         if self.tty is not None and self.policy is not None and self.policy.preemptible == "requeue":
@@ -212,7 +210,19 @@ class CommandPetition(Petition):
             )
         if self.pin is not False:
             _check_pin(self.pin, {} if self.policy is None else self.policy.needs or {})
+        self._check_given()
         self._check_limits()
+
+    def _check_given(self) -> None:
+        """Check the fields that most commands leave at their defaults: such a default itself needs no look."""
+        if self.grace is not _GRACE_SECONDS:
+            _number("grace", self.grace, least=0.0)
+        if self.drain is not _DRAIN_SECONDS:
+            _number("drain", self.drain, least=0.0)
+        if self.ok_codes is not _OK_CODES:
+            _check_ok(self.ok_codes)
+        if self.output_limit is not GIBIBYTE:
+            _whole("output_limit", self.output_limit, least=0, most=_MAX_LIMIT_NUMBER)
 
     def _check_limits(self) -> None:
         if self.secrets is not None:
@@ -223,7 +233,6 @@ class CommandPetition(Petition):
         for name in ("memory", "pids", "cpu_share"):
             if getattr(self, name) is not None:
                 _whole(name, getattr(self, name), least=1, most=_MAX_LIMIT_NUMBER)
-        _whole("output_limit", self.output_limit, least=0, most=_MAX_LIMIT_NUMBER)
         if self.output_policy not in OUTPUT_POLICIES:
             raise ValueError(f"output_policy is one of {', '.join(OUTPUT_POLICIES)}, not {self.output_policy!r}")
         if self.retry is not None and not isinstance(self.retry, Retry):
@@ -258,7 +267,7 @@ def _check_folder(folder: object) -> None:
 
 
 def _check_env(env: object) -> None:
-    if not isinstance(env, Mapping):
+    if type(env) is not dict and not isinstance(env, Mapping):  # the second question takes as long as all the others
         raise TypeError(f"env is a dict of str or bytes, not {type(env).__name__}")
     for name, value in env.items():
         for word in (name, value):

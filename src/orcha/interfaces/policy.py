@@ -351,4 +351,8 @@ def _checked_seconds(name: str, value: object) -> float | None:
     return int.__int__(value) if isinstance(value, int) else float.__float__(value)
 
 
+NOTHING_SAID = Policy()
+"""The policy of every built-in command that names no field of one: its fields need not be checked for each command."""
+
+
 __all__ = ["Policy"]

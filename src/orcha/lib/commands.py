@@ -39,6 +39,7 @@ _POLICY_FIELDS = frozenset(
 )
 """Keys that are fields of its policy."""
 _OTHER_FIELDS = frozenset(("priority", "retry", "queue", "label", "beside", "secrets", "expect_source"))
+_FIELDS = _COMMAND_FIELDS | _POLICY_FIELDS | _OTHER_FIELDS
 _FIELDS_WITH_DEFAULTS = frozenset(
     (
         *("cwd", "stdin", "merge", "stop_signal", "grace", "drain", "leftovers", "output_limit", "output_policy"),
@@ -113,18 +114,18 @@ def petition_of(m: Message, condition: Any, defaults: Mapping[str, Any] | None =
 
     """
     from orcha.interfaces.command import CommandPetition
-    from orcha.interfaces.policy import Policy
+    from orcha.interfaces.policy import NOTHING_SAID, Policy
 
     extras = with_defaults(m.extras, defaults) if defaults else m.extras
-    unknown = sorted(set(extras) - _COMMAND_FIELDS - _POLICY_FIELDS - _OTHER_FIELDS)
-    if unknown:
-        raise ValueError(f"a command has no field {', '.join(map(repr, unknown))}")
+    if not extras.keys() <= _FIELDS:
+        raise ValueError(f"a command has no field {', '.join(map(repr, sorted(extras.keys() - _FIELDS)))}")
     if "argv" not in extras:
         raise ValueError("argv is missing: give the program and its arguments")
     fields = _given(extras, _COMMAND_FIELDS)
     if isinstance(fields.get("tty"), list):
         fields["tty"] = tuple(fields["tty"])
-    policy: Policy = Policy(**_given(extras, _POLICY_FIELDS))
+    is_plain = _POLICY_FIELDS.isdisjoint(extras)
+    policy: Policy = NOTHING_SAID if is_plain else Policy(**_given(extras, _POLICY_FIELDS))
     petition = CommandPetition(
         m.id, extras.get("queue"), condition=condition, policy=policy, retry=_retry(extras.get("retry")), **fields
     )

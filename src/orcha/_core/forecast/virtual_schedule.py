@@ -352,6 +352,7 @@ class VirtualSchedule:
             seq=seq,
             key=record.key,
             manager=job.manager,
+            owner=record.owner,
             petition=job,  # type: ignore[arg-type]  # nothing looks into it
             is_command=True,
             priority=job.priority,

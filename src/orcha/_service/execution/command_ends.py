@@ -119,10 +119,9 @@ class CommandEnds:
         tries = record.tries
         again = transitions.command.ended(petitions, record.seq, record.attempt, end, petitions.now)
         petitions.keep_attempt(
-            attempt.step._replace(
-                history=attempt.note_end(petitions.now.wall, known),
+            attempt.step.over(
+                attempt.note_end(petitions.now.wall, known),
                 retries=tries.retries + 1 if again and tries is not None else None,
-                losses=0,
                 due=end.due if again else None,
             )
         )

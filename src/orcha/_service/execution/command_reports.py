@@ -120,9 +120,7 @@ class CommandReports:
     def started(self, record: Record, attempt: Attempt, event: CommandStarted) -> None:
         """Take that the first process of a command runs."""
         petitions = self._petitions
-        attempt.step = attempt.step._replace(
-            pid=event.pid, start_time=event.start_time, boot_id=event.boot_id, shim=event.shim
-        )
+        attempt.step = attempt.step.begun(event.pid, event.start_time, event.boot_id, event.shim)
         petitions.keep_attempt(attempt.step)
         transitions.command.running(petitions, event.seq, event.attempt, petitions.now)
         if record.attempt > 1:

@@ -25,7 +25,7 @@ from orcha.interfaces.built_in import COMMAND_MANAGER, LEASE_MANAGER
 from orcha.interfaces.command import CommandPetition
 from orcha.interfaces.message import Message
 from orcha.interfaces.petition import Petition
-from orcha.interfaces.policy import Policy
+from orcha.interfaces.policy import NOTHING_SAID, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,12 +95,15 @@ def convert(record: Record, manager: Any, port: AttemptPort, admission: Admissio
         record.seq,
         record.key,
         record.manager,
+        record.owner,
         petition,
         is_command,
         priority if is_new else record.priority,
         retry,
         record.on_interrupt if policy is None else _POLICIES[policy.on_interrupt],
-        admission.of_groups.timeout_of(source.group, record.seq, source.timeout),
+        source.timeout
+        if source.group is None
+        else admission.of_groups.timeout_of(source.group, record.seq, source.timeout),
         source.queue_timeout,
         source.expect,
         source.group,
@@ -174,6 +177,8 @@ def _check_permission(manager: Any, record: Record, petition: Petition, *, is_ne
 def _checked_policy(record: Record, petition: Petition) -> Policy | None:
     """Give a checked copy of a petition's policy: its class may hold anything, and other code may change it later."""
     policy: object = getattr(petition, "policy", None)
+    if policy is NOTHING_SAID:
+        return None  # the record of a petition that says nothing has the same
     if record.manager in _OURS:  # which have looked already
         return policy  # type: ignore[return-value]  # they make them themselves
     if policy is not None:

@@ -101,8 +101,8 @@ def _take(engine: Engine, asked: Asked, item: Item, plugin: str | None, refusal:
         _refuse(engine, asked, item, _REFUSED, kept_for)
     elif engine.arrays.entries and engine.arrays.reserves(str(item.id)):
         _refuse(engine, asked, item, _REFUSED, f"the id {item.id!r} is that of an element of an array: choose another")
-    elif manager != COMMAND_MANAGER or not any(
-        _take_apart(engine, asked, item, kind) for kind in (engine.new_arrays, engine.beside)
+    elif manager != COMMAND_MANAGER or not (
+        _take_apart(engine, asked, item, engine.new_arrays) or _take_apart(engine, asked, item, engine.beside)
     ):
         enter(engine, asked, item, (manager, peer.identity))
 
