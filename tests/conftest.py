@@ -41,7 +41,7 @@ _EACH: dict[str, tuple[str, ...]] = {
     # what sockets, TLS, asyncio, threads and locks do
     "client": (),
     "protocol": (),
-    "server": ("dial", "ports", "rare", "server"),
+    "server": ("client_certificates", "dial", "ports", "rare", "server"),
     # what fork and exec, signals, daemons, exits and start methods do
     "api": (),
     "processes": ("attempts", "helpers", "interrupts", "lock", "system", "tags"),
