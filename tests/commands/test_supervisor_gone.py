@@ -37,7 +37,7 @@ def kill(pid):
 @pytest.fixture
 def sleeping(serve, connect):
     """A service with a command that sleeps: (service, client, queue, pid of the command)."""
-    service = serve(COMMANDS)
+    service = serve(COMMANDS, environment={"ORCHA_COMMANDS": "2"})
     client = connect(service)
     queue = run(client, "m1", "sh", "-c", SLEEPER)
     _, data = queue.get()

@@ -176,6 +176,19 @@ def test_a_retry_whose_time_has_come_waits_for_its_on_finish(world):
     assert row(world).attempt == 2
 
 
+def test_a_retry_whose_time_comes_in_a_batch_that_began_before_it_goes_on_when_its_on_finish_is_back(world):
+    running(world)
+    world.command_ends(FIRST, 3, due=50.0)
+    world.commit()
+    begun = world.petitions.now  # its on_finish comes back in the same batch
+    until = world.petitions.records[1].rests_until
+    transitions.retry.time_came(world.petitions, 1, begun._replace(steady=until))
+    assert not world.petitions.waiting
+    settle(world)
+    assert world.petitions.now.steady < until
+    assert (row(world).state, row(world).attempt) == (State.STARTING, 2)
+
+
 @pytest.mark.parametrize("returned", [True, False])
 def test_a_cancel_ends_what_rests(world, returned):
     running(world)

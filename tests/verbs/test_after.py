@@ -141,6 +141,7 @@ def test_a_failure_in_the_transaction_that_accepts_what_comes_after_it_counts(fi
             wait_for(lambda more=before + 1: len(engine.mailbox) >= more, what="the event of it")
         goes_on.set()
         asked.wait_for("build", "failed")
+        wait_for(lambda: asked.state("test") is not None, what="it is accepted")
         wait_for(lambda: becomes in (asked.state("test"), asked.rows()["test"]["paused"] and "held"), what=becomes)
 
 
@@ -272,8 +273,9 @@ def test_an_end_by_the_death_of_the_service_is_followed_up_at_the_next_start(tmp
 
 
 def test_an_end_that_nobody_followed_up_is_found_at_the_next_start(tmp_path, monkeypatch):
-    with monkeypatch.context() as patched, asking(tmp_path) as asked:
-        patched.setattr(dependents_module.Dependents, "ended", lambda *_: None)  # as if the service died before it
+    followed = dependents_module.Dependents.ended
+    monkeypatch.setattr(dependents_module.Dependents, "ended", lambda *_: None)  # as if the service died before it
+    with asking(tmp_path) as asked:
         asked.submit(asked.user, "build", waits=True, code=3)
         for name, policy in (("test", "cancel"), ("held", "hold"), ("all the same", "run")):
             asked.submit(asked.user, name, after_ok=["build"], if_dependency_fails=policy)
@@ -281,6 +283,7 @@ def test_an_end_that_nobody_followed_up_is_found_at_the_next_start(tmp_path, mon
         asked.wait_for("build", "failed")
         forget(asked, "build")
         assert asked.state("test") == "queued"
+    monkeypatch.setattr(dependents_module.Dependents, "ended", followed)
     with asking(tmp_path) as asked:
         asked.wait_for("test", "cancelled")
         asked.wait_for("all the same", "succeeded")

@@ -162,10 +162,17 @@ def take_message(record: Record, extras: bytes) -> None:
 
 
 def time_came(petitions: Petitions, seq: int, now: Moment) -> None:
-    """Have a petition that rested wait again, now that its time may have come."""
+    """Have a petition that rested wait again, now that its time may have come.
+
+    That is called once. An on_finish that is owed may come back in the same batch, whose time is that of its beginning:
+    so the petition knows from now on that it rests for its on_finish alone.
+    """
     record = petitions.records.get(seq)
-    if record is not None:
-        rise(petitions, record, now)
+    if record is None:
+        return
+    if record.phase is _RESTING and record.rests_until is not None and record.rests_until <= now.steady:
+        record.rests_until = None
+    rise(petitions, record, now)
 
 
 def rise(petitions: Petitions, record: Record, now: Moment) -> None:
