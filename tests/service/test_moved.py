@@ -70,7 +70,7 @@ class Watched(Manager):
         retry = Retry(times=1, delay=0.01) if kind == "fails" else None
         blocked = lambda _: ConditionFailed("no rig is free")
         petition = Kind(m.id, m.extras["queue"], act, blocked if kind == "waits" else lambda _: True,
-                        policy=Policy(retry=retry, timeout=0.2 if kind == "stays" else None))
+                        policy=Policy(retry=retry, timeout=1.0 if kind == "stays" else None))
         petition.kind = kind
         return petition
     def on_start(self, petition): ...

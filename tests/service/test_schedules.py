@@ -132,7 +132,7 @@ def test_while_an_earlier_firing_has_not_ended_the_next_one_is_skipped(clock):
     with asking() as asked:
         add(asked, extras={"holds": True})
         clock.show("2026-06-01T13:00:00")
-        wait_for(lambda: asked.manager.order == ["tick@2026-06-01T13:00"], what="the first one runs")
+        wait_for(lambda: asked.manager.begun == ["tick@2026-06-01T13:00"], what="the first one runs")
         clock.show("2026-06-01T14:00:00")
         decided(asked, 2)
         assert notes(asked)[0] == "skipped: tick@2026-06-01T13:00 has not ended"
@@ -141,7 +141,7 @@ def test_while_an_earlier_firing_has_not_ended_the_next_one_is_skipped(clock):
         asked.manager.free("tick@2026-06-01T13:00")
         asked.wait_for("tick@2026-06-01T13:00", "succeeded")
         clock.show("2026-06-01T15:00:00")
-        wait_for(lambda: len(asked.manager.order) == 2, what="the third one runs")
+        wait_for(lambda: len(asked.manager.begun) == 2, what="the third one runs")
         asked.manager.free("tick@2026-06-01T15:00")
 
 
@@ -201,7 +201,7 @@ def test_a_person_and_the_clock_do_not_fire_a_schedule_at_once(clock):
         again = asked.answer(asked.user, 1002)
         assert (again.verdict, again.reason) == (Verdict.BUSY, "a firing of 'tick' is being decided: try again")
         decided(asked, 2)
-        wait_for(lambda: asked.manager.order, what="the first one runs")
+        wait_for(lambda: asked.manager.begun, what="the first one runs")
         (running,) = asked.manager.order
         assert running != "tick@2026-06-01T13:00"
         assert f"skipped: {running} has not ended" in notes(asked)

@@ -58,6 +58,9 @@ class GateManager:
         self.let_go = threading.Event()
         self.let_go.set()
         self.order: list[str] = []
+        """What was let start, in this order."""
+        self.begun: list[str] = []
+        """Whose actions have begun, each on a thread of its own: those that were let start together in any order."""
         self.freed: set[str] = set()
 
     def free(self, *identities: str) -> None:
@@ -69,6 +72,7 @@ class GateManager:
         extras = m.extras
 
         def act(_: Any, petition: Petition) -> None:
+            self.begun.append(str(m.id))
             petition.communicate(f"{m.id} runs\n")
             self.let_go.wait(30)
             if extras.get("holds"):
@@ -86,7 +90,7 @@ class GateManager:
         return petition
 
     def on_start(self, petition: Petition) -> bool:
-        """Agree, and note who starts: actions that start together run on threads of their own, in any order."""
+        """Agree, and note what starts."""
         self.order.append(str(petition.id))
         return True
 

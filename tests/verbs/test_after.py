@@ -47,7 +47,7 @@ def test_it_starts_before_others_of_lower_urgency_that_wait_for_the_same_slot():
         asked.submit(asked.user, "idle", group="rig", priority=5)
         asked.submit(asked.user, "test", group="rig", after=["build"])
         asked.manager.let_go.set()
-        wait_for(lambda: asked.manager.order == ["build"], what="the build runs")
+        wait_for(lambda: asked.manager.begun == ["build"], what="the build runs")
         busy, go_on = threading.Event(), threading.Event()
         asked.engine.post(lambda: busy.set() or go_on.wait(30))
         assert busy.wait(30)
@@ -124,7 +124,7 @@ def test_a_failure_in_the_transaction_that_accepts_what_comes_after_it_counts(fi
     with asking(manager=manager) as asked:
         engine = asked.engine
         asked.submit(asked.user, "build", holds=True, code=3)
-        wait_for(lambda: manager.order, what="build runs")
+        wait_for(lambda: manager.begun, what="build runs")
         policy = {"after_ok": ["build"], "if_dependency_fails": if_fails}
         asked.send(asked.user, Submit, None, 0, [item("test", **policy)])
         assert manager.is_read.wait(30)
@@ -260,7 +260,7 @@ def test_an_end_by_the_death_of_the_service_is_followed_up_at_the_next_start(tmp
     with asking(tmp_path, manager) as asked:
         manager.let_go.clear()
         asked.submit(asked.user, "build")
-        wait_for(lambda: manager.order == ["build"], what="its action runs")
+        wait_for(lambda: manager.begun == ["build"], what="its action runs")
         for name, policy in (("test", "cancel"), ("held", "hold"), ("all the same", "run")):
             asked.submit(asked.user, name, after_ok=["build"], if_dependency_fails=policy)
         asked.engine.post(asked.engine.halt)

@@ -24,7 +24,7 @@ def undrain(asked, person=None):
 def test_nothing_starts_what_runs_goes_on_and_who_waits_hears_why():
     with asking() as asked:
         asked.submit(asked.user, "runs", holds=True)
-        wait_for(lambda: asked.manager.order == ["runs"], what="it runs")
+        wait_for(lambda: asked.manager.begun == ["runs"], what="it runs")
         assert drain(asked, why="a new disk").verdict == Verdict.OK
         for identity in ("waits", "ends"):
             assert asked.submit(asked.user, identity).verdict == Verdict.ACCEPTED

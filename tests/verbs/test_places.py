@@ -119,7 +119,7 @@ def test_thousands_before_one_are_counted(asked):
 
 def test_an_action_that_has_begun_runs_in_every_answer(asked):
     asked.submit(asked.user, "a")
-    wait_for(lambda: asked.manager.order == ["a"], what="its action has begun")
+    wait_for(lambda: asked.manager.begun == ["a"], what="its action has begun")
     assert asked.rows()["a"]["state"] == "running"
     assert shown(asked, "a")["state"] == "running"
     states = asked.value(asked.ask(asked.owner, Stats))["states"]
