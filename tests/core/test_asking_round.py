@@ -247,6 +247,14 @@ def test_where_only_the_service_decides_a_petition_that_has_heard_it_is_passed_o
     assert (asking.round.noes, asking.started()) == (4, [5])
 
 
+def test_a_petition_that_has_just_come_is_asked_behind_petitions_that_heard_the_same():
+    why = ConditionSaidNo("no rig is free")
+    asking = Asking([petition(seq, why=why) for seq in range(1, 4)], [petition(4, manager="other")])
+    no = Said(NO, why, for_all=True)
+    assert asking.run(lambda record: Said(YES) if record.manager == "other" else no) == [1, 4]
+    assert (asking.round.noes, asking.started()) == (3, [4])
+
+
 def test_a_petition_that_was_passed_over_is_asked_again_where_something_has_ended():
     why = ConditionSaidNo("no rig is free")
     asking = Asking([petition(seq, why=why) for seq in range(1, 4)] + [petition(4, manager="other")])

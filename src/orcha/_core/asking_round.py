@@ -184,7 +184,7 @@ class Round:
         while candidates:
             refused: list[Candidate] = []
             patience, again = MAX_REFUSALS_PER_ROUND, candidates[:0]
-            closed, closed_by = "", None
+            closed, closed_by, is_over = "", None, False
             turns: Iterable[Candidate] = candidates
             fair: Turns | None = None
             if self.fairness is not None and not self.is_sampling:
@@ -234,6 +234,8 @@ class Round:
                         self._asked_at = at
                         if at is None and not self.is_sampling:
                             closed, closed_by = record.manager, why
+                            if fair is None and not fresh:
+                                is_over = self._heard(why, closed, candidates[position + 1 : position + patience])
                     known = record.why
                     if (
                         known is not None
@@ -245,6 +247,8 @@ class Round:
                     else:
                         self.answers.append(new_tuple(Answered, (record, NO, why, None, at)))
                 self.noes += 1
+                if is_over:
+                    break
                 refused.append(candidate)
                 patience -= not is_new
             candidates = again or self._next_sample()
@@ -283,6 +287,16 @@ class Round:
             self.unchanged.append((record, self._asked_at))
         else:
             self.answers.append(new_tuple(Answered, (record, NO, closed, None, self._asked_at)))
+        return True
+
+    def _heard(self, why: Reason, manager: str, others: Sequence[Candidate]) -> bool:
+        """Count the noes of the petitions that a round would ask next, where all heard the same no before.
+
+        Of a deep queue they did, and are not looked at one by one: that took half of a round.
+        """
+        if [each for each in others if each.why is not why or each.manager != manager]:
+            return False
+        self.noes += len(others)
         return True
 
     def _something_ended(self, version: int) -> bool:
