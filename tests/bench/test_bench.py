@@ -24,6 +24,7 @@ LINES = {
     "arrays": 10,
     "dependencies": 5,
     "slow_sockets": 4,
+    "revisions": 4,
     "peers": 12,
     "peer_commands": 9,
 }
@@ -81,6 +82,14 @@ def check(done, name):
 def test_a_benchmark_of_the_service_prints_its_table(bench, name, arguments):
     """Those of a deep queue and of no-op petitions are looked at in the report."""
     check(bench(name, *arguments), name)
+
+
+@pytest.mark.slow
+def test_the_comparison_of_two_revisions_prints_its_table(bench):
+    """The other one is this one here."""
+    done = bench("revisions", ROOT, "one", "true-2", "--seconds", "0")
+    check(done, "revisions")
+    assert {row[-1] for row in table(done.stdout)[2:]} == {"1"}
 
 
 @pytest.mark.slow
