@@ -19,7 +19,7 @@ FIRST_SEEDS = {
     "a leaked slot": 0,
     "a starved large need": 0,
     "an owner with much in use who is first": 0,
-    "a gap that is none": 44,
+    "a gap that is none": 83,
     "a double start": 0,
     "a paused one started": 10,
     "a key let in twice": 60,
