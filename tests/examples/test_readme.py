@@ -16,6 +16,7 @@ import pytest
 from orcha._cli import VERBS
 from orcha.bin import main
 from orcha.plugins.discovery import EMBEDDED
+from support.authorities import Authority
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -136,7 +137,9 @@ def commands_of(page: Path) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if commands_of(page)], ids=lambda page: page.name)
-def test_every_command_of_the_pages_can_be_typed(page):
+def test_every_command_of_the_pages_can_be_typed(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Authority(tmp_path, "web")  # web.crt: an option that names a file reads it
     known = {*VERBS, *EMBEDDED, *(alias for _, _, aliases, _ in EMBEDDED.values() for alias in aliases), "core"}
     for words in commands_of(page):
         parser = main._Parser()
