@@ -146,6 +146,23 @@ def test_a_link_in_the_folder_is_found(stopped):
     assert "ballast is a symbolic link where a file belongs" in faults(stopped)["permissions"]
 
 
+def test_a_file_in_place_of_the_folder_is_one_fault_with_its_cure(serve):
+    service = serve(arguments=("serve", "commands"), start=False)
+    folder_of(service).write_text("a note\n")
+    assert faults(service) == {
+        "owner": f"{folder_of(service)} is no folder: remove it, or set ORCHA_HOME to another place"
+    }
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_what_is_no_socket_in_its_place_is_one_fault_with_its_cure(stopped, kind):
+    path = folder_of(stopped) / "orcha.sock"
+    path.mkdir() if kind == "folder" else path.touch(0o600)
+    told = faults(stopped)
+    assert set(told) == {"permissions"}
+    assert told["permissions"].startswith(f"{path} is a {kind} where a socket belongs: move it away")
+
+
 def space(**other):
     """Give a look at a file system, and what is otherwise there."""
 
@@ -261,6 +278,19 @@ def test_a_key_file_that_is_missing_or_open_is_found(stopped):
     assert not key.exists()
     named = faults(stopped, ORCHA_KEY_FILE=str(key))["key file"]
     assert "ORCHA_KEY_FILE names" in named
+
+
+def test_a_start_that_gets_no_key_keeps_nothing_and_no_key_is_missed_afterwards(serve):
+    service = serve(arguments=("serve", "commands"), start=False)
+    environment = {name: value for name, value in service.environment.items() if name != "ORCHA_HOME"}
+    state, nowhere = service.home / "state", "/proc/no-such-folder"  # where nobody can make a folder
+    environment |= {"XDG_STATE_HOME": str(state), "XDG_CONFIG_HOME": nowhere}
+    done = service.run("serve", "commands", env=environment)
+    assert done.returncode == 78
+    assert f"{nowhere}/orcha" in done.stderr
+    assert "orcha doctor" not in done.stderr
+    assert [*state.rglob("orcha.db")] == []
+    assert read(service.run("doctor", "--json", env=environment)) == {}
 
 
 def test_a_key_that_is_not_the_services_is_found(own_service):
@@ -404,6 +434,14 @@ def test_what_the_machine_lacks_is_a_note(stopped, tmp_path):
     assert without_pam in those["login limits"].text
     assert "hidepid=2" in those["hidden processes"].text
     assert all(each.is_note for each in those.values())
+
+
+def test_the_socket_that_the_machines_service_left_is_named(stopped, tmp_path):
+    endpoint = Endpoint("", 0, str(folder_of(stopped)), (), str(tmp_path / "orcha.sock"))
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(endpoint.socket_path)
+        text = found(looks.look(endpoint, key=None, plugins=()))["dead service"]
+    assert text.startswith(f"{endpoint.socket_path} is the socket of a service that ended without stopping")
 
 
 def test_a_socket_on_which_systemd_listens_is_no_dead_service(stopped, monkeypatch):

@@ -302,7 +302,7 @@ def test_what_is_wrong_with_a_folder_is_told_apart(number, code, cure):
 
 
 ON_A_DISK = """
-mount -t tmpfs -o size={size} tmpfs "$1" || exit 99
+mount -t tmpfs -o size={size},mode=700 tmpfs "$1" || exit 99
 {then}
 shift
 exec "$@"

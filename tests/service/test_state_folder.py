@@ -154,6 +154,12 @@ def test_what_would_block_does_not(folder):
             open_file(str(folder / "pipe"), flags)
 
 
+def test_the_error_of_a_file_that_cannot_be_opened_has_its_whole_path(folder):
+    with pytest.raises(FileNotFoundError) as caught:
+        open_file(str(folder / "gone"), os.O_RDONLY)
+    assert caught.value.filename == str(folder / "gone")
+
+
 # --- a service -------------------------------------------------------------------------------------------------------
 
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from orcha.interfaces.roles import RoleBook
     from orcha.utils.threads import OnDeath
 
-__all__ = ["ConnectionLimits", "Peer", "Server", "ServerSettings"]
+__all__ = ["ConnectionLimits", "Peer", "Server", "ServerSettings", "given_key"]
 
 _ABORT_SECONDS = 0.5
 """How long a stop waits for connections to end that were aborted."""
@@ -104,6 +104,18 @@ class ServerSettings:
     """Told where that thread dies."""
 
 
+def given_key(endpoint: Endpoint, key: str | bytes | Key | None) -> Key:
+    """Give the key that clients of a service prove: the given key, else that of the key file, made where there is none.
+
+    Raises:
+        ConfigurationError: the key, or its file, cannot be used, or the file cannot be made.
+
+    """
+    if key is None:
+        return services_key(endpoint.key_path if endpoint.is_system else None)
+    return parse_key(key) if isinstance(key, (str, bytes)) else key
+
+
 class Server:
     """Listens on the Unix socket in the endpoint's folder, and with TLS on TCP where the endpoint has a port.
 
@@ -141,7 +153,7 @@ class Server:
         key file), OSError.
         """
         settings = self.settings
-        key = self._key()
+        key = given_key(settings.endpoint, settings.key)
         local = settings.endpoint.is_loopback
         if warning := check_strength(key, loopback=local, allow_weak=settings.allow_weak_key):
             settings.report(warning, None)
@@ -267,13 +279,6 @@ class Server:
     def _is_a_users(self) -> bool:
         """Tell whether the service runs everything as its own user, who is not root."""
         return not self.settings.endpoint.is_system and bool(os.geteuid())
-
-    def _key(self) -> Key:
-        key = self.settings.key
-        if key is None:
-            endpoint = self.settings.endpoint
-            return services_key(endpoint.key_path if endpoint.is_system else None)
-        return parse_key(key) if isinstance(key, (str, bytes)) else key
 
     def _tls(self) -> ServerTls | None:
         if not self.settings.endpoint.has_port:

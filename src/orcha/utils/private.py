@@ -125,10 +125,14 @@ def make_folder(path: str) -> int:
 def open_file(path: str, flags: int, mode: int = 0o600) -> int:
     """Open a file of a service's folder: through no link, neither the file's own name nor those of two folders above.
 
-    Raises OSError: EINVAL where it is no file.
+    Raises OSError with the path: EINVAL where it is no file.
     """
     with _place_of(path) as (place, name):
-        return open_in(place, name, flags, mode)
+        try:
+            return open_in(place, name, flags, mode)
+        except OSError as error:
+            error.filename = path  # the kernel was given the last name alone
+            raise
 
 
 def open_in(folder: int, name: str, flags: int, mode: int = 0o600) -> int:

@@ -75,7 +75,7 @@ def _nobodys(facts: DoctorFacts) -> Iterator[str]:
 
 
 def _permissions(facts: DoctorFacts) -> Iterator[str]:
-    if facts.found is not None and facts.found.st_uid == facts.uid:
+    if facts.found is not None and owner_problem(facts.found, facts.uid, facts.folder) is None:
         text = mode_problem(facts.found, facts.folder) or facts.refusals.get("permissions")
         if text is not None:
             yield text
@@ -147,9 +147,9 @@ def _clock(facts: DoctorFacts) -> Iterator[str]:
 
 
 def _dead_service(facts: DoctorFacts) -> Iterator[str]:
-    if facts.has_socket and facts.holder is None:
+    if facts.dead_socket and facts.holder is None:
         yield (
-            f"{facts.folder}/orcha.sock is the socket of a service that ended without stopping: start it again (orcha"
+            f"{facts.dead_socket} is the socket of a service that ended without stopping: start it again (orcha"
             " serve --background), which goes on with what it kept"
         )
 

@@ -52,8 +52,8 @@ class DoctorFacts:
     """When the newest of the files that tell of the state was written, in seconds since 1970."""
     written_name: str = ""
     """Path of that file."""
-    has_socket: bool = False
-    """Whether the endpoint's Unix socket is there."""
+    dead_socket: str = ""
+    """Path of the endpoint's Unix socket, where nobody listens on it; empty else."""
     holder: int | None = None
     """The process that holds the endpoint's lock; None where nobody does, 0 for a process of another namespace."""
     holder_text: str = ""

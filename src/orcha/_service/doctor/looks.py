@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import stat
 import time
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from orcha._configuration.files import load
 from orcha._output.sizes import sizes_of
 from orcha._processes.hidden_processes import hidden
 from orcha._processes.identity import read_stat, since_boot
+from orcha._processes.lock import owner_problem
 from orcha._protocol import keys
 from orcha._protocol.endpoint import KEY_VARIABLE, configuration_path, key_path, unusable
 from orcha._server.listening import refuse_taken
@@ -86,7 +88,7 @@ def look(
         output_bytes=_output_bytes(endpoint.output_folder),
         written=written,
         written_name=written_name,
-        has_socket=os.path.lexists(endpoint.socket_path) and not _is_listened_to(endpoint.socket_path),
+        dead_socket=endpoint.socket_path if _is_dead_socket(endpoint.socket_path) else "",
         holder=holder,
         holder_text="" if holder is None else described(holder),
         holders=tuple(_holders(endpoint.lock_path)),
@@ -130,6 +132,11 @@ def _output_bytes(folder: str) -> int:
         return 0
 
 
+def _is_dead_socket(path: str) -> bool:
+    found = _status(path)
+    return found is not None and stat.S_ISSOCK(found.st_mode) and not _is_listened_to(path)
+
+
 def _is_listened_to(path: str) -> bool:
     """Tell whether a process listens on a Unix socket, as systemd does for a service: /proc/net/unix, proc(5)."""
     for line in _text("/proc/net/unix").splitlines():
@@ -153,7 +160,8 @@ def _refusals(
         "certificate": partial(_look_at_certificate, endpoint),
         "limits": check_limits,
     }
-    if found is not None and found.st_uid == os.geteuid():
+    is_usable = found is not None and owner_problem(found, os.geteuid(), folder) is None
+    if is_usable:
         looks["permissions"] = partial(check_folder, folder)
         looks["network disk"] = partial(refuse_network, Path(folder))
     if holder is None and endpoint.has_port and endpoint.port:
@@ -168,7 +176,7 @@ def _refusals(
             yield name, str(error)
         except OSError as error:
             yield name, str(unusable(f"{error.filename or folder} cannot be used", error))
-    if found is None or found.st_uid == os.geteuid():
+    if found is None or is_usable:
         yield from _store_refusals(endpoint, is_there=found is not None)
 
 
@@ -198,8 +206,8 @@ def _look_at_key(endpoint: Endpoint, *, is_used: bool) -> None:
     except FileNotFoundError:
         if is_used:
             raise OrchaError(
-                f"the key file {path} is missing, though a service has used it: put it back, or start the service"
-                " again, which makes a new one"
+                f"the key file {path} is missing, though a service has kept its state in {endpoint.folder}: put that"
+                " file back, give the key of the service (--key), or start the service again, which makes a new key"
             ) from None
 
 

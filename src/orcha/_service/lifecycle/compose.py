@@ -29,7 +29,7 @@ from orcha._processes.tag import all_of, attempts_of, new_nonce, ordinal_of, rea
 from orcha._processes.watcher_process import Watcher
 from orcha._protocol.endpoint import Endpoint, free_port, unusable
 from orcha._server.activation import passed_listeners
-from orcha._server.server import Server, ServerSettings
+from orcha._server.server import Server, ServerSettings, given_key
 from orcha._service import faults
 from orcha._service.doctor.last_words import add_last_words
 from orcha._service.engine import Engine
@@ -315,6 +315,7 @@ class _Parts:
         settings = service.settings
         folder = Path(settings.endpoint.folder)
         self._lock = lock
+        key = given_key(settings.endpoint, settings.key)  # before the store: who finds a state may look for its key
         self._tls = service_tls(settings, lambda line: sys.stderr.write(f"orcha: {line}\n"))
         self._nonce = nonce = new_nonce()
         tag_self(tag_of(nonce, 0))
@@ -349,7 +350,7 @@ class _Parts:
         self.server = Server(
             ServerSettings(
                 settings.endpoint,
-                key=settings.key,
+                key=key,
                 allow_weak_key=settings.allow_weak_key,
                 reached_as=settings.reached_as,
                 tls=self._tls,
