@@ -13,6 +13,7 @@ from orcha.bin import help as helping
 from orcha.bin import main
 from orcha.bin.help import GROUPS
 from orcha.plugins.discovery import EMBEDDED
+from support.authorities import Authority
 
 EVERY = [*VERBS, *EMBEDDED]
 
@@ -72,7 +73,9 @@ def test_a_plugin_has_a_group_below_the_built_in_ones(orcha):
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_each_command_shows_examples_that_can_be_typed(capsys, monkeypatch, name):
+def test_each_command_shows_examples_that_can_be_typed(capsys, monkeypatch, tmp_path, name):
+    monkeypatch.chdir(tmp_path)
+    Authority(tmp_path, "web")  # web.crt: an option that names a file reads it
     found = examples(shown(capsys, monkeypatch, name, "--help"))
     assert found
     for program, *arguments in found:

@@ -252,6 +252,7 @@ def test_what_its_shim_counts_of_a_running_command_is_changed(service, tmp_path)
 def test_a_selector_reaches_the_elements_that_are_no_petitions_yet(own_service):
     service = own_service
     detach(service, "train", "sleep", "600", options=("--array", "1-100%2"))
+    wait_for(lambda: service.run("show", "train.2").returncode == 0, what="the second element is a petition")
     wait_for(lambda: state(service, "train.2") == "running", what="two elements run")
     met = service.run(
         "set", "--array", "train", "--state", "queued", "--label", "late", "--dry-run"
@@ -279,6 +280,7 @@ def test_a_selector_reaches_the_elements_that_are_no_petitions_yet(own_service):
 def test_an_array_is_changed_with_its_elements_that_wait_and_those_to_come(groups):
     service = groups
     detach(service, "train", "sleep", "600", options=("--array", "1-100%2"))
+    wait_for(lambda: service.run("show", "train.2").returncode == 0, what="the second element is a petition")
     wait_for(lambda: state(service, "train.2") == "running", what="two elements run")
     put(service, "train", "--group", "full", "--timeout", "9m", "--priority", "5")
     assert [shown(service, name)["priority"] for name in ("train", "train.1")] == [5, 5]
