@@ -136,6 +136,10 @@ _BEHIND_AN_EXCLUSIVE_ONE_OF_ITS_GROUP = [
     *(_submit(group="rated", needs={WHOLE: 1}, priority=1), _submit(needs={WHOLE: 1}), ("end", 0), ("end", 1)),
     *(_submit("bob", "rated", {"gpu": 2}, 1), _submit(group="rated", needs={"gpu": 1}), ("end", 3)),
 ]
+_BEHIND_ITS_TEXT_WHERE_THE_MACHINE_IS_FULL = [
+    *(_submit(priority=1), _submit(), _submit("eve", "rig", priority=1)),
+    *(_submit("eve", "any", priority=-1), _submit(group="rated", priority=-1, when="running < 1")),
+]
 _TIMES = st.sampled_from([0.5, 1.0, 70.0])
 
 
@@ -148,7 +152,14 @@ def goes_through(events, look_ahead, *, has_quotas):
         world.time += seconds
 
 
-@pytest.mark.parametrize("events", [_OF_A_PAUSED_GROUP_WITH_ITS_QUOTA_USED_UP, _BEHIND_AN_EXCLUSIVE_ONE_OF_ITS_GROUP])
+@pytest.mark.parametrize(
+    "events",
+    [
+        _OF_A_PAUSED_GROUP_WITH_ITS_QUOTA_USED_UP,
+        _BEHIND_AN_EXCLUSIVE_ONE_OF_ITS_GROUP,
+        _BEHIND_ITS_TEXT_WHERE_THE_MACHINE_IS_FULL,
+    ],
+)
 def test_a_petition_is_parked_where_it_stays(events):
     has_quotas = events is _OF_A_PAUSED_GROUP_WITH_ITS_QUOTA_USED_UP
     goes_through([(event, 50.0) for event in events], None, has_quotas=has_quotas)

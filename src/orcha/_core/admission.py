@@ -384,20 +384,27 @@ class Admission:
         if isinstance(why, _FOR_THE_WHOLE) and WHOLE not in (record.needs or ()):
             return freed  # nothing that comes after it goes either: it stays where it is in the queue
         if not self._park_apart(record, now) and record.group is not None:
-            blocked = self._before_needs(record)
-            if blocked is None:
-                freed = self.of_groups.unpark_one(record.group)
-            elif not isinstance(blocked, _FOR_THE_WHOLE):  # its group has room: it would not stay there
-                wait.note_no(record, blocked, record.asked, now)  # what its own condition says is news later
-                hold.park(petitions, record, self.of_groups.lot(record.group, record.owner))
-                self.of_groups.note_parked(record.group)
-                if isinstance(blocked, InOrder) and petitions.fairness is not None:
-                    freed = self.of_groups.unpark_one(record.group)  # another owner's turn has come since it left
+            freed = self._park_with_group(record, record.group, now)
         if record.needs:
             freed += self.resources.park(record)
         if petitions.quotas is not None and not petitions.waiting.is_parked(record.place):
             freed += petitions.quotas.unpark_one(record.owner)
         return freed
+
+    def _park_with_group(self, record: Record, group: str, now: float | None) -> list[Key]:
+        """Park a petition of a group where what blocks it is told; where nothing does, let another of the group go."""
+        blocked = self._before_needs(record)
+        if blocked is None:
+            return self.of_groups.unpark_one(group)
+        if isinstance(blocked, _FOR_THE_WHOLE):  # its group has room: it would not stay there
+            return []
+        wait.note_no(record, blocked, record.asked, now)  # what its own condition says is news later
+        if not (isinstance(blocked, TextIsFalse) and self._park_apart(record, now)):
+            hold.park(self._petitions, record, self.of_groups.lot(group, record.owner))
+            self.of_groups.note_parked(group)
+        if isinstance(blocked, InOrder) and self._petitions.fairness is not None:
+            return self.of_groups.unpark_one(group)  # another owner's turn has come since it left
+        return []
 
     def _park_apart(self, record: Record, now: float | None) -> bool:
         """Park a petition that waits for neither group nor resource; tell whether it is parked."""
