@@ -102,7 +102,8 @@ def _groups(quotas: Quotas, accounts: dict[str, tuple[Account, ...]]) -> list[di
 def _queued(engine: Engine) -> Counter[str]:
     """Count what waits of each owner: petitions, and elements of arrays that are no petitions yet."""
     petitions = engine.petitions
-    found = Counter(petitions.waiting.counts(petitions.owner or ""))
+    waiting = petitions.waiting.counts(petitions.owner or "").items()
+    found = Counter({owner: count for owner, count in waiting if owner})  # "" before the first petition
     for record in petitions.records.values():
         if record.manager != ARRAY_MANAGER and (record.phase in _OTHERS or record.state is State.HELD):
             found[record.owner] += not petitions.granted.has(record.seq)
