@@ -69,7 +69,7 @@ def convert(record: Record, manager: Any, port: AttemptPort, admission: Admissio
         _check_permission(manager, record, petition, is_new=is_new)
         priority = checked_priority(petition.priority)
         is_command = isinstance(petition, CommandPetition) or record.manager == LEASE_MANAGER
-        policy = _checked_policy(record, petition)
+        policy = _checked_policy(record, petition, is_new=is_new)
         if is_new and policy is not None and (policy.needs or policy.group is not None):
             _check_policy(record, policy, admission)
             if isinstance(petition, CommandPetition) and petition.pin:
@@ -174,11 +174,11 @@ def _check_permission(manager: Any, record: Record, petition: Petition, *, is_ne
         raise _NotConverted(message)
 
 
-def _checked_policy(record: Record, petition: Petition) -> Policy | None:
+def _checked_policy(record: Record, petition: Petition, *, is_new: bool) -> Policy | None:
     """Give a checked copy of a petition's policy: its class may hold anything, and other code may change it later."""
     policy: object = getattr(petition, "policy", None)
-    if policy is NOTHING_SAID:
-        return None  # the record of a petition that says nothing has the same
+    if policy is NOTHING_SAID and is_new:
+        return None  # the new record of a petition that says nothing has the same; a record that was changed has not
     if record.manager in _OURS:  # which have looked already
         return policy  # type: ignore[return-value]  # they make them themselves
     if policy is not None:
