@@ -109,6 +109,9 @@ def test_no_file_no_table_no_listing_and_no_process_has_the_value(own_service, t
             ("logs", "deploy"),
             ("simulate", "--json"),
             ("doctor", "--json"),
+            ("events", "--json"),
+            ("who", "--json"),
+            ("config", "show", "--json"),
             ("backup", str(backup)),
         )
     ]

@@ -288,10 +288,12 @@ TABLE = [
     ("rm a", 0, ""),
     ("stats", 0, "version:"),
     ("who", 0, ""),
+    ("events", 0, "unlock"),
     ("history --json", 0, "beside"),
     ("simulate {history}", 0, ""),
     ("resource set rig=forget", 0, ""),
     ("doctor", 78, ""),
+    ("config show", 78, ""),
     ("backup {here}/b.tar", 78, ""),
     ("restore {here}/b.tar", 78, ""),
 ]

@@ -67,12 +67,13 @@ true
 
 
 def test_each_command_runs_as_the_user_who_asked_and_has_nothing_of_roots(machine):
-    for uid, groups in ((ALICE, f"{ALICE} {LAB}"), (BOB, str(BOB)), (CAROL, str(CAROL))):
-        ran = machine.run(uid, "run", "--", "sh", "-c", LOOK)
+    asked = ((ALICE, f"{ALICE} {LAB}", 0o027), (BOB, str(BOB), 0o077), (CAROL, str(CAROL), 0o002))
+    for uid, groups, umask in asked:
+        ran = machine.run(uid, "run", "--", "sh", "-c", LOOK, umask=umask)
         assert (ran.returncode, ran.stderr) == (0, "reopened\n")
         name, home = ACCOUNTS[uid], machine.home(uid)
         lines = ran.stdout.splitlines()
-        assert lines[0].split()[:-1] == [str(uid), str(uid), *groups.split()]
+        assert lines[0].split() == [str(uid), str(uid), *groups.split(), f"{umask:04o}"]
         assert lines[1] == f"{home} {name} {name} /bin/sh []"
         assert lines[2].split() == ["0", "1", "2", "3"]  # 3 is the folder that ls reads
         assert lines[3] == "".join(f"Cap{kind}:{0:016x}" for kind in ("Inh", "Prm", "Eff", "Amb"))
@@ -389,6 +390,8 @@ def test_the_machines_configuration_counts_and_is_roots_alone_to_write(stopped):
     refused = stopped.run(0, "serve", "--system")
     assert refused.returncode == 78
     assert str(path) in refused.stderr
+    told = stopped.run(0, "--service", "system", "doctor").stdout
+    assert re.search(rf"^fault: configuration: {re.escape(str(path))}:.*: chmod go-w", told, re.MULTILINE), told
     path.chmod(0o644)
     stopped.start()
     assert stopped.run(ALICE, "run", "-d", "--name", "waits", "-g", "rig", "--", "id", "-u").returncode == 0
@@ -398,6 +401,16 @@ def test_the_machines_configuration_counts_and_is_roots_alone_to_write(stopped):
     assert stopped.rows(ALICE)["waits"]["state"] == "queued"
     assert stopped.run(0, "reload").returncode == 0
     assert stopped.run(ALICE, "attach", "waits").stdout == f"{ALICE}\n"
+    setting = ("--service", "system", "config", "set", "groups.rig.slots", "3")
+    assert stopped.run(ALICE, *setting).returncode != 0
+    assert stopped.run(0, *setting).returncode == 0
+    drop_in = path.parent / "orcha.toml.d" / "90-set.toml"
+    assert stopped.run(0, "reload").stdout == f"changed: groups.rig.slots ({drop_in}:2)\n"
+    shown = json.loads(stopped.run(ALICE, "--service", "system", "config", "show", "--json").stdout)
+    assert [(each["value"], each["origin"]) for each in shown if each["key"] == "groups.rig.slots"] == [
+        ("3", f"{drop_in}:2")
+    ]
+    assert str(path) in stopped.run(ALICE, "--service", "system", "config", "check").stdout
 
 
 def test_groups_with_weights_are_compared_before_their_members(stopped):
@@ -550,6 +563,23 @@ def test_the_doctor_looks_at_the_service_that_the_client_would_use(machine):
     without = machine.run(ALICE, "doctor", "--json")
     assert (without.returncode, json.loads(without.stdout)["findings"][0]["check"]) == (1, "socket")
     assert machine.run(ALICE, "--service", "user", "doctor").returncode == 0
+
+
+def test_the_state_of_the_machines_service_is_copied_and_put_back_by_root_alone(machine):
+    copy = machine.folder / "copy.tar"
+    assert machine.run(ALICE, "run", "--name", "hers", "--", "echo", "kept").returncode == 0
+    assert machine.run(0, "backup", str(copy)).returncode == 0
+    assert machine.run(0, "stop").returncode == 0
+    machine.process.communicate(timeout=DEADLINE)
+    shutil.rmtree(machine.folder / "var" / "lib" / "orcha")
+    copy.chmod(0o644)
+    refused = machine.run(ALICE, "--service", "system", "restore", str(copy))
+    assert (refused.returncode, refused.stderr.count("\n")) == (78, 1), refused.stderr
+    restored = machine.run(0, "--service", "system", "restore", str(copy))
+    assert restored.returncode == 0, restored.stderr
+    assert restored.stdout.endswith("; orcha serve --system goes on from there\n")
+    machine.start()
+    assert machine.run(ALICE, "logs", "hers").stdout == "kept\n"
 
 
 def test_roles_come_from_the_configuration_and_change_for_connected_clients(stopped):

@@ -212,6 +212,15 @@ def test_a_relative_home_is_one_place_for_the_daemon_and_its_clients(orcha, tmp_
     assert (stopped.returncode, is_stray) == (0, False)
 
 
+def test_everything_is_kept_below_the_folder_that_state_names(serve, orcha_home):
+    folder = orcha_home / "elsewhere"
+    service = serve(arguments=("serve", "--state", str(folder), "commands"))
+    there = service.environment | {"ORCHA_HOME": str(folder)}
+    assert service.run("run", "--", "echo", "hello", env=there).stdout == "hello\n"
+    assert (folder / f"127.0.0.1-{service.port}" / "orcha.db").exists()
+    assert {path.name for path in orcha_home.iterdir()} <= {"elsewhere", "cache"}
+
+
 def test_a_pidfile_is_for_a_daemon(orcha, tmp_path):
     refused = orcha("serve", "--pidfile", str(tmp_path / "pid"))
     assert (refused.returncode, "--background" in refused.stderr) == (2, True)

@@ -19,6 +19,7 @@ examples:
   orcha config show --origin
   orcha config set groups.nightly.slots 2
   orcha config unset groups.nightly.slots
+  orcha --service system config set quota.default.running 8
   orcha config schema
 
 A running service reads the files again with orcha reload.
@@ -28,11 +29,14 @@ WRONG_FILE_CODE = 78
 
 def create_parser(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.description = "Check, show and change the configuration of the service."
+    parser.description = (
+        "Check, show and change the configuration of your own service; behind `orcha --service system`, that of the"
+        " machine's service."
+    )
     parser.epilog = _EPILOG
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     add = verbs.add_parser("check", help="name all that is wrong, with file, line, column and cure").add_argument
-    add("file", nargs="?", type=options.written, metavar="FILE", help="another file than that of the user's service")
+    add("file", nargs="?", type=options.written, metavar="FILE", help="another file than that of the service")
     add("--json", action="store_true", help="print a JSON array of what is wrong")
     add = verbs.add_parser("show", help="show what a service that starts here and now would have").add_argument
     add("--origin", action="store_true", help="tell where each value comes from")
@@ -68,8 +72,8 @@ def _check(file: str | None, *, as_json: bool) -> int:
     from orcha._configuration.files import load
     from orcha._service.lifecycle.certificate import faults_of
 
-    path = _path() if file is None else os.path.abspath(file)  # noqa: PTH100 - as paths are everywhere else
-    loaded = load(path, is_system=path.startswith("/etc/"))
+    path, is_system = _file() if file is None else (os.path.abspath(file), False)  # noqa: PTH100 - as everywhere else
+    loaded = load(path, is_system=is_system or path.startswith("/etc/"))
     loaded = loaded._replace(faults=loaded.faults or tuple(faults_of(loaded.configured)))
     is_missing = file is not None and not os.path.exists(path)  # noqa: PTH110
     if as_json:
@@ -84,10 +88,14 @@ def _check(file: str | None, *, as_json: bool) -> int:
     return WRONG_FILE_CODE if loaded.faults or is_missing else 0
 
 
-def _path() -> str:
+def _file() -> tuple[str, bool]:
+    """Give the file of the service that the options before the command name, and whether that is the machine's."""
     from orcha._protocol.endpoint import configuration_path
+    from orcha._protocol.services import own_place
+    from orcha.utils.system_paths import system_configuration
 
-    return configuration_path()
+    is_system = own_place("config").is_system
+    return system_configuration() if is_system else configuration_path(), is_system
 
 
 def _show(*, origin: bool, as_json: bool) -> int:
@@ -95,7 +103,8 @@ def _show(*, origin: bool, as_json: bool) -> int:
     from orcha._cli.layout import Column
     from orcha._configuration.files import load
 
-    found = list(rows(load(_path()).sound()))
+    path, is_system = _file()
+    found = list(rows(load(path, is_system=is_system).sound()))
     if as_json:
         render.json(found)
     elif origin:
@@ -184,7 +193,7 @@ def _change(key: str, text: str | None) -> int:
     from orcha.exceptions import ConfigurationError
     from orcha.utils.new_file import replace_file
 
-    path = _path()
+    path, is_system = _file()
     file = Path(f"{path}{DROP_INS}/{SET_FILE}")
     try:
         keys = read_keys(key)
@@ -195,9 +204,9 @@ def _change(key: str, text: str | None) -> int:
     if text is None and made.count("\n") == content.count("\n"):
         render.note(f"{key} was not set with orcha config set: orcha config show --origin says where it comes from")
         return 1
-    loaded = load(path, instead={str(file): made.encode()}).sound()
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    replace_file(str(file), made.encode())
+    loaded = load(path, is_system=is_system, instead={str(file): made.encode()}).sound()
+    file.parent.mkdir(mode=0o755 if is_system else 0o700, parents=True, exist_ok=True)
+    replace_file(str(file), made.encode(), mode=0o644 if is_system else 0o600)
     given = loaded.configured.given.get(keys)
     if text is not None and given is not None and given.file != str(file):
         render.note(f"{given.origin} counts more: change the value there")

@@ -12,6 +12,7 @@ _EPILOG = """\
 examples:
   orcha restore /mnt/disk2/orcha.tar
   orcha --port 50001 restore orcha.tar
+  orcha --service system restore orcha.tar     # the machine's service, as root
 
 The next orcha serve begins with it: what waited waits, and what ran when the
 backup was made is interrupted.
@@ -24,7 +25,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = (
         "Put a file of orcha backup to the place of a service that does not run and keeps nothing yet. ORCHA_HOME, or"
-        " --port before the command, tells which place."
+        " --port or --service before the command, tells which place."
     )
     parser.epilog = _EPILOG
     parser.add_argument("file", metavar="FILE", help="a file that orcha backup has made")
@@ -38,13 +39,18 @@ def run(namespace: argparse.Namespace) -> int:
 
     from orcha._cli import render
     from orcha._processes.lock import EndpointLock
+    from orcha._protocol.endpoint import unusable
     from orcha._protocol.services import own_place
     from orcha._store.copying import refuse_living
 
-    folder = Path(own_place("restore").folder)
+    place = own_place("restore")
+    folder = Path(place.folder)
     with open(namespace.file, "rb") as file:  # noqa: PTH123
         total = os.fstat(file.fileno()).st_size
-        lock = EndpointLock(folder)
+        try:
+            lock = EndpointLock(folder)
+        except OSError as error:
+            raise unusable(f"{error.filename or folder} cannot be used", error) from None
         try:
             refuse_living(folder)
             head, was_there = _restore(file, namespace.file, folder, total)
@@ -56,7 +62,8 @@ def run(namespace: argparse.Namespace) -> int:
         return 0
     if was_there:
         render.note("what the service that was here accepted after the backup is not in it")
-    render.line(f"{folder}: as it was at {made['taken']}; orcha serve goes on from there")
+    serve = "orcha serve --system" if place.is_system else "orcha serve"
+    render.line(f"{folder}: as it was at {made['taken']}; {serve} goes on from there")
     return 0
 
 

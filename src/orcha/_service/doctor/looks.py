@@ -39,6 +39,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from orcha._configuration.files import Loaded
     from orcha._protocol.endpoint import Endpoint
 
 _START_MARGIN_SECONDS = 5.0
@@ -156,7 +157,7 @@ def _refusals(
     folder = endpoint.folder
     looks: dict[str, Callable[[], object]] = {
         "settings": partial(from_environment, endpoint, key=None, look_ahead=None, on_hook_timeout="replace"),
-        "configuration": lambda: load(configuration_path()).sound(),
+        "configuration": lambda: _files_of(endpoint).sound(),
         "certificate": partial(_look_at_certificate, endpoint),
         "limits": check_limits,
     }
@@ -215,15 +216,15 @@ def _look_at_certificate(endpoint: Endpoint) -> None:
     """Raise ConfigurationError where the certificate of people's own cannot be used, or its time is over, or soon."""
     from orcha._service.lifecycle.certificate import problem_of_settings
 
-    configured = load(_configuration_of(endpoint)).configured
+    configured = _files_of(endpoint).configured
     settings = from_environment(endpoint, key=None, look_ahead=None, on_hook_timeout="replace", configured=configured)
     problem = problem_of_settings(settings)
     if problem is not None:
         raise ConfigurationError(problem)
 
 
-def _configuration_of(endpoint: Endpoint) -> str:
-    return system_configuration() if endpoint.is_system else configuration_path()
+def _files_of(endpoint: Endpoint) -> Loaded:
+    return load(system_configuration(), is_system=True) if endpoint.is_system else load(configuration_path())
 
 
 # --- the folder and the disk -----------------------------------------------------------------------------------------
