@@ -71,7 +71,7 @@ def frames(data: bytes) -> None:
         for found in decoder.feed(data):
             assert isinstance(found.head["t"], str)
             if isinstance(found.head.get("spec"), dict):
-                with contextlib.suppress(ValueError, TypeError, KeyError):
+                with contextlib.suppress(ValueError):
                     unpack_spec(found.head["spec"], found.raw)
 
 

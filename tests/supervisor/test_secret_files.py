@@ -98,3 +98,12 @@ def test_a_specification_travels_without_its_secrets_and_is_no_program_to_an_old
     assert unpack_spec(head, raw) == spec._replace(channel=bytes(16))
     with pytest.raises(ValueError, match="not whole"):
         unpack_spec(head, raw[:-1])
+
+
+@pytest.mark.parametrize(
+    "wrong", [["TOKEN"], {"TOKEN": None}, {"TOKEN": float("inf")}, {"TOKEN": 10, "KEY": -1}, {"TOKEN": -1, "KEY": 10}]
+)
+def test_secrets_of_which_the_sizes_make_no_sense_are_refused(wrong):
+    spec = CommandSpec(1, 1, bytes(16), ("true",), "/", {}, secrets=GIVEN)
+    with pytest.raises(ValueError, match=r"not whole|TypeError|OverflowError|AttributeError"):
+        unpack_spec(pack_spec(spec) | {"secrets": wrong}, pack_secrets(spec))

@@ -110,6 +110,18 @@ def unpack_spec(found: Head, raw: bytes = b"") -> CommandSpec:
 
     `raw` is what travels behind it.
     """
+    try:
+        return _spec_of(found, raw)
+    except (
+        AttributeError,
+        LookupError,
+        OverflowError,
+        TypeError,
+    ) as error:  # of a field that is missing, or no such kind
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def _spec_of(found: Head, raw: bytes) -> CommandSpec:
     from orcha._supervisor.contract import CommandSpec
 
     for name, most in _NUMBERS.items():
@@ -135,6 +147,6 @@ def _unpack_secrets(sizes: Head, raw: bytes) -> dict[str, bytes]:
     for name, size in sizes.items():
         found[name] = raw[begin : begin + int(size)]
         begin += int(size)
-    if begin != len(raw):
+    if begin != len(raw) or sum(map(len, found.values())) != begin:  # a negative size gives bytes twice
         raise ValueError("its secrets are not whole")
     return found

@@ -296,7 +296,7 @@ class Shim:
         found, refusal = head["spec"], None
         try:
             spec = unpack_spec(found, raw)
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             spec, refusal = CommandSpec(found["seq"], found["attempt"], b"", (), "/", {}), f"it makes no sense: {error}"
         stem = f"{self._folder}/output/{spec.channel.hex()}.{spec.seq}.{spec.attempt}"
         secrets = ShimSecrets(self._folder, self.name)
