@@ -15,6 +15,7 @@ from orcha._client.dial import dial
 from orcha._protocol import messages, values
 from orcha._protocol.endpoint import Endpoint
 from orcha._protocol.frames import decode_service_message, encode, frame
+from orcha._protocol.identities import new_identity
 from orcha._protocol.messages import Credit, Error, Follow, Item, Ping, Reply, Verdict
 from support.waiting import DEADLINE
 
@@ -312,3 +313,14 @@ def test_what_is_no_message_ends_that_connection_alone(served, said):
     spoken(endpoint_of(served), said, None)
     assert answered(endpoint_of(served))
     assert served.process.poll() is None
+
+
+def test_a_message_whose_extras_are_no_dict_is_refused_with_the_cure(loud):
+    service, _ = loud
+    client = Client(endpoint_of(service), None)
+    client.connect()
+    for extras in (1.5, 7, ["argv"], "argv", None):
+        (result,) = client.submit([Item(new_identity(), "odd", values.encode(extras), None)])
+        assert result.verdict == Verdict.REFUSED
+        assert result.reason.startswith(f"the message is refused: its extras are {extras!r}, and no dict")
+    client.close()

@@ -142,6 +142,9 @@ def _converted(record: Record, manager: Any, port: AttemptPort) -> Petition:
         )
         raise _NotConverted(message)
     extras = values.decode(record.extras or b"", channel=lambda channel: AttemptChannel(channel, port))
+    if not isinstance(extras, dict):
+        message = f"the message is refused: its extras are {extras!r:.80}, and no dict: send Message(id, {{...}})"
+        raise _NotConverted(message)
     petition = manager.convert_to_petition(Message(record.id, extras))
     if petition is None:
         message = f"the message {record.key!r} is refused: its plugin takes no such message"
