@@ -19,9 +19,10 @@ SPARE_SHIMS = 1
 IDLE_SHIMS = 2 * (os.cpu_count() or 1) + 4
 """So many idle shims are kept for any time."""
 SURPLUS_SECONDS = 1.0
-"""Further idle shims are kept for so long. Of many short commands that run at once, the ends that one transaction keeps
-free more shims than that, and the commands that start in their places need these shims a moment later: without this
-time three of four such commands cost a fork of the supervisor, which takes longer than the command."""
+"""Further idle shims are kept for so long, and then until the reader thread goes on: nothing wakes it for them, so that
+may be at its next look at the shims. Of many short commands that run at once, the ends that one transaction keeps free
+more shims than that, and the commands that start in their places need these shims a moment later: without this time
+three of four such commands cost a fork of the supervisor, which takes longer than the command."""
 
 
 class ShimRegistry:
