@@ -81,7 +81,13 @@ def test_what_a_service_promises_holds_whatever_happens(first):
         play(seed)
 
 
-@pytest.mark.parametrize("seed", [727329], ids=["a place that a restart frees while all others are parked"])
+@pytest.mark.parametrize(
+    "seed",
+    [
+        pytest.param(727329, id="a place that a restart frees while all others are parked"),
+        pytest.param(7320689, id="a key of a petition that a process outlives, which a restart forgets"),
+    ],
+)
 def test_the_story_of_a_mended_fault_goes_well(seed):
     play(seed)
 

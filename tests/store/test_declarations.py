@@ -42,6 +42,12 @@ def test_keys_of_what_has_not_ended_are_known(store):
     assert store.once() == [(2, MANAGER, "uid:0", "a key")]
 
 
+def test_keys_of_what_has_ended_and_holds_its_slot_are_known(store):
+    five(store)
+    store.commit(steps(end(1, slot_held=True), end(2)))
+    assert store.once() == [(1, MANAGER, "uid:0", "a key")]
+
+
 def test_another_priority_is_kept_of_what_waits(store):
     five(store)
     store.commit(Changes(priorities={3: -1.5, 4: float("-inf"), 99: 1}))

@@ -318,7 +318,7 @@ class Store(Protocol):
         ...
 
     def once(self) -> list[tuple[int, str, str, str]]:
-        """Give seq, manager, owner and key of petitions that have a key and have not ended, the oldest first."""
+        """Give seq, manager, owner and key of petitions with a key that live or hold their slot, the oldest first."""
         ...
 
     def dependencies_of_live(self) -> list[KeptDependency]:

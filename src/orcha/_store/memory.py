@@ -543,9 +543,10 @@ class MemoryStore:
         return {seq: {at: dict(got) for at, got in self._devices[seq].items()} for seq in seqs if seq in self._devices}
 
     def once(self) -> list[tuple[int, str, str, str]]:
-        """Give seq, manager, owner and key of petitions that have a key and have not ended."""
+        """Give seq, manager, owner and key of petitions with a key that live or hold their slot, the oldest first."""
         rows = ((self._rows[seq], key) for seq, key in sorted(self._once.items()))
-        return [(row.seq, row.manager, row.owner, key) for row, key in rows if row.state != State.ENDED]
+        live = ((row, key) for row, key in rows if row.state != State.ENDED or row.slot_held)
+        return [(row.seq, row.manager, row.owner, key) for row, key in live]
 
     def dependencies_of_live(self) -> list[KeptDependency]:
         """Give the dependencies of petitions that are QUEUED or HELD, in the order of these."""

@@ -136,7 +136,7 @@ INSERT INTO once (petition, key) SELECT value ->> 0, value ->> 1 FROM json_each(
 -- name: once
 SELECT group_concat(json_array(seq, manager, owner, key), ',')
 FROM (SELECT * FROM once ORDER BY petition) AS known CROSS JOIN petition ON petition.seq = known.petition
-WHERE petition.state != 6;
+WHERE petition.state != 6 OR petition.slot_held;
 
 -- name: insert_dependencies
 INSERT INTO dependency (petition, after, id, must_succeed, if_fails)

@@ -479,7 +479,7 @@ class SqliteStore:
 
     @_guarded
     def once(self) -> list[tuple[int, str, str, str]]:
-        """Give seq, manager, owner and key of petitions that have a key and have not ended, the oldest first."""
+        """Give seq, manager, owner and key of petitions with a key that live or hold their slot, the oldest first."""
         return [tuple(known) for known in decode_list(self._ask("once"))]
 
     @_guarded
