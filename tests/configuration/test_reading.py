@@ -187,6 +187,8 @@ def test_a_device_without_a_name_is_refused():
         stock_of("gpu", [{"mem": 1}])
     with pytest.raises(ValueError, match="a device is a name"):
         stock_of("gpu", ["a=b"])
+    with pytest.raises(ValueError, match='gpu = "64G"'):
+        stock_of("gpu", "rig=2")
 
 
 def test_a_condition_may_name_what_a_plugin_knows():

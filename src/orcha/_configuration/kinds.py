@@ -199,6 +199,9 @@ def stock_of(name: str, value: int | str | list[Any]) -> Stock:
         if isinstance(value, str) and ("," in value or "@" in value):
             message = f'devices are a list: {name} = ["0", "1@mem=80G"]'
             raise ValueError(message)
+        if isinstance(value, str) and "=" in value:
+            message = f'how much there is of it is a number, or a text with a unit: {name} = "64G"'
+            raise ValueError(message)
         return read_resources(f"{name}={value}")[name]
     words = [_device(each) for each in value]
     if any("," in each for each in words):
