@@ -12,6 +12,7 @@ import signal
 import stat
 import subprocess
 import tarfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -470,18 +471,23 @@ def test_a_service_that_starts_again_is_found_again_and_stop_waits_for_its_end(o
 # --- a real sshd -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(SSHD is None, reason="there is no sshd here: the tests above have a program that stands in for ssh")
-def test_through_a_real_sshd(service, tmp_path):
+@contextmanager
+def real_login(tmp_path, service):
+    """Give a login through a real sshd, to which the service is called box, and that sshd."""
     login = FarLogin(tmp_path, service)
-    (login.here / "services.toml").write_text(
-        f'[services]\nbox = {{ at = "URL/{service.home}/127.0.0.1-{service.port}",'
-        f' program = "env ORCHA_HOME={service.home} {login.folder}/bin/orcha" }}\n'
-    )
     with RealSshd(tmp_path) as sshd:
         if refused := sshd.why_refused():
             pytest.skip(f"nobody can log in to a sshd here, and what stands in for ssh was tried alone: {refused}")
-        names = login.here / "services.toml"
-        names.write_text(names.read_text().replace("URL/", sshd.url))
+        (login.here / "services.toml").write_text(
+            f'[services]\nbox = {{ at = "{sshd.url}{service.home}/127.0.0.1-{service.port}",'
+            f' program = "env ORCHA_HOME={service.home} {login.folder}/bin/orcha" }}\n'
+        )
+        yield login, sshd
+
+
+@pytest.mark.skipif(SSHD is None, reason="there is no sshd here: the tests above have a program that stands in for ssh")
+def test_through_a_real_sshd(service, tmp_path):
+    with real_login(tmp_path, service) as (login, sshd):
         environment = login.environment | {"ORCHA_SSH": sshd.command, "ORCHA_SERVICE": "box"}
         client = service.spawn(
             *login.orcha("run", "--stdin", "--", "sh", "-c", f"read x; {COUNT}; read y; echo $SSH_CONNECTION; exit 5"),
@@ -518,16 +524,7 @@ def test_through_a_real_sshd(service, tmp_path):
 @pytest.mark.skipif(SSHD is None, reason="only a real ssh asks whether the other end is there")
 def test_a_host_that_is_gone_without_a_word_is_noticed_and_the_client_goes_on(service, tmp_path):
     """The host stands still, and closes nothing; ssh asks it each second here, and each 15 s where people use it."""
-    login = FarLogin(tmp_path, service)
-    (login.here / "services.toml").write_text(
-        f'[services]\nbox = {{ at = "URL/{service.home}/127.0.0.1-{service.port}",'
-        f' program = "env ORCHA_HOME={service.home} {login.folder}/bin/orcha" }}\n'
-    )
-    with RealSshd(tmp_path) as sshd:
-        if refused := sshd.why_refused():
-            pytest.skip(f"nobody can log in to a sshd here: {refused}")
-        names = login.here / "services.toml"
-        names.write_text(names.read_text().replace("URL/", sshd.url))
+    with real_login(tmp_path, service) as (login, sshd):
         asks = f"{sshd.command} -o ServerAliveInterval=1 -o ServerAliveCountMax=3"
         client = service.spawn(
             *login.orcha("run", "--stdin", "--", "sh", "-c", f"echo begun; read x; {COUNT}; read y; exit 5"),

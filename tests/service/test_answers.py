@@ -125,6 +125,7 @@ def test_what_the_store_raises_ends_the_engine(tmp_path, monkeypatch):
     engine.stop()
 
 
+@opens_files
 def test_a_cancel_that_names_nothing_is_refused(engine):
     answer = engine.client().ask(messages.Cancel(NUMBER, None, None))
     assert (answer.verdict, answer.value) == (messages.Verdict.REFUSED, None)

@@ -12,16 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def check_rules(given: Mapping[str, Any]) -> None:
+def check_rules(given: object) -> None:
     """Look at the values that rules of a group are to have; None stands for no rule.
 
     Raises:
-        ValueError: a name is no rule's, or a value is none that the rule can have; the message tells which it can have.
+        ValueError: the rules are no dict, a name is no rule's, or a value is none that the rule can have; the message
+            tells which it can have.
 
     >>> check_rules({"per_user": 2, "rate": [10, 60.0], "age": None})
 
     """
-    if not given.keys() <= _CHECKS.keys():
+    if not isinstance(given, dict) or not given.keys() <= _CHECKS.keys():
         error = f"the rules of a group are {', '.join(_CHECKS)}"
         raise ValueError(error)
     for name, value in given.items():

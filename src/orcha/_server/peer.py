@@ -55,13 +55,7 @@ class Peer:
         """"unix" or "tls"."""
         self.until = admission.until
         """Until when the certificate is valid by which the client came in, on the wall clock; None for others."""
-        self.door = (
-            "attempt"
-            if admission.attempt is not None
-            else CERTIFICATE
-            if admission.until is not None
-            else _DOORS[transport]
-        )
+        self.door = _door_of(admission, transport)
         """The way by which the client came in: "socket", "key", "certificate" or "attempt"."""
         self.since = time.time()
         """When the client connected, in seconds since 1970."""
@@ -80,3 +74,11 @@ class Peer:
     def __repr__(self) -> str:
         """Name the client."""
         return f"<Peer {self.id} {self.identity} over {self.transport}>"
+
+
+def _door_of(admission: AdmittedClient, transport: str) -> str:
+    if admission.attempt is not None:
+        return "attempt"
+    if admission.until is not None:
+        return CERTIFICATE
+    return _DOORS[transport]

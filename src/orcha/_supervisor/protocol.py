@@ -112,12 +112,8 @@ def unpack_spec(found: Head, raw: bytes = b"") -> CommandSpec:
     """
     try:
         return _spec_of(found, raw)
-    except (
-        AttributeError,
-        LookupError,
-        OverflowError,
-        TypeError,
-    ) as error:  # of a field that is missing, or no such kind
+    except (AttributeError, LookupError, OverflowError, TypeError) as error:
+        # A field is missing, or is of another kind.
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
 

@@ -45,7 +45,7 @@ def _changed(rules: GroupRules, sent: bytes | None, conditions: ConditionBook) -
 
     """
     given = {} if sent is None else values.decode(sent, channel=bytes)
-    check_rules(given if isinstance(given, dict) else {"": given})
+    check_rules(given)
     if given.get("rate") is not None:
         given["rate"] = StartRate(*given["rate"])
     if given.get("when") is not None:
