@@ -457,6 +457,13 @@ def test_a_socket_on_which_systemd_listens_is_no_dead_service(stopped, monkeypat
         assert found(look(stopped)) == {}
 
 
+def test_a_quota_of_nobody_is_noted(stopped):
+    (stopped.home / "orcha.toml").write_text('quota.group."@rooot".running = 1\n')
+    told = found(look(stopped))
+    assert "limits nobody: this machine has no group rooot (did you mean root?)" in told["nobody's settings"]
+    assert faults(stopped) == {}
+
+
 # --- the last line of a service --------------------------------------------------------------------------------------
 
 

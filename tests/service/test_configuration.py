@@ -200,6 +200,34 @@ def test_a_value_is_set_in_a_drop_in_and_what_would_be_wrong_is_not_written(conf
     assert service.run("config", "check", "/nowhere/orcha.toml").returncode == 78
 
 
+def test_a_quota_of_nobody_is_said_wherever_the_configuration_is_read(configured):
+    """It holds, since the user may be made later."""
+    service = configured
+    write(service, "[quota.user.rooot]\nrunning = 1\n")
+    path = service.home / "orcha.toml"
+    first = f"{path}:1:13: quota.user.rooot limits nobody: this machine has no user rooot (did you mean root?)"
+    service.start()
+    wait_for(lambda: first in service.stderr(), what="the log says it")
+    checked = service.run("config", "check")
+    assert (checked.returncode, checked.stdout.startswith(f"note: {first}")) == (0, True)
+    (note,) = json.loads(service.run("config", "check", "--json").stdout)
+    assert (note["kind"], note["line"], note["column"]) == ("note", 1, 13)
+    found = json.loads(service.run("doctor", "--json").stdout)
+    assert (found["faults"], [each["text"] for each in found["findings"] if each["check"] == "nobody's settings"]) == (
+        0,
+        [f"{first}: mend the name, or make that user"],
+    )
+    write(service, '[weights]\n"@rooot" = 2\n')
+    second = f'{path}:2:12: weights."@rooot" has no weight: this machine has no group rooot (did you mean root?)'
+    reloaded = service.run("reload")
+    assert (reloaded.returncode, f"note: {second}" in reloaded.stdout, second in service.stderr()) == (0, True, True)
+    set_ = service.run("config", "set", "quota.user.rooot.queued", "9")
+    assert (set_.returncode, "quota.user.rooot limits nobody" in set_.stderr) == (0, True)
+    write(service, "")
+    assert service.run("config", "unset", "quota.user.rooot.queued").returncode == 0
+    assert "note" not in service.run("reload").stdout
+
+
 QUOTAS = """\
 [service]
 commands = 9

@@ -70,17 +70,22 @@ def _check(file: str | None, *, as_json: bool) -> int:
 
     from orcha._cli import render
     from orcha._configuration.files import load
+    from orcha._configuration.named_accounts import notes_on_accounts
     from orcha._service.lifecycle.certificate import faults_of
 
     path, is_system = _file() if file is None else (os.path.abspath(file), False)  # noqa: PTH100 - as everywhere else
     loaded = load(path, is_system=is_system or path.startswith("/etc/"))
     loaded = loaded._replace(faults=loaded.faults or tuple(faults_of(loaded.configured)))
     is_missing = file is not None and not os.path.exists(path)  # noqa: PTH110
+    notes = notes_on_accounts(loaded.configured)
     if as_json:
-        render.json([each._asdict() for each in loaded.faults])
+        kinds = (("fault", loaded.faults), ("note", notes))
+        render.json([{"kind": kind} | each._asdict() for kind, those in kinds for each in those])
     else:
         for each in loaded.faults:
             render.line(str(each))
+        for each in notes:
+            render.line(f"note: {each}")
     if is_missing:
         render.note(f"there is no file {file}: give another one")
     elif not loaded.faults and not as_json:
@@ -189,6 +194,7 @@ def _change(key: str, text: str | None) -> int:
 
     from orcha._cli import render
     from orcha._configuration.files import DROP_INS, SET_FILE, load
+    from orcha._configuration.named_accounts import notes_on_accounts
     from orcha._configuration.written import content_with, read_keys, read_value
     from orcha.exceptions import ConfigurationError
     from orcha.utils.new_file import replace_file
@@ -210,5 +216,8 @@ def _change(key: str, text: str | None) -> int:
     given = loaded.configured.given.get(keys)
     if text is not None and given is not None and given.file != str(file):
         render.note(f"{given.origin} counts more: change the value there")
+    for each in notes_on_accounts(loaded.configured):
+        if each.file == str(file):
+            render.note(str(each))
     render.line(f"{file}: orcha reload has a running service read it")
     return 0

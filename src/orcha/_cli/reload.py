@@ -60,3 +60,5 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
         yield f"waits for the next start of the service: {each}"
     for each in found["overridden"]:
         yield f"something else counts more: {each}"
+    for each in found.get("notes", ()):  # a service of an older build has none
+        yield f"note: {each}"

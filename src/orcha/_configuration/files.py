@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from orcha._configuration.configured import Configured, together
+from orcha._configuration.named_accounts import faults_of_accounts
 from orcha._configuration.places import START
-from orcha._configuration.reading import Fault, FileReading, dotted, read
+from orcha._configuration.reading import Fault, FileReading, read
 from orcha.exceptions import ConfigurationError
-from orcha.utils.accounts import GROUP_SIGN, is_known
 from orcha.utils.place import ADDRESS, PORT
 
 DROP_INS = ".d"
@@ -93,22 +93,7 @@ def load(path: str, *, is_system: bool = False, instead: dict[str, bytes] | None
             files.append(each)
             readings.append(found)
     configured, faults = together(readings)
-    return Loaded(path, tuple(files), configured, (*faults, *_unknown_accounts(configured)))
-
-
-def _unknown_accounts(configured: Configured) -> list[Fault]:
-    """Give a fault for each user and group with a role that this machine does not have."""
-    faults = []
-    named = {("roles", role): words for role, words in configured.roles.items()}
-    named["listen", "share"] = configured.value("listen", "share", False)
-    for keys, words in named.items():
-        for word in words if isinstance(words, tuple) else ():
-            if not is_known(word):
-                kind, name = ("group", word[1:]) if word.startswith(GROUP_SIGN) else ("user", word)
-                given = configured.given[keys]
-                text = f"{dotted(keys)}: this machine has no {kind} {name}: mend the name, or give its number"
-                faults.append(Fault(given.file, *given.place, text))
-    return faults
+    return Loaded(path, tuple(files), configured, (*faults, *faults_of_accounts(configured)))
 
 
 def _read(path: str, *, is_system: bool) -> FileReading | None:

@@ -188,6 +188,10 @@ def _configuration(facts: DoctorFacts) -> Iterator[str]:
         yield f"{fault}: mend it, and orcha reload"
 
 
+def _nobodys_settings(facts: DoctorFacts) -> Iterator[str]:
+    yield from facts.nobodys_settings
+
+
 def _certificate(facts: DoctorFacts) -> Iterator[str]:
     yield from _refused("certificate")(facts)
     keys = None if facts.answer is None else facts.answer.get("unproved_keys")
@@ -302,6 +306,7 @@ CHECKS = (
     Check("supervisor", _supervisor),
     Check("inotify", _inotify),
     Check("filling disk", _filling, is_note=True),
+    Check("nobody's settings", _nobodys_settings, is_note=True),
     Check("cgroups", _cgroups, is_note=True),
     Check("login limits", _login_limits, is_note=True),
     Check("hidden processes", _hidden, is_note=True),

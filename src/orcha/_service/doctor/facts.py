@@ -62,6 +62,8 @@ class DoctorFacts:
     """All processes that hold a lock file of this path, removed ones too."""
     refusals: Mapping[str, str] = field(default_factory=dict)
     """Why a start, or a client, would be refused, by the name of the check."""
+    nobodys_settings: tuple[str, ...] = ()
+    """Quotas and weights of users and groups that this machine does not have."""
     answer: Mapping[str, Any] | None = None
     """The service's own figures (`Stats` of docs/wire.md); None where it did not give them."""
     silence: str = ""

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from orcha._configuration.files import load
+from orcha._configuration.named_accounts import notes_on_accounts
 from orcha._output.sizes import sizes_of
 from orcha._processes.hidden_processes import hidden
 from orcha._processes.identity import read_stat, since_boot
@@ -94,6 +95,7 @@ def look(
         holder_text="" if holder is None else described(holder),
         holders=tuple(_holders(endpoint.lock_path)),
         refusals=refusals,
+        nobodys_settings=tuple(_nobodys_settings(endpoint)),
         service=_program(holder, []) if holder else None,
         supervisors=tuple(_supervisors(folder)),
         plugins=plugins,
@@ -221,6 +223,13 @@ def _look_at_certificate(endpoint: Endpoint) -> None:
     problem = problem_of_settings(settings)
     if problem is not None:
         raise ConfigurationError(problem)
+
+
+def _nobodys_settings(endpoint: Endpoint) -> Iterator[str]:
+    try:
+        yield from map(str, notes_on_accounts(_files_of(endpoint).configured))
+    except OrchaError:  # the directory of users is silent, as another check says
+        return
 
 
 def _files_of(endpoint: Endpoint) -> Loaded:

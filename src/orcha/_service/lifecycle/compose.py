@@ -437,6 +437,8 @@ class _Parts:
             if wish.tells and os.environ.get("NOTIFY_SOCKET"):
                 StatusReports(self.engine.timers, self._status).look()
             self.engine.start()
+            assert self.engine.reloading is not None
+            self.engine.post(self.engine.reloading.look_at_names)
             if COMMAND_MANAGER in self.engine.managers.names:
                 with contextlib.suppress(OSError):  # it is told with the first command
                     self.engine.shims.reach().prepare()

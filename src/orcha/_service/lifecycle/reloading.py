@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from orcha._configuration.configured import GROUPS
 from orcha._configuration.files import NOTHING, BadConfigurationError, Loaded
 from orcha._configuration.known import KNOWN
+from orcha._configuration.named_accounts import notes_on_accounts
 from orcha._configuration.reading import Fault, dotted
 from orcha._core.conditions.errors import ConditionTextError
+from orcha._core.weights import NO_WEIGHTS
 from orcha._service.lifecycle.certificate import service_tls
 from orcha._service.searches import Searches
 from orcha.exceptions import OrchaError
@@ -63,6 +65,8 @@ class ReloadReport(NamedTuple):
     """The settings that wait for the next start of the service."""
     overridden: tuple[str, ...] = ()
     """The settings of the files that something else counts more than, and what that is."""
+    notes: tuple[str, ...] = ()
+    """The settings that hold, and are probably not what was meant."""
 
 
 class Reloading:
@@ -112,6 +116,16 @@ class Reloading:
         if faults:
             raise BadConfigurationError(tuple(faults))
 
+    def look_at_names(self) -> None:
+        """Have the log say which quotas and weights are nobody's; nothing waits for the directory of users."""
+        configured = self.loaded.configured
+        if configured.quotas.are_any or configured.weights != NO_WEIGHTS:
+            self._searches.begin(partial(notes_on_accounts, configured), self._note)
+
+    def _note(self, found: Any) -> None:
+        for note in () if isinstance(found, Exception) else found:
+            self._warn(str(note))
+
     def ask(self, then: Callable[[ReloadReport], None]) -> None:
         """Read the files on another thread, and have them hold; `then` is told on the engine's thread."""
         if self._source is None:
@@ -119,10 +133,10 @@ class Reloading:
         else:
             self._searches.begin(partial(self._read, self._source), partial(self._take, then))
 
-    def _read(self, source: ConfigurationSource) -> tuple[Loaded, Settings, ServerTls | None]:
+    def _read(self, source: ConfigurationSource) -> tuple[Loaded, Settings, ServerTls | None, tuple[Fault, ...]]:
         loaded = source.load().sound()
         settings = self._resolve(loaded.configured)
-        return loaded, settings, service_tls(settings, self._warn)
+        return loaded, settings, service_tls(settings, self._warn), notes_on_accounts(loaded.configured)
 
     def _warn(self, line: str) -> None:
         self._engine.report(logging.WARNING, "%s", line)
@@ -141,7 +155,7 @@ class Reloading:
         self._engine.report(logging.ERROR, "the configuration stays as it was: %s", self.fault)
         return ReloadReport((), self.fault)
 
-    def _change(self, loaded: Loaded, found: Settings, tls: ServerTls | None) -> ReloadReport:
+    def _change(self, loaded: Loaded, found: Settings, tls: ServerTls | None, notes: tuple[Fault, ...]) -> ReloadReport:
         """Have the files hold, as far as that can be while the service runs."""
         engine, before = self._engine, self.loaded
         self.loaded, self.fault, self.read_at = loaded, None, time.time()
@@ -161,7 +175,10 @@ class Reloading:
         stands = [f"{key} ({why})" for key, why in overridden.items() if loaded.configured.origin(*key.split("."))]
         for line in changed:
             engine.report(logging.INFO, "the configuration changed: %s", line)
-        return ReloadReport(loaded.files, None, changed, self.restart, (*stands, *set_otherwise))
+        self._note(notes)
+        return ReloadReport(
+            loaded.files, None, changed, self.restart, (*stands, *set_otherwise), tuple(map(str, notes))
+        )
 
     def _show(self, settings: Settings, tls: ServerTls | None) -> Iterator[str]:
         """Show another certificate, or take those of another authority, where there is one, and say so."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from orcha.exceptions import ConfigurationError
 from orcha.interfaces.roles import ROLES, SUBMITTER, RoleBook
-from orcha.utils.accounts import GROUP_SIGN, number_named
+from orcha.utils.accounts import GROUP_SIGN, missing, number_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,9 +46,7 @@ def role_book(configured: Configured, *, is_system: bool, shared_with: Iterable[
 def _number(word: str) -> int:
     found = number_named(word)
     if found is None:
-        kind = "group" if word.startswith(GROUP_SIGN) else "user"
-        message = f"this machine has no {kind} {word.removeprefix(GROUP_SIGN)!a:.60}: mend the name, or give its number"
-        raise ConfigurationError(message)
+        raise ConfigurationError(f"{missing(word)}: mend the name, or give its number")
     return found
 
 
