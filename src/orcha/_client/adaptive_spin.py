@@ -17,13 +17,13 @@ from __future__ import annotations
 import os
 
 SPIN_SECONDS = 0.001
-"""A thread spins for so long at most, and only where answers take less on average."""
+"""How long a thread spins at most, and only where answers take less on average."""
 MAX_NOTED_SECONDS = 2 * SPIN_SECONDS
 """A longer wait counts as this one."""
 MIN_SLEEPS_COUNT = 2
-"""So many answers are slept for before the client spins for one."""
+"""The number of answers that the client sleeps for before it spins for an answer."""
 CYCLE_ANSWERS, TRIED_ANSWERS = 64, 4
-"""Of so many answers so many in a row are awaited the other way, which may have become the quicker way."""
+"""Of each 64 answers the client awaits four in a row the other way, since that may have become the quicker way."""
 _NEWEST_WEIGHT_RATIO = 1 / 16
 """The weight of one answer in the average."""
 

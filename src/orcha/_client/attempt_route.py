@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 UNREACHABLE_SECONDS = 2.0
-"""Without the service for so long, a process takes its attempt as over."""
+"""How long a process may be without the service; then it takes its attempt as over."""
 
 
 class LocalRoute:

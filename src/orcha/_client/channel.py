@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 WINDOW_BYTES = 256 * 1024
 """How far the service may send ahead of what was handed out."""
 _CREDIT_BYTES = WINDOW_BYTES // 4
-"""The service is told when so much was handed out: not sooner, since each report costs a message."""
+"""How much is handed out before the service is told: each report costs a message."""
 ENCODED_NONE = b"\xc0"
 """None as a value's bytes: the final value of most petitions."""
 
@@ -305,7 +305,7 @@ class ClientChannel:
     # --- the sender -------------------------------------------------------------------------------------------------
 
     def expect(self, petitions: int) -> None:
-        """Expect so many more finals (less, where negative)."""
+        """Expect `count` more finals (less, where negative)."""
         with self._lock:
             self._expected += petitions
         self._wake()

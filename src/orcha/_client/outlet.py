@@ -36,7 +36,7 @@ MAX_WAITING_VALUES = 1_000
 MAX_WAITING_BYTES = 1024 * 1024
 """That wait to be sent, and of one Put unless one value alone is larger."""
 _IDLE_SECONDS = 1.0
-"""With nothing to send for so long the thread ends: a process without threads forks safely."""
+"""How long the thread may have nothing to send; then it ends, since a process without threads forks safely."""
 
 
 class _Batch:

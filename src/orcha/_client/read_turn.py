@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from orcha._protocol.frames import Body
 
 TAKE_OVER_SECONDS = 0.02
-"""Where nobody has read for so long, the reading thread takes over."""
+"""How long nobody may read; then the reading thread takes over."""
 _NOBODY = 0
 _FOREVER = -1.0
 _MAX_POLL_SECONDS = 86_400.0

@@ -59,7 +59,7 @@ class ClientReader:
         """Read nothing yet.
 
         Args:
-            dial: gives a new connection within so many seconds.
+            dial: gives a new connection, within the seconds of its argument.
             incoming: handles messages.
             reconnect: seconds without the service after which waiting threads are told. A service that was started anew
                 is there, however soon it is gone again: from then on the time starts anew.

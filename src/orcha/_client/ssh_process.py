@@ -22,7 +22,7 @@ PROGRAM_VARIABLE = "ORCHA_SSH"
 """Names another ssh, with options of its own."""
 _CONNECT_SECONDS = 15
 _ALIVE_SECONDS, _MAX_UNANSWERED = 15, 3
-"""A network that has gone is noticed after so many questions, each so long after the other, without an answer."""
+"""Seconds between the questions of ssh, and how many questions without an answer mean that the network has gone."""
 _OPTIONS = {
     "ConnectTimeout": _CONNECT_SECONDS,
     "ServerAliveInterval": _ALIVE_SECONDS,
@@ -117,7 +117,7 @@ class SshProcess:
         self._shows = False
 
     def wait(self, seconds: float) -> int | None:
-        """Give its exit code, below 0 for a signal; None where it has not ended after so many seconds."""
+        """Give its exit code, below 0 for a signal; None where it has not ended within `seconds`."""
         return self._process.returncode if self._ended.wait(seconds) else None
 
     def said(self) -> str:
@@ -126,7 +126,7 @@ class SshProcess:
         return "; ".join(line for line in (each.strip() for each in lines) if line)
 
     def end(self, seconds: float = 0.0) -> None:
-        """End it, after so many seconds at most in which it may pass on what it was given."""
+        """End it, after `seconds` at most in which it may pass on what it was given."""
         if not self._ended.wait(seconds):
             self._process.terminate()
 

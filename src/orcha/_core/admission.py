@@ -78,7 +78,7 @@ _TEXT = "when:"
 MAX_UNPARKED_PETITIONS = 1_000
 """Petitions that leave a lot in one batch when a pause ends: a million may wait there."""
 MIN_READY_PETITIONS_OF_A_TEXT = 96
-"""Petitions of one condition that has come to hold, and that wait with the others, at least: a round asks so many."""
+"""Petitions of a condition that has come to hold, at least, that wait with the others: a round asks this many."""
 MAX_LOOKED_AT_PETITIONS = 1_000
 """Ready petitions that are looked at for others of the same group, to tell how many are before one."""
 

@@ -145,7 +145,7 @@ class Backfill:
         return HeldFor(before[at].place[2], None if begin is None else self._now().wall + begin, overdue)
 
     def _gap(self, runs: Sequence[Run], before: Sequence[Waiter], small: Waiter | None, others: int) -> Overtaking:
-        """Take all that waits before a petition, and so many `others` of which nothing is known."""
+        """Take all that waits before a petition, and `others`: how many more do of which nothing is known."""
         things = self._things()
         gap = Overtaking(things, self._inventory, runs)
         for waiter in before:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 ELEMENTS_PER_PART = 256
-"""Elements of an array whose ends are kept together: an end writes the ends of so many elements."""
+"""Elements of an array whose ends are kept together: each end writes the ends of all of them again."""
 PART_BYTES = 2 * ELEMENTS_PER_PART
 """Bytes of such a part: an element's outcome, and its code."""
 
@@ -246,7 +246,7 @@ class AuditBounds(NamedTuple):
     since: float
     """Nothing from before that, in seconds since 1970."""
     most: int
-    """So many submits at most, and so many of all else; of these the user with the most loses the oldest ones first."""
+    """How many submits are given at most, and how many other entries; there the user with the most loses the oldest."""
 
 
 class _Made:

@@ -188,7 +188,7 @@ class GroupAdmission:
         return limit_at(changes, seq or changes[-1][0])
 
     def too_long(self, group: str, timeout: float | None) -> LongerThanAllowed | None:
-        """Give why a petition of a group can never start that may run for so many seconds, if that is so."""
+        """Give why a petition of a group that may run for `timeout` seconds can never start, if that is so."""
         rules = self.rules.get(group, NO_RULES)
         if not rules.is_too_long(timeout):
             return None
@@ -346,7 +346,7 @@ class GroupAdmission:
                 self._conditions.waits(condition)
 
     def _note_due(self, group: str, ahead: int) -> None:
-        """Note when the rate of a group lets one more start, after so many others."""
+        """Note when the rate of a group lets one more start, after `ahead` others."""
         log = self._petitions.granted.start_logs.get(group)
         due = None if log is None else log.due(self._now().steady, ahead)
         if due is not None:

@@ -82,7 +82,7 @@ class Lot:
             keys[at] = moved
 
     def take(self, count: int) -> list[Key]:
-        """Take out the first keys, up to so many, and give them."""
+        """Take out the first keys, up to `count`, and give them."""
         found = self.first(count)
         self._drop(len(found))
         return found

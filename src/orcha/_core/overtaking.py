@@ -74,8 +74,8 @@ class _Planned:
     def refuses(self, thing: Thing, amount: Amount, seconds: float) -> bool:
         """Tell whether a petition surely delays a petition that is planned so far, whatever others wait behind those.
 
-        So much of the thing is free now, and not for so long: a planned petition starts before that, and starts no
-        later in any other order of the petitions either.
+        The amount is free now, and not for `seconds`: a planned petition starts before that, and starts no later in any
+        other order of the petitions either.
         """
         made = self.made
         return made.is_possible and made.is_free(thing, amount) and not made.has_gap(thing, amount, seconds)

@@ -37,7 +37,7 @@ class PastUse(NamedTuple):
 
 
 def passed(used: Mapping[str, float], held: Iterable[tuple[str, Amount]], half_life: float, seconds: float) -> Seconds:
-    """Give what was used after so many more seconds, in which an owner held this all the time.
+    """Give what was used once the owner has held this for `seconds` more.
 
     >>> passed({"gpu": 8.0}, [], 60.0, 120.0)
     {'gpu': 2.0}

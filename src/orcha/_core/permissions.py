@@ -77,7 +77,7 @@ class DeedRule(NamedTuple):
     by_attempts: bool = False
     """Whether the processes of an attempt may do it, to their own petition."""
     sees: Sight | None = None
-    """A deed that only looks is also allowed where the visibility lets the client see so much of a petition."""
+    """A deed that only looks is also allowed where the visibility lets the client see that much of a petition."""
 
 
 TABLE: dict[Deed, DeedRule] = {

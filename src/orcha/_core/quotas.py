@@ -326,7 +326,7 @@ class Quotas:
     # --- may it be asked for? -----------------------------------------------------------------------------------
 
     def refusal(self, owner: str, more: int = 1) -> QuotaSpent | None:
-        """Give why so many more petitions of an owner are not accepted, if that is so.
+        """Give why `more` petitions of an owner are not accepted, if that is so.
 
         The accounts of the owner are looked up anew: the user may have entered or left a group.
         """

@@ -219,7 +219,7 @@ class QuotaTooSmall(Reason):
 
 @dataclass(frozen=True, slots=True)
 class QuotaSpent(Reason):
-    """So many petitions of an owner wait or run beside others, or so much output is kept, that no more are accepted."""
+    """A quota of an owner is used up: petitions that wait, commands that run beside others, or output that is kept."""
 
     whose: str
     what: str
@@ -374,7 +374,7 @@ class NeedsShort(Reason):
 
 @dataclass(frozen=True, slots=True)
 class ShareShort(Reason):
-    """Of no device of a resource is so much free as the petition needs of one."""
+    """The petition needs a part of one device, and no device of the resource has that much free."""
 
     remedy: ClassVar[str] = "petitions that hold enough of one device end"
 
@@ -501,7 +501,7 @@ class NoSuchShare(Reason):
 
 @dataclass(frozen=True, slots=True)
 class Drained(Reason):
-    """People have nothing placed on so many devices that the petition does not find what it needs."""
+    """People drained devices, and what is left of the resource is too little for the petition."""
 
     remedy: ClassVar[str] = "an operator of the service lets things be placed there again: orcha resource undrain"
 

@@ -42,7 +42,7 @@ class _Span:
         """From when on nothing of it is given to later petitions."""
 
     def take(self, begin: float, seconds: float | None, amount: Amount) -> None:
-        """Have an amount taken for so long, or for an unknown time."""
+        """Have an amount taken for `seconds`, or for an unknown time."""
         if seconds is None and self.loose is self.sure:
             self.loose = self.sure.copy()
         self.sure.take(begin, inf if seconds is None else begin + seconds, amount)
@@ -50,14 +50,14 @@ class _Span:
             self.loose.take(begin, begin + seconds, amount)
 
     def earliest(self, begin: float, seconds: float, amount: Amount) -> float | None:
-        """Give the first time from which an amount may be free for so long; None for never."""
+        """Give the first time, not before `begin`, from which an amount may be free for `seconds`; None for never."""
         found = self.loose.earliest(begin, seconds, self.capacity - amount)
         if found is None or found + seconds <= self.closed_from or found >= self.closed_from:
             return found
         return self.loose.earliest(self.closed_from, seconds, self.capacity - amount)
 
     def fits(self, begin: float, seconds: float, amount: Amount) -> bool:
-        """Tell whether an amount is free for so long from a time on, whatever lengths are unknown."""
+        """Tell whether an amount is free for `seconds` from a time on, whatever lengths are unknown."""
         return begin + seconds <= self.closed_from and self.sure.peak(begin, begin + seconds) + amount <= self.capacity
 
 
@@ -100,11 +100,11 @@ class Plan:
         return None
 
     def has_gap(self, thing: Thing, amount: Amount, seconds: float) -> bool:
-        """Tell whether a petition may have so much of a thing for so long from now on, and delays nobody."""
+        """Tell whether a petition may have an amount of a thing for `seconds` from now on, and delays nobody."""
         return self._spans[thing].fits(0.0, seconds, amount)
 
     def is_free(self, thing: Thing, amount: Amount) -> bool:
-        """Tell whether there is so much of a thing at this moment."""
+        """Tell whether an amount of a thing is free at this moment."""
         return self._spans[thing].sure.peak(0.0, 0.0) + amount <= self.there_is[thing]
 
     def _take(self, want: Want, begin: float) -> None:

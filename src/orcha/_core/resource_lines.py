@@ -241,7 +241,7 @@ class Lines:
         return part.begin < len(places)
 
     def firsts(self, name: str, count: int, stands: Callable[[Waiter], bool]) -> list[Waiter]:
-        """Give the first petitions that stand in a line, in order, up to so many."""
+        """Give the first petitions that stand in a line, in order, up to `count`."""
         parts = [self._standing_in(part, name, stands) for part in self._parts(name)]
         if len(parts) == 1:
             return list(islice(parts[0], count))
@@ -288,7 +288,7 @@ class Lines:
         return found
 
     def before(self, place: Key, name: str, counts: Callable[[Waiter], bool]) -> int:
-        """Give how many that count stand in a line before this place; of several owners about so many."""
+        """Give how many petitions that count stand in a line before this place; with several owners about as many."""
         own = self._part(name, place)
         at = bisect_left(own.places, place, own.begin)
         if at - own.begin > MAX_COUNTED_PETITIONS:

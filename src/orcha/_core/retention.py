@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 AUDIT_INTERVAL_SECONDS = 600.0
 """Seconds between looks at what is kept of what clients did, unless so much comes that more than that is too old."""
 AUDIT_ENTRIES_PER_LOOK = 10_000
-"""Entries that one look deletes at most: a look for each so many new entries keeps their number down."""
+"""Entries that one look deletes at most. A look follows each 10,000 new entries, so their number stays bounded."""
 
 
 class AuditLooks:
-    """When a look at the entries of the audit is due: after a time, and for each so many new entries.
+    """When a look at the entries of the audit is due: after a time, and after a number of new entries.
 
     >>> looks = AuditLooks()
     >>> looks.is_due(0, 1.0), looks.is_due(9_999, 2.0), looks.is_due(10_000, 3.0), looks.is_due(10_000, 4.0)

@@ -30,7 +30,7 @@ MAX_HEADS = 96
 MAX_HEADS_WITHOUT_STARTS = MAX_REFUSALS_PER_ROUND + 8
 """Waiting petitions of a round that follows a round in which no petition could start."""
 SECONDS_AFTER_A_START = 0.05
-"""After so long a start alone has blocked conditions asked again."""
+"""How long after the last asking a start alone has blocked conditions asked again."""
 MIN_ASKING_PAUSE_SECONDS = 0.05
 """So long it takes at least until time alone has somebody asked."""
 

@@ -1,4 +1,4 @@
-"""When the last petitions of a group started, where only so many may start within a time."""
+"""When the last petitions of a group started, where its rate bounds how many may start within a time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NOBODY = 0
 
 
 class StartRate(NamedTuple):
-    """So many starts within so many seconds, whichever seconds these are."""
+    """At most `starts` starts within `seconds`, in any span of that length."""
 
     starts: int
     seconds: float
@@ -25,8 +25,9 @@ class StartRate(NamedTuple):
 class StartLog:
     """The last starts of a group, as many as may start within the time of its rate.
 
-    A start takes the place of the start that is so many starts before it, and has to come that time after it. So in no
-    span of that time are there more. The hook thread notes who said yes, and asks `due`; all else is the engine's.
+    With a rate of n starts within a time, each start takes the place of the n-th start before it, and has to come that
+    time after it. So no span of that time has more starts. The hook thread notes the petition that said yes, and asks
+    `due`; all else is the engine's.
 
     >>> from orcha._core.moment import Moment
     >>> log = StartLog(StartRate(2, 60.0))

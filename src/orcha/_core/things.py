@@ -152,7 +152,7 @@ class Things:
 
 
 def is_enough(thing: Thing, most: Amount, claims: Sequence[Claim], there_is: Callable[[str], Amount]) -> bool:
-    """Tell whether there is so much of a thing that it keeps none of some petitions waiting, whichever of them run.
+    """Tell whether `most` of a thing is enough for these petitions: none of them waits for it, whichever of them run.
 
     There is, where all of them can have it at once. There is also where the petitions can never run all at once, since
     they need a resource as well of which `there_is` less: what can run at once leaves enough of the thing for one more.

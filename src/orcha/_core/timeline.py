@@ -55,7 +55,7 @@ class Timeline:
         return max(self._levels[first : max(bisect_left(self._times, end), first + 1)])
 
     def earliest(self, begin: float, seconds: float, most: Amount) -> float | None:
-        """Give the first time from `begin` on at which for so long no more than `most` is taken; None for never."""
+        """Give the first time from `begin` on from which no more than `most` is taken for `seconds`; None for never."""
         times, levels = self._times, self._levels
         index, start = bisect_right(times, begin) - 1, begin
         while True:

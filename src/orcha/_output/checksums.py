@@ -33,7 +33,7 @@ class Checksums:
         os.pwrite(descriptor, _HEADER.pack(_MAGIC, 0), 0)
 
     def grow(self, stream: int, size: int) -> None:
-        """Sum the blocks that are full, now that a stream has so many bytes."""
+        """Sum the blocks that are full, now that a stream has `size` bytes."""
         while self._done[stream] < size // BLOCK_BYTES:
             self._sum(stream)
 

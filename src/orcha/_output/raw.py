@@ -81,7 +81,7 @@ class RawFiles:
         return holds(sums, descriptor, stream, offset, data)
 
     def tail(self, channel: bytes, seq: int, attempt: int, stream: int, length: int) -> bytes:
-        """Return the last bytes of an attempt's output, at most so many."""
+        """Return the last bytes of an attempt's output, at most `length`."""
         try:
             descriptor = self._folder.open(f"{channel.hex()}.{seq}.{attempt}.{stream}", os.O_RDONLY)
             return os.pread(descriptor, length, max(os.fstat(descriptor).st_size - length, 0))

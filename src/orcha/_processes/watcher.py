@@ -13,9 +13,9 @@ import sys
 import time
 
 HELPERS_GRACE_SECONDS = 0.04
-"""For so long the resource tracker may clean up behind the attempts and exit by itself, before it is killed."""
+"""How long the resource tracker may clean up behind the attempts and exit by itself, before it is killed."""
 MAX_SWEEP_SECONDS = 30.0
-"""After so long, processes that cannot be killed are left to the next start of the service."""
+"""When processes that cannot be killed are left to the next start of the service."""
 
 
 def main(pid: int, start_time: int, nonce: int) -> None:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _LINGER_SECONDS = 1.0
 """How long the client may take to take the last frames."""
 _CLOCK_SECONDS = 60.0
-"""A clock on the wall may be set: a time on it is looked at so often."""
+"""Seconds between looks at a time by the wall clock, since that clock may be set."""
 _QUERIES = frozenset((List, Show, Stats))
 """Messages of a few bytes whose answers are large, and which the service answers at once."""
 

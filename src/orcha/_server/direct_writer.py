@@ -68,7 +68,7 @@ class DirectWriter:
                 hand_over(data)
 
     def taken_over(self, times: int, size: int) -> None:
-        """Note that the loop has written `size` bytes that were handed over in so many calls; on the loop thread."""
+        """Note that the loop has written `size` bytes that were handed over in `times` calls; on the loop thread."""
         with self._lock:
             self._handed_over -= times
             self.waiting -= size

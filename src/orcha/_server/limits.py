@@ -38,6 +38,6 @@ class ConnectionLimits:
     reserved_descriptors: int = field(default_factory=_default_reserve)
     """Descriptors that connections leave to the rest of the service."""
     pause_backlog: int = 4 * 1024 * 1024
-    """Where a client has not taken so many bytes, nothing more is read from it."""
+    """Bytes that a client may leave untaken; beyond them nothing more is read from the client."""
     max_backlog: int = 64 * 1024 * 1024
-    """Where a client has not taken so many bytes, it is cut off."""
+    """Bytes that a client may leave untaken; beyond them the client is cut off."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _ACCEPT_BACKLOG_CONNECTIONS = 1024
 """Of listen(2): connections that nobody has accepted yet."""
 _SETTLED_SECONDS = 1.0
-"""A process that has the port and lives after so long is not being ended."""
+"""How long a process that is being ended may still have the port; a process that lives longer is not being ended."""
 _RETRY_SECONDS = 0.05
 """Between two tries."""
 _NOT_HERE = frozenset((errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT))

@@ -176,7 +176,7 @@ class AuditBook:
         self._keep(entry)
 
     def logged_in(self, login: ClientLogin, count: int) -> None:
-        """Keep that a client came in, or was refused, so many times since that was kept last."""
+        """Keep that a client came in, or was refused, and how many times since that was kept last."""
         outcome, now = REFUSED if login.reason else DONE, self._petitions.now.wall
         who = login.who, login.key, login.door, login.host
         self._keep(AuditEntry(now, *who, LOGIN, (), count, (), "", outcome, _short(login.reason), None))

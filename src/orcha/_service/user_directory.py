@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from orcha._service.timers import Timers
 
 MEMBERSHIP_SECONDS = 60.0
-"""For so long the name and the groups of a user are taken as they were looked up."""
+"""How long the name and the groups of a user are taken as they were looked up."""
 NAME_SECONDS = 0.5
-"""For so long an answer waits for the names in it."""
+"""How long an answer waits for the names in it."""
 RETRY_SECONDS = 10.0
-"""After a lookup without an answer nobody waits for another one for so long."""
+"""How long nobody waits for a lookup after a lookup that gave no answer."""
 
 
 class KnownUser(NamedTuple):
@@ -119,7 +119,7 @@ class UserDirectory:
         return True
 
     def look_up_now(self, owners: Collection[str], seconds: float) -> None:
-        """Look these owners up before the engine starts, for so many seconds at most in all, and then as the engine."""
+        """Look these owners up before the engine starts, for `seconds` at most in all, and then as the engine."""
         found: dict[str, tuple[str, tuple[str, ...]]] = {}
         uids = {owner: uid for owner in owners if (uid := uid_of(owner)) is not None}
 

@@ -659,7 +659,7 @@ def _replaced(step: AttemptStep, before: AttemptRow | None) -> AttemptRow:
 
 
 def _newest_of_each(deeds: list[AuditEntry], count: int) -> list[AuditEntry]:
-    """Give so many entries: of the user with the most the oldest entries are left out first."""
+    """Give `count` entries: of the user with the most the oldest entries are left out first."""
     places: Counter[str] = Counter()
     ranked = []
     for number, entry in reversed(list(enumerate(deeds))):

@@ -44,7 +44,7 @@ and the CRC-32 of the rest of the head."""
 _MAGIC = b"orchaPS2"
 """An older build wrote `orchaPS1`, and synced nothing: that is not compared."""
 _LOG_ROUNDS = 1 << 32
-"""The first salt of a log counts its rounds in 32 bits, and begins anew after so many."""
+"""The first salt of a log counts its rounds in 32 bits, and then begins anew."""
 _PAGES_AT_ONCE = 256
 _WORD = "I"
 
@@ -192,7 +192,7 @@ class PageSums:
             self.end()
 
     def note_moved(self, frames: int) -> None:
-        """Sum the pages that lie in so many frames of the log, now that all of them were moved into the file.
+        """Sum the pages that lie in the log's frames, now that all of them were moved into the file.
 
         Called before the log is written to again. Where the checksums cannot be noted, none are left.
 

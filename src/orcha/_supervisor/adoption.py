@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from orcha._supervisor.link import Head
 
 ANSWER_SECONDS = 5.0
-"""For so long the answers of all shims together are waited for."""
+"""How long the answers of all shims together are waited for."""
 _PHASES = {
     boxes.TAKEN: WAITING,
     boxes.STARTED: RUNNING,

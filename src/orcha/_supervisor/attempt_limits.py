@@ -128,5 +128,5 @@ class AttemptLimits:
 
     @staticmethod
     def _soonest(seconds: float) -> float:
-        """Return the least time in which a command can use so much processor time: on all processors at once."""
+        """Return the least time in which a command can use that processor time: on all processors at once."""
         return max(_MIN_LOOK_SECONDS, seconds / (os.cpu_count() or 1))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MEMORY_BYTES = 64 << 10
 """So many bytes wait in memory for the service's acknowledgement; further output goes to files."""
 FILES_AFTER_BYTES = 64 << 10
-"""After so many bytes the output goes to files, however quick the service is."""
+"""The number of bytes after which the output goes to files, however quick the service is."""
 MAX_CHUNK_BYTES = 128 << 10
 MAX_TAKEN_BYTES = 1 << 20
 """So many bytes are taken from one pipe before the other pipe gets its turn."""
@@ -58,7 +58,7 @@ class OutputFiles:
             self.descriptors.append(descriptor)
 
     def add(self, stream: int, length: int, *, told: int) -> None:
-        """Add entries for so many appended bytes. Only a chunk above the number `told` may grow.
+        """Add entries for `length` appended bytes. Only a chunk above the number `told` may grow.
 
         Raises OSError where the disk has no room for the index; `sizes` then tell what has an entry.
         """

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from orcha.utils.threads import OnDeath
 
 KILLED_SHIM_SECONDS = 5.0
-"""For so long the end of a killed shim is waited for."""
+"""How long the end of a killed shim is waited for."""
 _SWEEP_SECONDS = 5.0
 _START_TOLERANCE_SECONDS = 2.0
 """The most by which a start as the shim noted it differs from the start in the kernel, which counts ticks."""

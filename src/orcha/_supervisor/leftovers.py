@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from orcha._supervisor.process_tree import ProcessTree
 
 LAST_WORDS_SECONDS = 1.0
-"""For so long leftovers may go on where the command was asked to end."""
+"""How long leftovers may go on where the command was asked to end."""
 SETTLE_SECONDS = 0.2
-"""For so long leftovers that hold no output open may go on."""
+"""How long leftovers that hold no output open may go on."""
 EXITING_LOOK_SECONDS = 0.02
 """Time between two looks at processes that are exiting."""
 MAX_NAMED_PROCESSES = 10

@@ -43,7 +43,7 @@ class Login(NamedTuple):
 
 
 def look_up(uid: int, seconds: float = LOOK_UP_SECONDS) -> Login:
-    """Look a user up, for so many seconds at most; raises NoSuchUserError, OSError."""
+    """Look a user up, for `seconds` at most; raises NoSuchUserError, OSError."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:

@@ -18,9 +18,9 @@ from orcha._processes.identity import read_stat
 from orcha._processes.system import read_small
 
 SHUTDOWN_SECONDS = 90.0
-"""After so long systemd sends SIGKILL by default (systemd.service(5), TimeoutStopSec). A later end is the command's."""
+"""When systemd sends SIGKILL by default (systemd.service(5), TimeoutStopSec). A later end is the command's."""
 WAIT_SECONDS = 0.5
-"""For so long the end of a command by a SIGTERM is not told: the SIGTERM to its shim may come later."""
+"""How long the end of a command by a SIGTERM is not told: the SIGTERM to its shim may come later."""
 _SHELL_CODE = 128 + int(signal.SIGTERM)
 _NEVER = float("inf")
 

@@ -144,7 +144,7 @@ class Pipes:
         self._add(new)
 
     def close_stdin(self, offset: int) -> None:
-        """End standard input after so many bytes, once all of them are written."""
+        """End standard input after `offset` bytes, once all of them are written."""
         self.is_input_unreported = True
         if self._ended or offset != self._received:
             return

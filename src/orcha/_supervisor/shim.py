@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from orcha._supervisor.link import Frame, Head
 
 IDLE_SECONDS = 30.0
-"""For so long a shim without an attempt waits for a service."""
+"""How long a shim without an attempt waits for a service."""
 SOCKET_LOOK_SECONDS = 60.0
 """So often a shim that keeps an attempt's end for an absent service looks whether a service can still find it."""
 HOLD_SECONDS = 0.005
-"""For so long the report of a start waits, to be sent together with the first output or the end."""
+"""How long the report of a start waits, to be sent together with the first output or the end."""
 MAX_WAIT_SECONDS = 86_400.0
 """The longest sleep: poll(2) counts milliseconds in 31 bits, which is less than 25 days."""
 _NEVER = float("inf")

@@ -63,7 +63,7 @@ class ShimConnection:
         self.asked: float | None = time.monotonic()
         """Since when the shim owes an answer; None where it owes none. The greeting is the first question."""
         self.silence = 0.0
-        """For so many seconds the shim has owed that answer while the service went on."""
+        """Seconds in which the shim has owed that answer while the service went on."""
         self.silent_since = 0.0
         """The silence was counted up to this moment; a later question counts from its own moment on."""
         self.ends_by = math.inf

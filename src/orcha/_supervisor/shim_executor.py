@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from orcha.utils.threads import OnDeath
 
 MAX_FAILED_SUPERVISORS = 3
-"""After so many supervisors in a row that ended without having forked, the waiting attempts are lost."""
+"""When this many supervisors in a row have ended without having forked, the waiting attempts are lost."""
 MAX_END_SECONDS = 10.0
-"""For so long :meth:`ShimExecutor.close` waits at most for the ends of commands that are not kept."""
+"""How long :meth:`ShimExecutor.close` waits at most for the ends of commands that are not kept."""
 
 
 class ShimExecutor:

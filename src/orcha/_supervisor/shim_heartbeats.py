@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 SILENCE_SECONDS = 30.0
 """So long a shim may owe an answer until it is told to go on; a busy machine or disk may delay an answer for less."""
 LOOKS_PER_SILENCE = 3
-"""So many looks are taken in that time."""
+"""The number of looks in that time."""
 SHORT_LOOKS_PER_SILENCE = 30
-"""Looks at a shim that may have to be killed come so often: so that no pause of the machine counts as silence."""
+"""The number of looks in that time at a shim that may have to be killed: no pause of the machine counts as silence."""
 LAST_SHORT_LOOKS = 10
-"""So many short looks a shim has to answer after it was told to go on; then it is killed with its command."""
+"""The number of short looks within which a shim that was told to go on has to answer; else both are killed."""
 ENDS_WITHIN_SECONDS = 10.0
-"""A shim that was told to end its command, and sends nothing for so long, is killed with the command."""
+"""How long a shim that was told to end its command may send nothing; then it is killed with the command."""
 ROUSED_AFTER_SECONDS = 0.2
-"""So long after a shim was told to end its command, it is continued where it is stopped: most have ended by then.
+"""When a stopped shim that was told to end its command is continued: most shims have ended by then.
 Where it was stopped, it is continued again at each short look until its attempt is forgotten."""
 LATE_SECONDS = 1.0
-"""A look that comes so much later than it was due is late."""
+"""How much later than it was due a look may come and not be late."""
 MAX_WAIT_SECONDS = 86_400.0
 """epoll_wait(2) takes milliseconds in 31 bits, which is less than 25 days."""
 NO_END = "it did not answer when its command was to end"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "main.py")
 """Path of the supervisor's program."""
 ENDS_WITHIN_SECONDS = 10.0
-"""A supervisor whose shims have ended is killed when it has not ended after so long."""
+"""How long a supervisor whose shims have ended may take to end; then it is killed."""
 _PASSED_ON = ("PATH", "LANG", "TMPDIR", "XDG_RUNTIME_DIR")
 
 
@@ -52,21 +52,21 @@ class SupervisorProcess:
         self.asked_at = 0.0
         """When the first of these shims was asked for, by the monotonic clock."""
         self.silence = 0.0
-        """For so many seconds the supervisor has forked none of these shims while the service went on."""
+        """Seconds in which the supervisor has forked none of these shims while the service went on."""
         self.silent_since = 0.0
         """The silence was counted up to this moment."""
         self.is_silent = False
-        """Whether it was silent for so long that it is killed soon."""
+        """Whether the supervisor is killed soon, because it was silent for too long."""
 
     def ask(self, count: int) -> None:
-        """Ask for so many more shims."""
+        """Ask for `count` more shims."""
         if not self.asked:
             self.asked_at = time.monotonic()
         self.asked += count
         self.link.send({"t": "fork", "n": count})
 
     def answered(self, count: int) -> None:
-        """Note that so many shims were forked, or will not be."""
+        """Note that `count` shims were forked, or will not be."""
         self.asked -= count
         self.asked_at, self.silence, self.is_silent = time.monotonic(), 0.0, False
 

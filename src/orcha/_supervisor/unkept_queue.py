@@ -14,7 +14,7 @@ FULL_QUEUE_BYTES = 1 << 20
 RESERVE_BYTES = 4 << 20
 """More bytes that a full queue takes once the command has ended: what its pipes hold."""
 MAX_WAIT_SECONDS = 30.0
-"""For so long the command waits at most while nothing is passed on."""
+"""How long the command waits at most while nothing is passed on."""
 MAX_CHUNK_BYTES = 128 << 10
 CHUNK_OVERHEAD_BYTES = 256
 """What a chunk costs beside its data."""

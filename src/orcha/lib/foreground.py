@@ -42,7 +42,7 @@ class Foreground:
             self._process.send_signal(number)
 
     def until_end(self, wait: Callable[[float], bool]) -> int:
-        """Call `wait` with so many seconds, again and again, until the command has ended; give its exit code.
+        """Call `wait` with a number of seconds, again and again, until the command has ended; give its exit code.
 
         `wait` gives False where it has nothing to wait for any more, and is not called again.
 

@@ -64,7 +64,7 @@ def gid_named(word: str) -> int | None:
 def number_named(word: str, *, seconds: float = ANSWER_SECONDS) -> int | None:
     """Give the number of a user, or with its sign of a group; None where the machine has neither.
 
-    Raises SilentDirectoryError where the directory of users (sssd, LDAP) has not answered within so many seconds.
+    Raises SilentDirectoryError where the directory of users (sssd, LDAP) has not answered within `seconds`.
 
     >>> number_named("root"), number_named("@no-such-group"), number_named("@1100")
     (0, None, 1100)

@@ -16,14 +16,14 @@ LENGTH = "lease"
 
 
 def extend(petitions: Petitions, record: Record, seconds: float) -> None:
-    """Have a lease that has an end last so many seconds longer, also over a restart of the service."""
+    """Have a lease that has an end last `seconds` longer, also over a restart of the service."""
     assert record.timeout is not None
     set_length(record, record.timeout + seconds)
     petitions.keep_decided(LENGTH, str(record.seq), repr(record.timeout))
 
 
 def set_length(record: Record, seconds: float) -> None:
-    """Have a lease last so many seconds, whatever its message says."""
+    """Have a lease last `seconds`, whatever its message says."""
     record.timeout = record.expect = seconds
 
 

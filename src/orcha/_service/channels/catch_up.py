@@ -22,7 +22,7 @@ class CatchUpPace:
     def __init__(
         self, later: Callable[[float, Callable[[], None]], None], again: Callable[[Channel, Follower], None]
     ) -> None:
-        """Have calls made `later`, after so many seconds, and followers be caught up `again`."""
+        """Have calls made `later`, after a number of seconds, and followers be caught up `again`."""
         self._later = later
         self._again = again
         self.sent: dict[int, int] = {}

@@ -112,8 +112,8 @@ class Channel:
         self.kept = False
         """Whether the store has it, or will with the transaction in the making."""
         self.bounded = True
-        """Whether it takes so much only, and in files at last. Output of commands is bounded where it is read; it stays
-        in the store, since what is kept of it and what is acknowledged have to be one transaction."""
+        """Whether it takes a bounded amount, and in files at last. Output of commands is bounded where it is read; that
+        output stays in the store, since what is kept of it and what is acknowledged have to be one transaction."""
         self.dropped = 0
         self.followers: dict[int, Follower] = {}
         self.pending: list[ChannelRecord] = []
@@ -132,7 +132,7 @@ class ChannelBook:
     ) -> None:
         """Keep records in `store` and `log`, hand frames for followers to `send`, and lines for the log to `report`.
 
-        `later` makes a call after so many seconds.
+        `later` makes a call after a number of seconds.
         """
         self._store = store
         self._log = log

@@ -15,7 +15,7 @@ _RECORD_OVERHEAD_BYTES = 16
 
 
 def parts(records: list[ChannelRecord], most: int) -> Iterator[list[ChannelRecord]]:
-    """Divide consecutive records into parts of so many bytes; a longer record becomes a line about that record."""
+    """Divide consecutive records into parts of `most` bytes; a longer record becomes a line about that record."""
     part: list[ChannelRecord] = []
     size = 0
     for record in records:

@@ -27,7 +27,7 @@ MAX_SECONDS_WITHOUT_A_LOOK = 60.0
 MAX_PROCESSOR_SHARE = 0.02
 """Share of one processor for looks and for the conditions asked after them; a longer pause keeps to it."""
 _REST_PER_LOOK_RATIO = 20
-"""A new name causes no look for so many times as long as the last look took: thousands may come one by one."""
+"""A new name causes no look for this many times the length of the last look: thousands of names may come one by one."""
 
 
 class Sampling:

@@ -52,7 +52,7 @@ class Deadline:
         report: Callable[..., None],
         degrade: Callable[[str], None],
     ) -> None:
-        """Give each call so many seconds; `degrade` ends a service too many of whose hooks do not return."""
+        """Give each call its seconds; `degrade` ends a service too many of whose hooks do not return."""
         self._hooks = hooks
         self._timers = timers
         self.seconds = seconds

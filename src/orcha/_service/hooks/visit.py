@@ -137,7 +137,7 @@ class Visit:
             return CONDITION, current.record if isinstance(current, Converted) else current, False
 
     def is_overdue(self, seconds: float, now: float) -> bool:
-        """Tell whether the call in flight began more than so many seconds ago; it may come back at any time."""
+        """Tell whether the call in flight began more than `seconds` ago; it may come back at any time."""
         return self.current is not None and now - self.since >= seconds
 
     def left(self) -> list[HookCall | FunctionCall]:

@@ -58,7 +58,7 @@ class Reporter:
                 self.start()
 
     def stop(self, timeout: float) -> None:
-        """Write the waiting lines, within so many seconds, and end the thread."""
+        """Write the waiting lines, within `timeout` seconds, and end the thread."""
         thread = self._thread
         if thread is not None:
             self._waiting.put(None)

@@ -111,7 +111,7 @@ class Statistics:
             self.ran.append(steady - begun)
 
     def begins(self, seq: int, waited: float, steady: float) -> None:
-        """Count a start, once, of a petition that has `waited` so many seconds."""
+        """Count a start, once, of a petition that has `waited` this number of seconds."""
         if seq in self._running:
             return
         self.starts += 1

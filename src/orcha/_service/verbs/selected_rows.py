@@ -51,7 +51,7 @@ class Search(NamedTuple):
         return found, found[-1].seq if are_more and found else None
 
     def _of(self, page: Callable[..., list[Row]], array: int | None) -> list[Row]:
-        """Give one row more than are given at most, where there are so many."""
+        """Give one row more than are given at most, where there are that many."""
         found: list[Row] = []
         ids: set[str] = set()
         before = self.before
