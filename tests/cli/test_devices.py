@@ -104,18 +104,18 @@ def test_what_is_drained_gets_nothing_more_over_a_restart_until_it_is_undrained(
 def test_what_was_set_at_run_time_stays_until_a_start_says_something_new(serve, tmp_path):
     service = serve(arguments=("serve", "commands"), environment={"ORCHA_RESOURCES": "gpu=0,1,ram=8"})
     assert service.run("resource", "set", "gpu=0@mem=24G,1,2").returncode == 0
-    assert service.run("resource", "set", "ram=forget", "tape=2").returncode == 0
+    assert service.run("resource", "set", "ram=forget", "tape=2G").returncode == 0
     refused = service.run("resource", "set", "gpu=many")
     assert (refused.returncode, "gpu=many" in refused.stderr) == (1, True), refused.stderr
     service.kill()
     service.start()
     known = resources(service)
-    assert {name: each["capacity"] for name, each in known.items()} == {"gpu": 3, "tape": 2}
+    assert {name: each["capacity"] for name, each in known.items()} == {"gpu": 3, "tape": 2 << 30}
     assert known["gpu"]["devices"][0]["properties"] == {"mem": 24 << 30}
     service.stop()
     service.start(environment={"ORCHA_RESOURCES": "gpu=0,,ram=8"})
     known = resources(service)
-    assert {name: each["capacity"] for name, each in known.items()} == {"gpu": 1, "tape": 2}
+    assert {name: each["capacity"] for name, each in known.items()} == {"gpu": 1, "tape": 2 << 30}
     assert service.run("resource", "set", "tape=forget").returncode == 0
     service.stop()
     service.start(environment={"ORCHA_RESOURCES": "gpu=0,,ram=9"})

@@ -15,7 +15,7 @@ from orcha._configuration.configured import together
 from orcha._configuration.kinds import stock_of
 from orcha._configuration.places import Places
 from orcha._configuration.reading import dotted, read
-from orcha._configuration.resource_texts import read_resources, written
+from orcha._configuration.resource_texts import read_resources, read_written, written
 from orcha._configuration.schema import Configuration, json_schema
 from orcha._configuration.written import content_with, read_keys, read_value, spelled
 from orcha._core.devices import Device
@@ -174,9 +174,22 @@ def test_what_is_no_resource_is_refused(text):
         read_resources(text)
 
 
+@pytest.mark.parametrize("text", ["1G", "1000000.015625K", "1000000000", "999T", "0"])
+def test_an_amount_is_read_again_without_its_unit(text):
+    """A bare number above MAX_COUNT is refused from people, who have probably forgotten a unit."""
+    amount = read_resources(f"memory={text}")["memory"]
+    assert read_written("memory", written(amount)) == amount
+
+
+def test_a_name_with_the_signs_of_a_list_is_a_fault():
+    (told,) = faults(b'[resources]\n"a=1,b" = 2\n')
+    assert told.startswith('2:11: resources."a=1,b" is a whole number')
+
+
 def test_a_resource_is_written_as_it_is_read():
     known = read_resources("gpu=0@mem=1K@model=a,1,ram_gb=2,")
     assert read_resources(",".join(f"{name}={written(stock)}" for name, stock in known.items())) == known
+    assert {name: read_written(name, written(stock)) for name, stock in known.items()} == known
     assert read_resources(",") == {}
     with pytest.raises(ValueError, match="means something else"):
         read_resources("id=0,1")

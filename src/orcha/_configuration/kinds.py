@@ -202,7 +202,11 @@ def stock_of(name: str, value: int | str | list[Any]) -> Stock:
         if isinstance(value, str) and "=" in value:
             message = f'how much there is of it is a number, or a text with a unit: {name} = "64G"'
             raise ValueError(message)
-        return read_resources(f"{name}={value}")[name]
+        found = read_resources(f"{name}={value}")
+        if [*found] != [name]:
+            message = f"{name!a:.60} cannot be the name of a resource: leave out commas, @ and ="
+            raise ValueError(message)
+        return found[name]
     words = [_device(each) for each in value]
     if any("," in each for each in words):
         message = "a device has no comma in its name or its properties"

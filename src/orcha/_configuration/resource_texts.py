@@ -93,6 +93,15 @@ def written(stock: Stock) -> str:
     return "".join(f"{device.name}{_properties(device)}," for device in stock)
 
 
+def read_written(name: str, text: str) -> Stock:
+    """Read what `written` has written of a resource: a number without its unit is not too large here.
+
+    >>> read_written("memory", written(64 << 30)) == 64 << 30
+    True
+    """
+    return int(text) if text.isdecimal() else read_resources(f"{name}={text}")[name]
+
+
 def _properties(device: Device) -> str:
     values = ((key, each if isinstance(each, str) else spelled(each)) for key, each in device.properties.items())
     return "".join(f"@{key}={value}" for key, value in values)
@@ -102,4 +111,4 @@ def _unfit(part: str) -> ValueError:
     return ValueError(f"{FORM}, not {part!a:.80}")
 
 
-__all__ = ["read_resources", "written"]
+__all__ = ["read_resources", "read_written", "written"]

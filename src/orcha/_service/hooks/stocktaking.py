@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from orcha._configuration.resource_texts import read_resources, written
+from orcha._configuration.resource_texts import read_written, written
 from orcha._core.inventory import Drain
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Stocktaking:
 
 
 def _read(name: str, text: str) -> Stock | None:
-    return read_resources(f"{name}={text}")[name] if text else None
+    return read_written(name, text) if text else None
 
 
 __all__ = ["Stocktaking"]
