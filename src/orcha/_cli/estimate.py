@@ -32,7 +32,7 @@ MAX_REMEMBERED_PETITIONS = 500
 _SHARES = (0.1, 0.5, 0.9)
 """For each of the three forecasts: which of the known durations is taken, from the shortest (0) to the longest (1)."""
 _OVERDUE_SHARE = 0.1
-"""A petition that has run longer than any of its like goes on for so much of its time."""
+"""A petition that has run longer than any of its like goes on for this share of the time it has run."""
 
 
 class Durations(NamedTuple):

@@ -26,7 +26,7 @@ MAX_FOLLOWED_ROWS = 1_000
 _PAUSE_SECONDS = 1.0
 """Seconds between two looks of `--follow`."""
 _OVERLAP_SECONDS = 60.0
-"""So far back each look of `--follow` reaches: an entry may be kept later than one of a later time."""
+"""How far back each look of `--follow` reaches: an entry may be kept later than an entry of a later time."""
 
 
 def create_parser(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from orcha._cli import render
 
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _MIN_DAY_LETTERS = 3
-"""So many letters of a day's name are enough."""
+"""Letters of a day's name that are enough."""
 
 
 def moment(text: str) -> float:
@@ -72,7 +72,7 @@ def _next(now: datetime, clock: str, days: int, step: int) -> datetime:
 
 
 def _at(now: datetime, clock: str, days: int) -> datetime:
-    """Give a time of a day in this machine's zone: so many days from today, by the clock on the wall.
+    """Give a time of a day in this machine's zone: `days` from today, by the clock on the wall.
 
     Raises:
         ValueError: the text is no time of day.

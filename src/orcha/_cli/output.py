@@ -124,7 +124,7 @@ def last_lines(there: Iterator[ShownOutput], count: int) -> tuple[list[ShownOutp
 
 
 def _cut(kept: list[ShownOutput], surplus: int) -> list[ShownOutput]:
-    """Leave out so many lines at the beginning."""
+    """Leave out `surplus` lines at the beginning."""
     while surplus:
         piece = kept[0]
         _, newline, data = piece.data.partition(b"\n")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from orcha._cli.output import ShownOutput
 
 _MAX_CUT_CHARACTER_BYTES = 3
-"""So many bytes of a character in UTF-8 may be there while one is missing."""
+"""Bytes of a character in UTF-8 that may be there while one is missing."""
 _COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
 
 

@@ -60,7 +60,7 @@ _COLUMNS = {
 _OPTIONAL_COLUMNS = frozenset(("GROUP", "ENDED", "LABEL", "ELEMENTS", "STARTS", "WHY"))
 """Columns that are shown only where a row has a value for them."""
 _MAX_COMMAND_COLUMNS = 60
-"""So many places a command takes in the table at most."""
+"""Columns of a terminal that a command takes in the table at most."""
 _BAR_CHARACTERS = 10
 _ALL, _GROUP = "all", "group:"
 """What `orcha._protocol.messages.Rows` calls pauses."""
@@ -378,7 +378,7 @@ def aged(row: Row, form: str = "{:g}, aged to {:g}") -> str:
 
 
 def _newest(rows: Iterator[Row], limit: int) -> list[Row]:
-    """Give up to so many rows; the service may send them in several answers."""
+    """Give up to `limit` rows; the service may send them in several answers."""
     found: list[Row] = []
     for row in rows:
         found.append(row)

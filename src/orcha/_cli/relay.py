@@ -28,7 +28,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     parser.description = "Join standard input and output with the service: what a client starts at the end of ssh."
     parser.epilog = _EPILOG
     add = parser.add_argument
-    add("--wait", metavar="T", type=duration, default=0.0, help="wait so long for a service that is away")
+    add("--wait", metavar="T", type=duration, default=0.0, help="wait this long for a service that is away")
     add("--folder", metavar="D", help="tell the folder in which a command of that folder runs here, and the variables")
     add("--prepare", metavar="NAME", help="make a folder that rsync fills, in place of joining anything")
     add("--unpack", metavar="NAME", help="unpack a folder from standard input, in place of joining anything")

@@ -28,7 +28,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     add = verbs.add_parser("ls", help="show resources, devices, and who has what").add_argument
     add("--json", action="store_true", help="print a JSON array; times are ISO 8601, in UTC")
-    add = verbs.add_parser("set", help="have so much of it from now on, over restarts too").add_argument
+    add = verbs.add_parser("set", help="have this amount from now on, over restarts too").add_argument
     add(
         "resources",
         nargs="+",

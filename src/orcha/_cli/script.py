@@ -17,7 +17,7 @@ FROM_STANDARD_INPUT = "-"
 MARK = "#ORCHA"
 """The beginning of a line with options of the script."""
 _MAX_HEAD_BYTES = 64 << 10
-"""Options are looked for in so many of a script's first bytes."""
+"""The first bytes of a script in which options are looked for."""
 _MAX_SCRIPT_BYTES = 120 << 10
 """Linux gives a program an argument of 128 KiB at most (MAX_ARG_STRLEN of execve(2))."""
 _EXCLUSIVE = {"at": "delay", "delay": "at"}

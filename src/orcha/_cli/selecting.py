@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from orcha._protocol.messages import Reply
 
 ASKED_ABOVE_PETITIONS = 10
-"""Up to so many petitions the verb does not ask whether it should go on."""
+"""The most petitions for which the verb does not ask whether it should go on."""
 _FAILED = ("failed", "timed_out", "interrupted", "rejected", "broken")
 """Outcomes of petitions that did not succeed, and that nobody cancelled."""
 LIVE_STATES = ("queued", "held", "starting", "running", "cancelling")
@@ -202,7 +202,7 @@ def _may_ask() -> bool:
 
 
 def _agreed(verb: str, met: list[str]) -> bool:
-    """Ask the person whether so many petitions are meant."""
+    """Ask the person whether that many petitions are meant."""
     import sys
 
     from orcha._cli import render

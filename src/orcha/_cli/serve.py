@@ -49,7 +49,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
         "--new-groups",
         type=_new_groups,
         metavar="N",
-        help="what a group gets that a petition names first: so many slots, none for any number (the default), or"
+        help="what a group gets that a petition names first: a number of slots, none for any number (the default), or"
         " refuse to refuse the petition",
     )
     parser.add_argument(

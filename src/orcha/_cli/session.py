@@ -228,7 +228,7 @@ class Session(Client):
         return self._ask(ListResources)
 
     def set_group(self, name: str, slots: int | None = None, *, keeps_slots: bool, rules: dict[str, Any]) -> Reply:
-        """Have so many petitions of a group run at once, None for any number, and other rules hold for them."""
+        """Set how many petitions of a group run at once, None for any number, and the group's other rules."""
         sent = encode(rules) if rules else None
         return self._ask(partial(SetGroup, group=name, slots=slots, rules=sent, keeps_slots=keeps_slots))
 
@@ -257,7 +257,7 @@ class Session(Client):
         return self._ask(partial(DrainResource, name=name, drained=why is not None, why=why or ""))
 
     def drain(self, *, why: str, seconds: float | None) -> Reply:
-        """Drain the service, for so many seconds; None for no end."""
+        """Drain the service, for `seconds`; None for no end."""
         return self._ask(partial(DrainService, drained=True, why=why, seconds=seconds))
 
     def undrain(self) -> Reply:
@@ -280,7 +280,7 @@ class Session(Client):
         return self._ask(partial(SetKey, name=name, verifier=verifier, **how))
 
     def change_lease(self, name: str, seconds: float | None) -> Reply:
-        """Extend a lease by so many seconds; None gives it back. Its id, or a device that it has, names the lease."""
+        """Extend a lease by `seconds`; None gives it back. Its id, or a device that it has, names the lease."""
         return self._ask(partial(ChangeLease, name=name, seconds=seconds))
 
     def ask_to_give_back(self, name: str, tell: Callable[[str], None]) -> Request:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _DEFAULT_LIMIT_ROWS = 100
 _MIN_TOLD_PETITIONS = 10_000
-"""So many petitions take about a second: with more of them a terminal is told how far the forecast is."""
+"""Petitions whose forecast takes about a second: with more of them a terminal is told how far the forecast is."""
 _EPILOG = """\
 examples:
   orcha simulate week.json

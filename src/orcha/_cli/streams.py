@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _NEWLINE = 10
 _CLOSE_TOGETHER_MILLISECONDS = 300
-"""A connection that breaks off closes all descriptors that it gave within so many milliseconds."""
+"""The time within which a connection that breaks off closes all descriptors that it gave."""
 
 
 def fill_standard_descriptors() -> None:

@@ -401,5 +401,5 @@ def _read() -> bytes:
 
 
 def _alarm(seconds: float) -> None:
-    """Have SIGALRM sent after so many seconds; never, for 0."""
+    """Have SIGALRM sent after these seconds; never, for 0."""
     signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_TYPE_AHEAD_BYTES = 4_095
-"""So many bytes of input a terminal keeps; it drops further ones."""
+"""Bytes of input that a terminal keeps; it drops further bytes."""
 _FLOW_CONTROL_KEYS = b"\x11\x13"
 """Ctrl+Q and Ctrl+S: keys here perhaps, but given back they would stop the terminal."""
 _KEY_SEQUENCE_SECONDS = 2.0

@@ -187,7 +187,7 @@ def unpack(name: str, home: str, stream: BinaryIO) -> str:
 
 
 def _remove_old(above: str) -> None:
-    """Remove uploads in whose folder nothing was made or removed for so long."""
+    """Remove uploads in whose folder nothing was made or removed for too long."""
     import contextlib
     import shutil
     import time  # noqa: TID251 - the ages of files are told by the clock on the wall

@@ -256,7 +256,7 @@ def _rules(known: dict[str, Any]) -> dict[str, GroupRules]:
 
 
 def stock(count: int, resource: str, jobs: Iterable[Job], devices: Sequence[Device] = ()) -> Stock:
-    """Give an amount of a resource, or so many devices.
+    """Give an amount of a resource, or as many devices.
 
     The first ones are the `devices` that are known, and more are as the last one of these. Where none is known, there
     are devices if a petition needs a part of one.

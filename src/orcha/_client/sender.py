@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MAX_ITEMS_BY_CALLER = 8
 """A submit of more items is left to the sending thread."""
 MAX_DISCARDED_CHANNELS = 64
-"""So many channels without a reader are kept at most before the service is told."""
+"""Channels without a reader that are kept at most before the service is told."""
 CANCELLED_CODE = 130
 """Final value of a petition that was cancelled."""
 _MAX_FRAME_ITEMS = 512

@@ -45,7 +45,7 @@ def _check_seconds(name: str, value: Any) -> None:
 def _check_age(name: str, value: Any) -> None:
     _check_seconds(name, value)
     if value < MIN_AGE_SECONDS:
-        error = f"{name} is {MIN_AGE_SECONDS} seconds at least, not {value!r:.80}: so often is no order worth a change"
+        error = f"{name} is {MIN_AGE_SECONDS} seconds at least, not {value!r:.80}: less changes the order too often"
         raise ValueError(error)
 
 

@@ -136,7 +136,7 @@ class Admission:
         now: Callable[[], Moment] = lambda: Moment(0.0, 0.0),
         clock: Callable[[], Moment] | None = None,
     ) -> None:
-        """Pause nothing, and know no group; there is so much of each of the `resources`, or there are these devices.
+        """Pause nothing, and know no group; `resources` has how much there is of each resource, or its devices.
 
         Conditions in text are read with the `vocabulary`. `now` gives the time, by which rates of groups are counted.
         `clock` gives the time of the very moment, by which starts are foretold: where conditions take long, a petition

@@ -21,7 +21,7 @@ _AT_ONCE = -math.inf
 """Due time of petitions whose group ages otherwise, or not at all, since a moment."""
 _WAITING_STATES = (State.QUEUED, State.HELD)
 MIN_COMPACTED_COUNT = 1_000
-"""So many due times are kept before the due times of petitions that wait no more are looked for."""
+"""Due times that are kept before the due times of petitions that wait no more are looked for."""
 
 
 class Aged:

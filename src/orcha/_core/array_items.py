@@ -25,7 +25,7 @@ ITEMS_PER_PART = 256
 MAX_PART_BYTES = 8 << 20
 """Bytes of a part that is unpacked. A few kilobytes that are sent may unpack to gigabytes."""
 MAX_COMMAND_BYTES = 8 << 20
-"""Bytes of an element's words and variables; no system executes so many."""
+"""Bytes of an element's words and variables; no system executes a command with more."""
 _RANGE_NUMBERS = 3
 _PLACE = re.compile(r"\{\{|\}\}|\{([A-Za-z0-9_.-]*)\}")
 _ITEM_VARIABLE = "ORCHA_ITEM"

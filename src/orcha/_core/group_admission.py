@@ -1,7 +1,7 @@
 """Groups: how many petitions of each may run at once, what else people set for each, and which petitions wait for that.
 
-A petition that waits for its group is parked in the group's lot. Where only so many petitions of one owner may run in
-the group at once, each owner has a lot: so the petitions of an owner who runs as many as may hide nobody else's.
+A petition that waits for its group is parked in the group's lot. Where the petitions of one owner that run at once in
+the group are limited, each owner has a lot: so the petitions of an owner who runs as many as may hide nobody else's.
 """
 
 from __future__ import annotations
@@ -328,7 +328,7 @@ class GroupAdmission:
         return unloaded
 
     def _within_rate(self, group: str, free: int) -> int:
-        """Give how many of so many may start now by the rate of a group, and note when the one after these may."""
+        """Give how many of `free` petitions may start now by the rate of a group, and note when the next one may."""
         log = self._petitions.granted.start_logs.get(group)
         if log is None or free <= 0:
             return free

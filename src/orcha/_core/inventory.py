@@ -37,7 +37,7 @@ class Inventory:
     """
 
     def __init__(self, resources: Mapping[str, Stock]) -> None:
-        """Have so much of each, or these devices."""
+        """Have this amount of each resource, or these devices."""
         self._counts = {name: stock for name, stock in resources.items() if isinstance(stock, int)} | {WHOLE: 1}
         self._pools = {name: Pool(stock) for name, stock in resources.items() if not isinstance(stock, int)}
         self.drains: Mapping[str, Mapping[str | None, Drain]] = {}
@@ -46,7 +46,7 @@ class Inventory:
         """Which processes are seen on devices, by resource and device: where no petition has it, they are not ours."""
 
     def set(self, resource: str, stock: Stock | None) -> None:
-        """Have so much of a resource from now on, or these devices; None for nothing of it."""
+        """Have this amount of a resource from now on, or these devices; None for nothing of it."""
         counts = {name: count for name, count in self._counts.items() if name != resource}
         pools = {name: pool for name, pool in self._pools.items() if name != resource}
         if isinstance(stock, int):

@@ -284,7 +284,7 @@ def _may_pass(one: _Kind, later: _Ahead, contested: Mapping[Thing, Amount]) -> b
 
 
 def _free_at(taken: list[tuple[float, Amount]], most: Amount) -> float:
-    """Give the first time from which no more than `most` is taken, where each part is taken for so many seconds.
+    """Give the first time from which no more than `most` is taken, where each part is taken for its seconds.
 
     >>> _free_at([(60.0, 1), (90.0, 2)], 2), _free_at([(60.0, 1)], 1), _free_at([], -1)
     (60.0, 0.0, inf)

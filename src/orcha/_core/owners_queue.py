@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from orcha._core.record import Key
 
 MIN_READY_PETITIONS_OF_AN_OWNER = 1_000
-"""Petitions of each further owner that are kept ready, at least, where the first one has so many."""
+"""Petitions of each further owner that are kept ready, at least, where the first owner has as many."""
 MAX_FAIR_PETITIONS = 256
 """Petitions that are put in order by what their owners have in use; those behind them follow owner by owner."""
 
@@ -116,7 +116,7 @@ class OwnersQueue(WaitingQueue):
     # --- lots ---------------------------------------------------------------------------------------------------
 
     def _count(self, lot: str, lane: Lane, more: int) -> None:
-        """Count so many more petitions of an owner in a lot."""
+        """Count `more` petitions of an owner in a lot."""
         lanes = self._in_lots.setdefault(lot, {})
         lanes[lane] = lanes.get(lane, 0) + more
         self._parked += more

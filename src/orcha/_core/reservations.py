@@ -74,7 +74,7 @@ class Plan:
     """
 
     def __init__(self, there_is: Mapping[Thing, Amount]) -> None:
-        """Know of nothing that runs; `there_is` so much of each thing."""
+        """Know of nothing that runs; `there_is` has how much there is of each thing."""
         self.there_is = there_is
         self._spans = {thing: _Span(most) for thing, most in there_is.items()}
         self.is_possible = True

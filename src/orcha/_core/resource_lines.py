@@ -125,7 +125,7 @@ class Lines:
         self._fairness = fairness
         self._lines: dict[str, dict[Lane, _Part]] = {}
         self._passed: set[int] = set()
-        """Petitions that were passed so often that they go before earlier petitions of their owners, by sequence."""
+        """Petitions that go before earlier petitions of their owners, since they were passed too often, by sequence."""
         self._ahead: Ahead | None = None
         """The petitions that come forward now, as if they had started."""
         self._entered = 0
@@ -156,7 +156,7 @@ class Lines:
     ) -> None:
         """Have one wait in the lines of these resources too, parked in the lot of the resource `at`.
 
-        It takes so many `seconds`, as far as that is known.
+        The petition takes `seconds`, as far as that is known.
         """
         waiter = self.waiters.get(place[1])
         if waiter is None or waiter.place != place:

@@ -240,7 +240,7 @@ class Resources:
         self._petitions.note_change()
 
     def reasons(self, place: Key, needs: Needs, seconds: float | None = None) -> list[Reason]:
-        """Give all that a petition has to wait for, which takes so long; it enters no line for that."""
+        """Give all that a petition that takes `seconds` has to wait for; it enters no line for that."""
         never = self.refusal(needs) or self._drained(needs)
         if never is not None:
             return [never]
@@ -286,7 +286,7 @@ class Resources:
             return None if line is None else self._lines.before(waiter.place, line, self._stands)
 
     def _lacking(self, place: Key, needs: Needs, taken: Mapping[str, Amount] = _NOTHING) -> list[str]:
-        """Name what a petition has to wait for, where so much is taken beside what is held, by line."""
+        """Name what a petition has to wait for, where `taken` is taken beside what is held, by line."""
         return [
             name
             for name, wanted in needs.items()

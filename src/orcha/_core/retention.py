@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 AUDIT_INTERVAL_SECONDS = 600.0
-"""Seconds between looks at what is kept of what clients did, unless so much comes that more than that is too old."""
+"""Seconds between looks at what is kept of what clients did; when more comes, looks follow each other sooner."""
 AUDIT_ENTRIES_PER_LOOK = 10_000
 """Entries that one look deletes at most. A look follows each 10,000 new entries, so their number stays bounded."""
 

@@ -54,7 +54,7 @@ class Secrets:
         return _NONE if kept is None else kept.values
 
     def refusal(self, token: bytes, owner: str, values: Mapping[str, bytes]) -> str | None:
-        """Give why so much cannot be kept for an owner; None where it can."""
+        """Give why these values cannot be kept for an owner; None where they can."""
         size = _size(values) + sum(
             _size(kept.values) for other, kept in self.kept.items() if kept.owner == owner and other != token
         )

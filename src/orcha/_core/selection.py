@@ -32,7 +32,7 @@ MAX_HEADS_WITHOUT_STARTS = MAX_REFUSALS_PER_ROUND + 8
 SECONDS_AFTER_A_START = 0.05
 """How long after the last asking a start alone has blocked conditions asked again."""
 MIN_ASKING_PAUSE_SECONDS = 0.05
-"""So long it takes at least until time alone has somebody asked."""
+"""How long it takes at least until time alone has a condition asked."""
 
 
 class Cost(NamedTuple):
@@ -156,7 +156,7 @@ class Selection:
         sample: list[Record] = []
         by_time, always = False, set[int]()
         cut: frozenset[Lane] = frozenset()
-        narrow = self.look_ahead is not None and converting  # who is new counts among the first so many
+        narrow = self.look_ahead is not None and converting  # new petitions count among the first ones
         if not petitions.waiting:
             self._time_due = self._starts_due = None
         elif self._are_to_be_asked or narrow or self._is_start_due(now):

@@ -172,7 +172,7 @@ def is_enough(thing: Thing, most: Amount, claims: Sequence[Claim], there_is: Cal
 
 
 def _at_once(thing: Thing, claims: Iterable[Claim], resource: str, most: Amount) -> Amount:
-    """Give an upper bound of what petitions take of a thing at once, since there is only so much of a resource."""
+    """Give an upper bound of what petitions take of a thing at once, since there is only `most` of a resource."""
     found: Amount = 0
     both: list[tuple[float | Fraction, Amount, Amount]] = []
     for claim in claims:

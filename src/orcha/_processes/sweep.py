@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 MAX_EMPTY_ROUNDS = 20
-"""So many empty rounds in a row are enough where other programs start processes all the time."""
+"""Empty rounds in a row that are enough where other programs start processes all the time."""
 MAX_PAUSE_SECONDS = 0.01
 SURVIVOR_LOOK_SECONDS = 1.0
 """Time between two looks at processes that nothing can kill."""

@@ -397,7 +397,7 @@ class Select(_Message, tag=30, frozen=True):
 
 
 class SetGroup(_Message, tag=31, frozen=True):
-    """Have so many petitions of a group run at once, and other rules hold for them. Answered by a Reply."""
+    """Set how many petitions of a group run at once, and the group's other rules. Answered by a Reply."""
 
     request: Count
     group: str
@@ -537,7 +537,7 @@ class DrainService(_Message, tag=43, frozen=True):
     why: str = ""
     """Shown to everyone who waits."""
     seconds: float | None = None
-    """After so long petitions are started again by themselves; None for never."""
+    """Seconds after which petitions are started again by themselves; None for never."""
 
 
 class SetKey(_Message, tag=50, frozen=True):
@@ -550,7 +550,7 @@ class SetKey(_Message, tag=50, frozen=True):
     name; None for a key that a certificate proves, and, without a certificate, to let the key in no more."""
     role: str = ""
     seconds: float | None = None
-    """After so long the key is not taken any more; None for never."""
+    """Seconds after which the key is not taken any more; None for never."""
     user: str | None = None
     """The user of the service's machine as whom clients with the key act; None for nobody there."""
     renews: bool = False

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _MARK = b"\0orcha-relay "
 _VERSION = 1
 MAX_NOISE_BYTES = 64 << 10
-"""So much may come before the line."""
+"""Bytes that may come before the line."""
 _MAX_LINE_BYTES = 4 << 20
 """Of the line: Linux lets an environment have 2 MiB by default, and JSON writes some bytes with six."""
 

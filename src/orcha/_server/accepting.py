@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from orcha._server.listening import ListeningSockets
 
 _ACCEPTS_AT_ONCE = 64
-"""So many connections are accepted before the clients that are in get their turn."""
+"""Connections that are accepted before the clients that are in get their turn."""
 _REST_SECONDS = 0.1
 """How long nobody is accepted where descriptors have run out."""
 _NO_DESCRIPTOR = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))

@@ -196,7 +196,7 @@ class AuditBook:
             self.note(peer, named, outcome=REFUSED, reason=reason)
 
     def _are_many(self, peer: Peer) -> bool:
-        """Tell whether so many refusals of a client were kept within this minute that no more are."""
+        """Tell whether as many refusals of a client were kept within this minute as are kept at most."""
         now = self._petitions.now.steady
         begun, count = self._refusals.get(peer.identity, (now, 0))
         if now - begun >= 60:

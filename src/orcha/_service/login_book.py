@@ -59,7 +59,7 @@ class LoginBook:
 
     def _note(self, login: ClientLogin, now: float) -> None:
         if login not in self._since and self._kinds.get(login.who, 0) >= MAX_KINDS_OF_ONE_USER:
-            login = login.without_place()  # so many more are one kind
+            login = login.without_place()  # all further logins are one kind
         since = self._since.get(login)
         if since is not None and now - since < WINDOW_SECONDS:
             self._untold[login] = self._untold.get(login, 0) + 1

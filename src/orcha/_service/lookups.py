@@ -28,7 +28,7 @@ MAX_WAITING_LOOKUPS = 1_000
 
 
 class TooManyLookupsError(Exception):
-    """So many lookups wait that no further one is made."""
+    """Too many lookups wait already: no further lookup is made."""
 
 
 class _Lookup(NamedTuple):

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from orcha._supervisor.link import Head
 
 MEMORY_BYTES = 64 << 10
-"""So many bytes wait in memory for the service's acknowledgement; further output goes to files."""
+"""Bytes that wait in memory for the service's acknowledgement; further output goes to files."""
 FILES_AFTER_BYTES = 64 << 10
 """The number of bytes after which the output goes to files, however quick the service is."""
 MAX_CHUNK_BYTES = 128 << 10
 MAX_TAKEN_BYTES = 1 << 20
-"""So many bytes are taken from one pipe before the other pipe gets its turn."""
+"""Bytes that are taken from one pipe before the other pipe gets its turn."""
 BATCH_CHUNKS = 2048
 """The most entries of the index that one message carries."""
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from orcha._supervisor.process_tree import ProcessTree
 
 GIVE_UP_SECONDS = 30.0
-"""So long after the first SIGKILL the processes that still live are reported as survivors."""
+"""How long after the first SIGKILL the processes that still live are reported as survivors."""
 SWEEP_SECONDS = 0.05
 """The longest sweep: the shim has to answer the service meanwhile."""
 WHY_LEFTOVERS = "leftovers"

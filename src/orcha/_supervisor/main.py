@@ -20,7 +20,7 @@ HOME_SIGNAL = signal.SIGUSR1
 """Tells a shim that no service has connected to, and that none will. SIGTERM comes from outside only."""
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of <linux/prctl.h>
 _LISTEN_BACKLOG_CONNECTIONS = 8
-"""So many connections may wait until a shim accepts them."""
+"""Connections that may wait until a shim accepts them."""
 
 
 def main(folder: str) -> None:

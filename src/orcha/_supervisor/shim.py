@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 IDLE_SECONDS = 30.0
 """How long a shim without an attempt waits for a service."""
 SOCKET_LOOK_SECONDS = 60.0
-"""So often a shim that keeps an attempt's end for an absent service looks whether a service can still find it."""
+"""Seconds between looks whether a service can still find a shim that keeps an attempt's end for an absent service."""
 HOLD_SECONDS = 0.005
 """How long the report of a start waits, to be sent together with the first output or the end."""
 MAX_WAIT_SECONDS = 86_400.0

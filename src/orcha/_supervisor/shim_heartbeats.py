@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from orcha._supervisor.supervisor_process import SupervisorProcess
 
 SILENCE_SECONDS = 30.0
-"""So long a shim may owe an answer until it is told to go on; a busy machine or disk may delay an answer for less."""
+"""How long a shim may owe an answer until it is told to go on; a busy machine or disk delays an answer for less."""
 LOOKS_PER_SILENCE = 3
 """The number of looks in that time."""
 SHORT_LOOKS_PER_SILENCE = 30

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 SPARE_SHIMS = 1
-"""So many shims more than are needed are asked for."""
+"""Shims that are asked for beyond those that are needed."""
 IDLE_SHIMS = 2 * (os.cpu_count() or 1) + 4
-"""So many idle shims are kept for any time."""
+"""Idle shims that are kept for any time."""
 SURPLUS_SECONDS = 1.0
-"""Further idle shims are kept for so long, and then until the reader thread goes on: nothing wakes it for them, so that
-may be at its next look at the shims. Of many short commands that run at once, the ends that one transaction keeps free
-more shims than that, and the commands that start in their places need these shims a moment later: without this time
-three of four such commands cost a fork of the supervisor, which takes longer than the command."""
+"""How long further idle shims are kept; then until the reader thread goes on. Nothing wakes that thread for them, so
+they may live until its next look at the shims. Of many short commands that run at once, the ends that one transaction
+keeps free more shims than that, and the commands that start in their places need these shims a moment later: without
+this time three of four such commands cost a fork of the supervisor, which takes longer than the command."""
 
 
 class ShimRegistry:

@@ -55,7 +55,7 @@ def recover(
 
     A petition that was being cancelled ends as was decided then (its row holds that outcome). A petition that was
     starting may have run, so its policy decides. With `losses` the petition is a command that is known not to have been
-    executed: the service died first, so many times in a row, and the petition waits again. A petition that was being
+    executed: the service died first, that many times in a row, and the petition waits again. A petition that was being
     ended because it took too long waits again, too, where the time `due` of its next attempt is kept. `failure` is the
     error of Orcha that ended the command's shim.
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from orcha.utils.stop_signal import StopSignal
 
 WAIT_SECONDS = 0.5
-"""For so long after the first SIGTERM, to the service or to a process of the action, the watcher's may come later."""
+"""How much later than the first SIGTERM, to the service or to a process of the action, the watcher's may come."""
 _LOOK_SECONDS = 0.005
 
 

@@ -64,7 +64,7 @@ class Shims:
         self.reach().write(record.seq, record.attempt, offset, data)
 
     def close_stdin(self, record: Record, offset: int) -> None:
-        """Close the standard input of a command after so many bytes."""
+        """Close the standard input of a command after a number of bytes."""
         self.reach().close_stdin(record.seq, record.attempt, offset)
 
     def descriptors(self) -> list[int]:

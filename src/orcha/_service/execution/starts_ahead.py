@@ -36,9 +36,9 @@ MAX_GATHERED_ENDS = 6
 MAX_STARTS_AHEAD = 16
 """Starts that are kept ahead at most; after a power cut nobody knows of these whether they were executed."""
 MAX_AHEAD_SECONDS = 0.25
-"""After so many seconds the row of a command that has not begun says QUEUED again."""
+"""How long the start of a command that has not begun stays kept; then its row says QUEUED again."""
 MAX_LOOK_SECONDS = 1.0
-"""Nothing is kept ahead so many seconds after somebody looked, since who looked may decide."""
+"""How long after a person looked no start is kept ahead, since that person may decide something."""
 
 
 class StartsAhead:
