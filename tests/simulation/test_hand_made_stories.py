@@ -10,6 +10,7 @@ from orcha.interfaces.built_in import COMMANDS
 from support.asking import ExtrasChannel
 from support.simulation.by_hand import HandMade, asks_for, passes, rests, tell
 from support.simulation.plans import Plan
+from support.simulation.service import Service
 from support.simulation.store import Crash
 
 AGAIN = Retry(times=1, delay=50, jitter=0)
@@ -243,3 +244,68 @@ def test_a_petition_that_came_while_everything_was_paused_starts_behind_the_peti
     story = tell([is_paused, rests, asks_for("a", needs={"gpu": 2}), rests, all_go_on_while_it_is_asked])
     begun = [args[0] for _, text, args in story.world.lines if text.startswith("action of {} begins")]
     assert begun == ["a", "b"]
+
+
+def has_a_rate(story: HandMade) -> None:
+    story._sharing.set_group("rig", None, {"rate": [1, 40.0]})
+    story.rests()
+
+
+def begun(story: HandMade) -> list[str]:
+    return [args[0] for _, text, args in story.world.lines if text.startswith("action of {} begins")]
+
+
+def test_a_rate_counts_a_start_that_was_cancelled_before_it_was_kept():
+    def is_cancelled_while_it_is_asked(story: HandMade) -> None:
+        story.while_asked("b", lambda: story.service.ask(Cancel, None, "b"))
+        story.rests()
+        assert is_kept(story, "b", State.ENDED)
+
+    first = [has_a_rate, asks_for("a", group="rig"), rests, asks_for("b", group="rig"), rests]
+    story = tell([*first, passes(41.0), is_cancelled_while_it_is_asked, asks_for("c", group="rig"), rests])
+    assert begun(story) == ["a", "c"]
+
+
+def test_a_rate_counts_from_the_decision_to_start_though_that_is_kept_later():
+    def is_decided(story: HandMade) -> None:
+        while "a" not in story.service.engine.granted:
+            story.service.make_batch()
+        assert not is_kept(story, "a", State.STARTING)
+
+    def is_cancelled(story: HandMade) -> None:
+        story.service.ask(Cancel, None, "a")
+        story.rests()
+        assert is_kept(story, "a", State.ENDED)
+
+    first = [has_a_rate, runs_command("a"), is_decided, passes(0.3), is_cancelled, asks_for("b", group="rig"), rests]
+    assert begun(tell([*first, passes(39.8), rests])) == ["b"]
+
+
+def test_a_petition_waits_behind_another_one_of_its_quota_that_is_asked_in_the_next_round():
+    def starts_with_groups(story: HandMade) -> None:
+        story.world.allowances.groups = {"uid:0": ("lab",), "uid:2": ("lab",)}
+        raise Crash
+
+    def a_quota_holds(story: HandMade) -> None:
+        story.service.reload({("group", "lab"): {"running": 1}})
+        story.rests()
+
+    def another_owner_goes_first(story: HandMade) -> None:
+        def two_come_in_one_visit(_: Service) -> None:
+            story.world.interleave = a_place_is_free_while_they_are_converted
+            story.asks_for("c", Plan(owner="uid:2"))
+            story.asks_for("d", Plan(owner="uid:1", priority=1))
+
+        def a_place_is_free_while_they_are_converted(_: Service) -> None:
+            if story.world.lines[-1][2] == ("convert c",):
+                story.world.interleave = lambda _: None
+                returns("a", 0)(story)
+                story.service.make_batch()
+
+        story.world.interleave = two_come_in_one_visit
+        story.asks_for("y", Plan(owner="uid:1", flag="y"))
+        story.rests()
+
+    first = [starts_with_groups, asks_for("a"), rests, asks_for("z", owner="uid:2"), rests, returns("z", 0), rests]
+    story = tell([*first, a_quota_holds, asks_for("b"), rests, another_owner_goes_first])
+    assert begun(story)[:4] == ["a", "z", "d", "b"]

@@ -13,7 +13,7 @@ from orcha._core.arrays import Array
 from orcha._core.asking_round import Round
 from orcha._core.conditions.book import ConditionBook
 from orcha._core.dependencies import Dependencies
-from orcha._core.fairness import Fairness
+from orcha._core.fairness import NO_USE, Fairness
 from orcha._core.granted import GrantedSlots
 from orcha._core.group_admission import GroupAdmission, is_group_lot
 from orcha._core.inventory import Inventory
@@ -129,7 +129,7 @@ OF_SCHEDULERS: dict[str, Fault] = {
     "a lost wake-up": _open_no_lot_of_a_group,
     "a leaked slot": _leak_a_slot,
     "a starved large need": lambda patch: patch.setattr(Lines, "first", _nothing),
-    "an owner with much in use who is first": lambda patch: patch.setattr(Fairness, "standing", lambda *_: (0.0, 0)),
+    "an owner with much in use who is first": lambda patch: patch.setattr(Fairness, "standing", lambda *_: NO_USE),
     "a gap that is none": lambda patch: patch.setattr(Overtaking, "fits", lambda _, small: bool(small.seconds)),
     "a double start": _start_twice,
     "a paused one started": lambda patch: patch.setattr(Admission, "_petition_paused", _nothing),

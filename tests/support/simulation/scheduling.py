@@ -14,6 +14,7 @@ from orcha._core.conditions.terms import Reading
 from orcha._core.converted import Converted
 from orcha._core.group_admission import group_of
 from orcha._core.groups import NO_RULES
+from orcha._core.quotas import QUOTA_LOT
 from orcha._core.reasons import BehindAnother, NeedsShort
 from orcha._core.record import Phase, Record
 from orcha._core.state import Outcome, State
@@ -157,7 +158,7 @@ class Scheduling:
             others += [
                 each for each in mine if self._is_before(each, starts) and self._is_comparable(asked, each, starts)
             ]
-        passed = [each for each in others if self.could_start(each, asked.new) and not self._is_behind_in_group(each)]
+        passed = [each for each in others if self.could_start(each, asked.new) and not self._is_behind_parked(each)]
         if self._petitions.version == asked.version and self._length(starts) is None:  # else there may be a gap
             of_one = [each for each in before if self.plan(each).owner == self.plan(starts).owner]
             passed += [each for each in of_one if self._is_starved(each, starts)]
@@ -193,17 +194,36 @@ class Scheduling:
         are_same = self._service.values_at_begin is self._admission.conditions._values
         return self._is_before(candidate, starts) and (are_same or not self._texts(candidate))
 
-    def _is_behind_in_group(self, candidate: Candidate) -> bool:
-        """Tell whether one of the same group goes first, which waits for a slot, and is asked in the next round."""
-        group = self.plan(candidate).group
-        if group is None:
-            return False
-        parked = [each for each in self._petitions.records.values() if self._is_parked_for(each, group)]
-        return any(each.seq != candidate.seq and not self._is_before(candidate, each) for each in parked)
+    def _is_behind_parked(self, candidate: Candidate) -> bool:
+        """Tell whether another petition goes first, which is parked for the same, and is asked in the next round.
+
+        That is a petition of the same group that waits for a slot, or a petition that counts for the same quota.
+        """
+        group, owner = self.plan(candidate).group, self.plan(candidate).owner
+        others = [each for each in self._petitions.records.values() if each.seq != candidate.seq]
+        parked = [
+            each
+            for each in others
+            if (group is not None and self._is_parked_for(each, group)) or self._is_parked_for_quota(each, owner)
+        ]
+        return any(not self._is_before(candidate, each) for each in parked)
 
     def _is_parked_for(self, record: Record, group: str) -> bool:
         lot = self._petitions.waiting.lot_of(record.place)
         return lot is not None and group_of(lot) == group
+
+    def _is_parked_for_quota(self, record: Record, owner: str) -> bool:
+        """Tell whether a petition is parked for a quota, and counts for a quota that counts for this owner, too."""
+        lot = self._petitions.waiting.lot_of(record.place)
+        return (
+            lot is not None
+            and lot.startswith(QUOTA_LOT)
+            and not self._accounts(owner).isdisjoint(self._accounts(self.plan(record).owner))
+        )
+
+    def _accounts(self, owner: str) -> set[str]:
+        """Name the quotas that count for an owner."""
+        return {account for account, _ in self._world.allowances.accounts(owner)}
 
     def could_start(self, candidate: Candidate, new: Iterable[Candidate] = ()) -> bool:
         """Tell whether a petition would start if it were asked now; `new` ones are accepted in the same round."""
@@ -331,14 +351,12 @@ class Scheduling:
 
     def _stands_behind_in_quota(self, candidate: Candidate, new: Iterable[Candidate]) -> bool:
         """Tell whether a petition may wait first for a quota that counts for this one, too."""
-        allowances = self._world.allowances
-        mine = {account for account, _ in allowances.accounts(self.plan(candidate).owner)}
+        mine = self._accounts(self.plan(candidate).owner)
         if not mine:
             return False
         others = (each for each in self._others(candidate, new) if not self._is_before(candidate, each))
         return any(
-            not mine.isdisjoint(account for account, _ in allowances.accounts(self.plan(each).owner))
-            and self._lacks_quota(each) is not None
+            not mine.isdisjoint(self._accounts(self.plan(each).owner)) and self._lacks_quota(each) is not None
             for each in others
         )
 

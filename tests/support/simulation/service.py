@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from orcha._core.converted import Candidate
     from orcha._core.granted import GrantedSlots
     from orcha._core.inventory import Stock
+    from orcha._core.moment import Moment
     from orcha._core.record import Key, Record
     from orcha._service.execution.action_threads import ActionRun
     from orcha._service.hooks.visit import Visit
@@ -170,6 +171,8 @@ class Service:
         set_group, extend = engine.admitting.set_group, engine.leases.extend
         engine.admitting.set_group = lambda *arguments: self._set_group(set_group, *arguments)
         engine.leases.extend = lambda record, seconds: self._extend(extend, record, seconds)
+        keep_start = engine.petitions.keep_start
+        engine.petitions.keep_start = lambda group, seq, now: self._keep_start(keep_start, group, seq, now)
         add = engine.submissions.add
         engine.submissions.add = lambda record, asked: self._add(add, record, asked)
         converted = engine.command_adoption.converted
@@ -203,6 +206,10 @@ class Service:
     def _extend(self, extend: Callable[..., None], record: Record, seconds: float) -> None:
         extend(record, seconds)
         self.world.extended[record.seq] = self.world.extended.get(record.seq, 0.0) + seconds
+
+    def _keep_start(self, keep_start: Callable[..., None], group: str, seq: int, now: Moment) -> None:
+        keep_start(group, seq, now)
+        self.world.start_decided[seq] = now.wall
 
     def _add(self, add: Callable[..., None], record: Record, asked: Any) -> None:
         """Hold that no petition is taken beyond what its owner may have waiting; elements come with their array."""

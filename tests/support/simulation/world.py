@@ -94,6 +94,8 @@ class World:
         """When each of them was to start again as it was decided first, on the clock on the wall."""
         self.dues: dict[int, float] = {}
         """The same for first attempts, on the clock on the wall."""
+        self.start_decided: dict[int, float] = {}
+        """When the last start of each petition in a group was decided, on the clock on the wall; it is kept later."""
 
     @contextmanager
     def is_one_build(self) -> Iterator[None]:
@@ -221,7 +223,8 @@ class World:
             self.note("kept: {}", _Shown(earlier, now))
             self._hold_of(earlier, now)
             starts = now.state is State.STARTING and not _is_same_attempt(earlier, now)
-            if self.service is not None and now.state is State.CANCELLING and earlier is None and now.attempt:
+            attempt = 0 if earlier is None else earlier.attempt
+            if self.service is not None and now.state is State.CANCELLING and now.attempt > attempt:
                 self._note_start(self.service, now, is_new=True)  # cancelled before its start was kept
             if self.service is not None and starts and not self.is_ahead(seq):
                 self._note_start(self.service, now, is_new=earlier is None)
@@ -264,8 +267,8 @@ class World:
         """Note a start in a group; the row of a petition that starts as it is accepted says when it was asked for."""
         plan = self.plan_of(row.seq)
         if plan.group is not None and (is_new or row.started is not None):
-            wall = service.engine.petitions.now.wall if is_new or row.started is None else row.started
-            self.groups.note_start(plan.group, row.seq, wall)
+            decided = self.start_decided.get(row.seq, service.engine.petitions.now.wall)
+            self.groups.note_start(plan.group, row.seq, decided if is_new or row.started is None else row.started)
 
     def is_ahead(self, seq: int) -> bool:
         """Tell whether a petition waits, and its start is kept already."""
