@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from datetime import datetime
 
@@ -346,6 +347,9 @@ def test_stats_count(own_service):
     lines = service.run("stats").stdout
     assert "outcomes:      succeeded 1\n" in lines
     assert "states:        ended 1\n" in lines
+    read = found["configuration"]["read"]
+    assert datetime.fromisoformat(read).year > 2000
+    assert re.search(r"^configuration: read \d{4}-\d\d-\d\d \d\d:\d\d:\d\d", lines, re.MULTILINE)
     [listed] = [line for line in lines.splitlines() if line.startswith("managers:")]
     assert found["managers"]
     assert all(f"{manager} 0" in listed for manager in found["managers"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -12,12 +13,15 @@ import pytest
 from orcha._protocol import socket_ends
 from orcha._protocol.messages import Ping
 from server.answering import ask
+from support.waiting import wait_for
 
 IN_A_NET = """
 import fcntl, pathlib, socket, struct, sys, termios
 from orcha._client import dial
 from orcha._protocol import socket_ends
-from orcha._protocol.messages import Ping
+from orcha._protocol.codec import encode
+from orcha._protocol.messages import Ping, Reply, Verdict
+from orcha._server.gone_clients import GoneClients
 from server.answering import Answering, ask
 from support.waiting import wait_for
 
@@ -30,7 +34,8 @@ def loopback(flags):  # netdevice(7)
 def unacknowledged(sock):  # tcp(7): SIOCOUTQ
     return struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
 
-socket_ends.prepare_tcp.__defaults__ = (3,)
+for waits in (socket_ends.prepare_tcp, socket_ends.give_up_sending, GoneClients.__init__):
+    waits.__defaults__ = (3,)
 loopback(UP)
 running = Answering(pathlib.Path(sys.argv[1]))
 link = dial.dial(running.remote, timeout=30)
@@ -41,6 +46,10 @@ print("connected", flush=True)
 ends = link.sock, connection._transport.get_extra_info("socket")
 wait_for(lambda: not any(map(unacknowledged, ends)))  # else a kernel would go on sending that
 loopback(DOWN)
+if sys.argv[2] == "busy":
+    link.send(encode(Ping(2)))
+    running.server.send([(peer, encode(Reply(3, Verdict.OK)))])
+    wait_for(lambda: all(map(unacknowledged, ends)))
 link.sock.settimeout(60)
 try:
     print("read", link.read_frames(), flush=True)
@@ -55,12 +64,14 @@ running.server.stop(5)
 
 
 @pytest.mark.slow
-def test_both_ends_notice_that_the_network_between_them_is_gone(tmp_path):
+@pytest.mark.parametrize("traffic", ["idle", "busy"])
+def test_both_ends_notice_that_the_network_between_them_is_gone(tmp_path, traffic):
+    """Also with bytes on the way, which a kernel would else send again for some 15 minutes."""
     namespace = ["unshare", "--net", "--map-root-user"] if os.geteuid() else ["unshare", "--net"]
     if subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode:
         pytest.skip("no network namespace may be made here")
     tmp_path.chmod(0o700)
-    command = [*namespace, sys.executable, "-c", IN_A_NET, str(tmp_path)]
+    command = [*namespace, sys.executable, "-c", IN_A_NET, str(tmp_path), traffic]
     environment = os.environ | {"PYTHONPATH": "tests", "ORCHA_HOME": str(tmp_path)}
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -80,3 +91,26 @@ def test_that_takes_as_long_as_the_documents_say(answering, links):
         idle, between, probes = (end.getsockopt(socket.IPPROTO_TCP, each) for each in options)
         assert end.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         assert idle + between * probes == socket_ends.GONE_SECONDS == 45
+    given_up = [end.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) for end in ends]
+    assert given_up == [45_000, 0], "a service does not give up a client that reads nothing"
+
+
+def room(sock):
+    """Give how many bytes the other kernel has room for."""
+    return socket_ends._TCP_INFO.unpack(
+        sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, socket_ends._TCP_INFO.size)
+    )[-1]
+
+
+def test_a_client_that_reads_nothing_is_not_gone():
+    """Its kernel acknowledges, and says that it has no room."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()):
+        end, _ = listener.accept()
+        with end:
+            end.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while end.send(bytes(1 << 20)):
+                    pass
+            wait_for(lambda: not room(end), what="its kernel has no room")
+            assert not socket_ends.is_gone(end, 0.0)
+        assert not socket_ends.is_gone(end, 0.0), "it is closed"

@@ -30,9 +30,12 @@ def run(namespace: argparse.Namespace) -> int:
     from orcha._cli.connection import connected
 
     with connected() as service:
-        found = service.done(service.stats())
+        found: dict[str, Any] = service.done(service.stats())
     if namespace.json:
-        render.json(descriptions.as_json(found | {"started": render.iso(found["started"])}, times=()))
+        times: dict[str, Any] = {"started": render.iso(found["started"])}
+        if known := found.get("configuration"):
+            times["configuration"] = known | {"read": render.iso(known["read"])}
+        render.json(descriptions.as_json(found | times, times=()))
         return 0
     for name, value in lines(found):
         render.named(name, value)
@@ -53,6 +56,8 @@ def lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
                 for key, each in value.items()
                 if each or served
             )
+        elif name == "configuration":  # bytes are read elsewhere
+            text = descriptions.value(name, value | {"read": descriptions.value("started", value["read"])})
         else:
             text = descriptions.value(name, value)
         yield name.replace("_", " "), text or "none"

@@ -239,7 +239,7 @@ def _is_made_by(trusted: tuple[int, ...], folder: str, path: str) -> bool:
 
 def _dial_tcp(endpoint: Endpoint, keys: _Keys, timeout: float, *, allow_weak: bool) -> ServiceConnection:
     from orcha._protocol.keys import check_strength
-    from orcha._protocol.socket_ends import name_of, prepare_tcp
+    from orcha._protocol.socket_ends import give_up_sending, name_of, prepare_tcp
 
     deadline = time.monotonic() + timeout
     try:
@@ -252,6 +252,7 @@ def _dial_tcp(endpoint: Endpoint, keys: _Keys, timeout: float, *, allow_weak: bo
         raise OrchaConnectionError(no_service_text(endpoint, error.strerror or str(error))) from None
     try:
         prepare_tcp(sock)
+        give_up_sending(sock)
         by_certificate = keys.certificate_counts(endpoint.trust)
         key = None if by_certificate else keys.load()
         if key is not None:

@@ -17,6 +17,10 @@ GONE_SECONDS = 45
 _PROBES = 3
 _CREDENTIALS = struct.Struct("3I")
 """struct ucred: pid, uid, gid."""
+_TCP_INFO = struct.Struct("=3xB20xI28xI168xI")
+"""struct tcp_info of linux/tcp.h: tcpi_probes, tcpi_unacked, tcpi_last_ack_recv, tcpi_snd_wnd."""
+_MAX_PAUSE_SECONDS = 120
+"""After which Linux sends or asks again: TCP_RTO_MAX."""
 _SO_PEERGROUPS = 59
 """asm-generic/socket.h; the socket module does not name it."""
 _FEW_GROUPS_BYTES = 32 * 4
@@ -32,8 +36,7 @@ def prepare_tcp(sock: socket.socket, gone_seconds: int = GONE_SECONDS) -> None:
     """Have small messages go at once, and a machine noticed that is gone without a word: tcp(7).
 
     The kernel asks the other kernel while nothing goes either way, so a program that does not read is no machine that
-    is gone. TCP_USER_TIMEOUT would take it for one. Bytes that were sent and not acknowledged are given up by the
-    kernel in its own time, some 15 minutes.
+    is gone. For bytes that are on the way there are `give_up_sending` and `is_gone`.
     """
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -42,6 +45,33 @@ def prepare_tcp(sock: socket.socket, gone_seconds: int = GONE_SECONDS) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, seconds)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, seconds)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _PROBES - 1)
+
+
+def give_up_sending(sock: socket.socket, gone_seconds: int = GONE_SECONDS) -> None:
+    """Have a client's kernel give up bytes that are not acknowledged for so long: tcp(7), TCP_USER_TIMEOUT.
+
+    Else it tries for some 15 minutes. It also gives up a service that takes nothing from this client for so long, while
+    the client has more to send than the kernels hold: the client connects again then.
+    """
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, gone_seconds * 1000)
+
+
+def is_gone(sock: socket.socket, seconds: float) -> bool:
+    """Tell whether the other kernel has acknowledged nothing for so long, though bytes are on the way to it.
+
+    A kernel that lives acknowledges also where its program does not read. Then it has no room, says so, and is asked
+    from time to time whether it has some by now (RFC 9293, 3.8.6.1): it is gone when it has left two of these questions
+    unanswered, however long the pause between them was.
+    """
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+        questions, unacknowledged, milliseconds, room = _TCP_INFO.unpack(info)
+    except (OSError, struct.error):  # it is closed, or the kernel tells less
+        return False
+    is_sending = unacknowledged > 0 and room > 0
+    wait = seconds if is_sending else max(seconds, 2 * _MAX_PAUSE_SECONDS)
+    return bool(unacknowledged or questions) and bool(milliseconds >= wait * 1000)
 
 
 def peer_credentials(sock: socket.socket) -> tuple[int, int, int]:

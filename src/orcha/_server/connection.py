@@ -21,6 +21,7 @@ from orcha._protocol.frames import (
 from orcha._protocol.handshake import TLS, TRANSPORTS, HandshakeError, NotAdmittedError, ServerHandshake
 from orcha._protocol.messages import Error, Finish, List, Put, Reply, Show, Stats, Verdict
 from orcha._protocol.scram import NO_ROOM
+from orcha._protocol.socket_ends import is_gone
 from orcha._protocol.tls import TlsSession
 from orcha._server.client_login import CERTIFICATE
 from orcha._server.direct_writer import DirectWriter
@@ -93,6 +94,12 @@ class ClientConnection(asyncio.Protocol):
         """Whether the authority that vouched for the client's certificate is the one that counts now."""
         tls, now = self._server_tls, self._table.tls
         return tls is not None and now is not None and tls.client_ca == now.client_ca
+
+    def is_gone(self, seconds: float) -> bool:
+        """Tell whether the client's machine was sent something, and has acknowledged nothing for so long."""
+        if self._kind != TLS or self._transport is None:
+            return False
+        return is_gone(self._transport.get_extra_info("socket"), seconds)
 
     # --- what the loop calls ----------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from orcha._protocol.keys import Key, check_strength, keyring, parse_key, servic
 from orcha._server.accepting import Acceptor
 from orcha._server.client_login import ClientLogin
 from orcha._server.connection_table import ConnectionTable
+from orcha._server.gone_clients import GoneClients
 from orcha._server.limits import ConnectionLimits, descriptor_limit
 from orcha._server.listening import ListeningSockets
 from orcha._server.loop_writer import LoopWriter
@@ -319,6 +320,8 @@ class Server:
         loop.set_exception_handler(self._on_loop_error)
         self._writer.loop_thread = threading.get_ident()
         self._acceptor.start()
+        if self.settings.endpoint.has_port:
+            GoneClients(self._table).look()
         try:
             loop.run_forever()
         finally:
