@@ -575,9 +575,22 @@ def test_the_state_of_the_machines_service_is_copied_and_put_back_by_root_alone(
     copy.chmod(0o644)
     refused = machine.run(ALICE, "--service", "system", "restore", str(copy))
     assert (refused.returncode, refused.stderr.count("\n")) == (78, 1), refused.stderr
+    asked = machine.run(0, "restore", str(copy))
+    assert (asked.returncode, asked.stdout) == (2, "")
+    assert "the backup is of a machine's service for all users, and root may have another one" in asked.stderr
+    assert f"orcha --service system restore {copy}" in asked.stderr
     restored = machine.run(0, "--service", "system", "restore", str(copy))
     assert restored.returncode == 0, restored.stderr
     assert restored.stdout.endswith("; orcha serve --system goes on from there\n")
+    asked = machine.run(0, "restore", str(copy))
+    assert (asked.returncode, "this machine has a service for all users" in asked.stderr) == (2, True)
+    roots = machine.run(0, "--service", "user", "restore", str(copy))
+    assert (roots.returncode, roots.stderr) == (0, "")
+    both = machine.run(0, "backup", f"{copy}.2")
+    assert (both.returncode, f"orcha --service user backup {copy}.2" in both.stderr) == (2, True)
+    machines = machine.run(0, "--service", "system", "backup", f"{copy}.2")
+    assert machines.stdout.endswith(f", from {machine.folder}/var/lib/orcha/system\n"), machines.stderr
+    shutil.rmtree(machine.home(0) / "default")
     machine.start()
     assert machine.run(ALICE, "logs", "hers").stdout == "kept\n"
 

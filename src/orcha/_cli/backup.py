@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from orcha._protocol.endpoint import Endpoint
+
 _EPILOG = """\
 examples:
   orcha backup /mnt/disk2/orcha.tar
@@ -35,7 +37,9 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 def run(namespace: argparse.Namespace) -> int:
     """Copy the state, and print how much was copied."""
-    from orcha._cli import render
+    from orcha._cli import render, which_state
+    from orcha._protocol.services import own_place
+    from orcha.utils.system_paths import system_state
 
     path = os.path.realpath(namespace.file)
     if not namespace.file or os.path.isdir(path):  # noqa: PTH112 - pathlib starts slowly
@@ -44,7 +48,12 @@ def run(namespace: argparse.Namespace) -> int:
     if os.path.lexists(path) and not (namespace.replace and os.path.isfile(path)):  # noqa: PTH113
         render.note(f"{namespace.file} is there already: give another name, or --replace")
         return 1
-    folder, served = place_of_state()
+    place = own_place("backup")
+    folders = _with_a_state(place)
+    if which_state.is_open(place) and len(folders) > 1 and system_state() in folders:
+        render.note(which_state.question("backup", namespace.file, "this machine has a service for all users"))
+        return 2
+    folder, served = _chosen(place, folders)
     if os.path.dirname(path) in {os.path.realpath(folder), os.path.realpath(f"{folder}/output")}:  # noqa: PTH120
         render.note(f"{namespace.file} lies in the folder of the service: give a path elsewhere, best on another disk")
         return 2
@@ -54,33 +63,34 @@ def run(namespace: argparse.Namespace) -> int:
     else:
         count = made["petitions"]
         petitions = f"{count} petition{'' if count == 1 else 's'}"
-        render.line(f"{namespace.file}: {petitions}, {render.size(made['bytes'])}")
+        render.line(f"{namespace.file}: {petitions}, {render.size(made['bytes'])}, from {folder}")
     return 0
 
 
-def place_of_state() -> tuple[str, bool]:
-    """Give the folder of the service that the options before the command name, and whether a service uses it.
+def _with_a_state(place: Endpoint) -> list[str]:
+    """Give the folders with a state of the services that a client would try."""
+    return [folder for folder in place.folders() if os.path.lexists(f"{folder}/orcha.db")]
+
+
+def _chosen(place: Endpoint, folders: list[str]) -> tuple[str, bool]:
+    """Give the folder of a service that runs, else the first folder, and whether a service uses it.
 
     Raises:
         ConfigurationError: no service keeps a state there, on this machine.
 
     """
     from orcha._cli.stop import is_held
-    from orcha._protocol.services import own_place
     from orcha.exceptions import ConfigurationError
 
-    place = own_place("backup")
-    folders = place.folders()
-    there = [folder for folder in folders if os.path.lexists(f"{folder}/orcha.db")]
-    for folder in there:
+    for folder in folders:
         if is_held(f"{folder}/lock"):
             return folder, True
-    if not there:
+    if not folders:
         raise ConfigurationError(
-            f"no service keeps a state in {folders[0]}: name the service before the command (--port), and back up on"
+            f"no service keeps a state in {place.folder}: name the service before the command (--port), and back up on"
             " the machine of the service"
         )
-    return there[0], False
+    return folders[0], False
 
 
 def _back_up(folder: str, path: str, *, served: bool) -> dict[str, Any]:

@@ -113,6 +113,22 @@ class NoBackupError(Exception):
     """A file is no backup, or is cut or changed."""
 
 
+def read_head(file: BinaryIO) -> dict[str, Any]:
+    """Give what an archive says of itself, and go back to its begin; an empty map for what is no backup."""
+    import json
+    import tarfile
+
+    try:
+        with tarfile.open(fileobj=file, mode="r:") as archive:
+            member = archive.next()
+            source = archive.extractfile(member) if member is not None and member.name == HEAD else None
+            head = {} if source is None else json.loads(source.read(_MAX_TEXT_BYTES))
+    except (tarfile.TarError, EOFError, ValueError):
+        head = {}
+    file.seek(0)
+    return head if isinstance(head, dict) else {}
+
+
 def unpack(file: BinaryIO, folder: str, progress: Callable[[int], None]) -> dict[str, Any]:
     """Write the files of an archive into a new folder, and compare each with its checksum; give what it says of itself.
 

@@ -6,13 +6,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from pathlib import Path
-    from typing import Any
+    from typing import Any, BinaryIO
 
 _EPILOG = """\
 examples:
   orcha restore /mnt/disk2/orcha.tar
   orcha --port 50001 restore orcha.tar
   orcha --service system restore orcha.tar     # the machine's service, as root
+  orcha --service user restore orcha.tar       # root's own service
 
 The next orcha serve begins with it: what waited waits, and what ran when the
 backup was made is interrupted.
@@ -37,7 +38,7 @@ def run(namespace: argparse.Namespace) -> int:
     import os
     from pathlib import Path
 
-    from orcha._cli import render
+    from orcha._cli import render, which_state
     from orcha._processes.lock import EndpointLock
     from orcha._protocol.endpoint import unusable
     from orcha._protocol.services import own_place
@@ -46,6 +47,9 @@ def run(namespace: argparse.Namespace) -> int:
     place = own_place("restore")
     folder = Path(place.folder)
     with open(namespace.file, "rb") as file:  # noqa: PTH123
+        if which_state.is_open(place) and (what := _of_the_machine(file)) is not None:
+            render.note(which_state.question("restore", namespace.file, what))
+            return 2
         total = os.fstat(file.fileno()).st_size
         try:
             lock = EndpointLock(folder)
@@ -65,6 +69,19 @@ def run(namespace: argparse.Namespace) -> int:
     serve = "orcha serve --system" if place.is_system else "orcha serve"
     render.line(f"{folder}: as it was at {made['taken']}; {serve} goes on from there")
     return 0
+
+
+def _of_the_machine(file: BinaryIO) -> str | None:
+    """Say why the machine's service may be meant; None where nothing speaks for that."""
+    from orcha._cli.backup_file import read_head
+    from orcha._cli.which_state import has_machines_service
+    from orcha.utils.system_paths import system_state
+
+    if has_machines_service():
+        return "this machine has a service for all users"
+    if read_head(file).get("folder") == system_state():
+        return "the backup is of a machine's service for all users"
+    return None
 
 
 def _restore(file: Any, name: str, folder: Path, total: int) -> tuple[dict[str, Any], bool]:
