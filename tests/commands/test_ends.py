@@ -184,17 +184,25 @@ class OneBatch:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "waiting", "batch"),
-    [(0.001, ["c"], [1, 2, "asked", 3, "asked"]), (1.0, ["c"], [1]), (0.001, [], [1])],
-    ids=["short", "long", "nobody waits"],
+    ("seconds", "waiting", "are_there", "batch"),
+    [
+        (0.001, ["c"], False, [1, 2, "asked", 3, "asked"]),
+        (1.0, ["c"], False, [1]),
+        (0.001, [], False, [1]),
+        (1.0, ["c"], True, [1, 2, "asked"]),
+    ],
+    ids=["short", "long", "nobody waits", "what has come is asked for once"],
 )
-def test_while_petitions_wait_one_batch_takes_the_ends_of_short_commands(seconds, waiting, batch):
+def test_one_batch_takes_the_ends_that_have_come_and_of_short_commands_those_that_come(
+    seconds, waiting, are_there, batch
+):
     first, *later = (
         CommandEnded(seq, 1, 0, None, None, [], ResourceUsage(wall=seconds), 0, 0, []) for seq in (1, 2, 3)
     )
 
     def more(timeout, age):
-        return [later.pop(0)] if timeout > 0 and age > 0 and later else []
+        comes = are_there or (timeout > 0 and age > 0)
+        return [later.pop(0)] if comes and later else []
 
     mailbox = OneBatch()
     shims = SimpleNamespace(reached=lambda: SimpleNamespace(more=more))

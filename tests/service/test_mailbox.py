@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -155,6 +156,16 @@ def test_who_does_not_get_the_turn_leaves_it_to_the_engine_s_thread_in_order(eng
     assert engine.done[:3] == [(number, THERE) for number in range(3)]
 
 
+def test_who_looks_for_more_waits_for_the_turn(engine):
+    call = partial(engine.mailbox.run_or_post, engine.note, 1, may_keep=True, more=lambda: False)
+    reader = threading.Thread(target=call, name="reader")
+    with engine.mailbox.turn:
+        reader.start()
+        wait_for(lambda: len(engine.mailbox) == 1)
+    reader.join(20)
+    assert engine.done == [(1, "reader"), ("commit", "reader")]
+
+
 def test_where_petitions_wait_the_engine_s_thread_gathers_what_starts_in_place_of_what_ends(engine):
     engine.visits.may_find = True
     engine.mailbox.run_or_post(engine.note, 1, may_keep=True, ends=True)
@@ -200,19 +211,6 @@ def test_what_has_come_since_is_kept_in_the_same_transaction(engine):
 
     engine.mailbox.run_or_post(engine.note, 1, may_keep=True, more=more)
     assert engine.done == [(1, HERE), (2, HERE), ("commit", HERE)]
-
-
-@pytest.mark.parametrize("first", [False, True])
-def test_what_has_come_last_is_kept_although_nothing_more_comes(engine, first):
-    """What looks for more handles what it finds, and says then that it looks no more."""
-
-    def more():
-        engine.note(2)
-        return False
-
-    call = (engine.note, 1) if first else (list,)
-    engine.mailbox.run_or_post(*call, may_keep=True, more=more)
-    assert engine.done == [*[(1, HERE)] * first, (2, HERE), ("commit", HERE)]
 
 
 def test_where_much_has_come_the_engine_s_thread_does_it():

@@ -181,7 +181,7 @@ class Batch:
             self._hand_over()
         if step is _KEEP and more is None:
             return step
-        return self._next_step(_ASK, own=own)  # the last call of `more` may have handled events, too
+        return self._next_step(_ASK, own=own)
 
     def _gather(self) -> Step:
         """Wait for what starts in place of what ended, and handle that."""

@@ -20,7 +20,7 @@ the loop thread, anything else   `post`
 the hook thread, a visit's end   `run_or_post`
 an action thread, its return     `run_or_post`, as an end
 an action's final value          `post_without_waking` where the hook thread looks in a moment, else `post`
-the reader of shims              `run_or_post`, as an end, with what shims say meanwhile
+the reader of shims              `run_or_post`, as an end, with what shims say meanwhile; it waits for the turn
 every other thread               `post`
 the clock                        the engine's thread alone calls what is due
 ===============================  ==================================================================================
@@ -150,14 +150,15 @@ class Mailbox:
             ends: whether an attempt ends: what starts in its place is to be kept with it, and the engine's thread
                 gathers both.
             more: called as the engine before the disk is waited for, until it gives False: handles what the caller has
-                got by then, and tells whether that was anything.
+                got by then, and tells whether that was anything. A caller that gives it waits for the turn: one
+                transaction then keeps all that has come meanwhile, and the engine's thread need not wake for a part.
 
         """
         work = self._work
         assert work is not None
         self._events.append((handler, *args))
         busy = len(self._events) > MAX_EVENTS_OF_ANOTHER_THREAD or not self.is_started
-        if busy or work.wakes_a_hook_thread(ends=ends) or not self.turn.acquire(blocking=False):
+        if busy or work.wakes_a_hook_thread(ends=ends) or not self.turn.acquire(blocking=more is not None):
             self.wake()
             return
         try:

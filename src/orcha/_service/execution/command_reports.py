@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from orcha._core import transitions
@@ -67,6 +66,10 @@ class CommandReports:
         self._losses = losses
         self._standard_input = standard_input
         self._starts_ahead = starts_ahead
+        self._gathers_until = 0.0
+        """Until when the transaction of the newest events waits for ends of short commands, on the monotonic clock."""
+        self._has_looked = False
+        """Whether what shims have said since these events was looked for."""
         self._of_attempts: dict[type[Any], Callable[[Record, Attempt, Any], None]] = {
             CommandStarted: self.started,
             CommandOutput: output.take,
@@ -84,22 +87,24 @@ class CommandReports:
 
     def _take(self, events: list[Event]) -> None:
         """Take events, on the thread that reads them."""
-        until = None
-        if any(map(_is_short_end, events)):
-            until = time.monotonic() + GATHER_SECONDS
-        self._mailbox.run_or_post(self._handle, events, may_keep=True, ends=True, more=partial(self._more, until))
+        self._gathers_until = time.monotonic() + GATHER_SECONDS if any(map(_is_short_end, events)) else 0.0
+        self._has_looked = False
+        self._mailbox.run_or_post(self._handle, events, may_keep=True, ends=True, more=self._more)
 
-    def _more(self, until: float | None) -> bool:
+    def _more(self) -> bool:
         """Handle what shims have said since, so that it goes into the same transaction; False for nothing.
 
-        Where petitions wait for the places of short commands, this waits for other ends of short commands until then.
+        Where petitions wait for the places of short commands, this waits for other ends of short commands for a moment.
         """
+        may_wait = self._gathers_until and self._petitions.waiting and self._starts_ahead.may_gather
+        wait = max(0.0, self._gathers_until - time.monotonic()) if may_wait else 0.0
         commands = self._shims.reached()
-        may_wait = until is not None and self._petitions.waiting and self._starts_ahead.may_gather
-        wait = until - time.monotonic() if may_wait and until is not None else 0.0
-        events = [] if commands is None else commands.more(max(0.0, wait), MAX_SHORT_SECONDS)
+        if commands is None or (self._has_looked and not wait):
+            return False
+        self._has_looked = True
+        events = commands.more(wait, MAX_SHORT_SECONDS)
         self._handle(events)
-        return bool(events) and wait > 0.0
+        return bool(events)
 
     def _handle(self, events: list[Event]) -> None:
         for event in events:
