@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 
 import pytest
@@ -200,9 +201,11 @@ def test_a_stopping_service_takes_nothing_and_still_cancels(serve, connect, gate
     gate.wait_until_reached()
     service.process.terminate()
 
+    ids = (f"b{number}" for number in itertools.count())
+
     def refused():
         try:
-            other.send(Message("b", {}))
+            other.send(Message(next(ids), {}))
         except ManagerShutdownError:
             return True
         return False

@@ -12,6 +12,7 @@ from orcha._core.retry import SIZE_LIMITS, TIME_LIMITS
 from orcha._core.state import Outcome, State
 from orcha._service.execution import command_attempt
 from orcha._service.execution.command_reports import CommandReports
+from orcha._service.execution.starts_ahead import StartsAhead
 from orcha._supervisor.contract import CommandEnded, CommandLost, ResourceUsage
 from support.waiting import wait_for
 
@@ -132,6 +133,15 @@ def test_losses_are_forgotten_once_an_attempt_was_executed(engine):
     assert engine.values(asked) == [0]
 
 
+def test_a_command_that_has_ended_when_its_start_is_told_is_kept_with_its_first_process(engine):
+    asked = engine.run()
+    spec = engine.wait_for_spec()
+    engine.commands.tell(started(spec, 4712), ended(spec, 3))
+    engine.settle(asked)
+    (kept,) = json.loads(engine.engine.store.attempts([1])[1].history)
+    assert (kept["pid"], kept["code"], engine.row(asked).code) == (4712, 3, 3)
+
+
 def test_a_second_cancel_kills_at_once_and_signals_go_where_they_should(engine):
     asked = engine.run(stdin=True, tty=(24, 80))
     spec = engine.wait_for_spec()
@@ -209,7 +219,7 @@ def test_one_batch_takes_the_ends_that_have_come_and_of_short_commands_those_tha
     running = SimpleNamespace(live=lambda event: (event.seq, None))
     ends = SimpleNamespace(ended=lambda seq, *_: mailbox.batch.append(seq), not_started=None)
     others = SimpleNamespace(take=None, wrote=None, lost=None, gone=None)
-    ahead = SimpleNamespace(may_gather=True, note_end=lambda: None)
+    ahead = StartsAhead(SimpleNamespace(ahead={}, granted=()), None, None, None)
     CommandReports(shims, mailbox, running, SimpleNamespace(waiting=waiting), others, ends, others, others, ahead)
     shims.on_events([first])
     assert mailbox.batch == batch

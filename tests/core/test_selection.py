@@ -49,8 +49,11 @@ class AskedPetitions:
         return records
 
     def makes(self, *, converting=False):
+        is_due = self.selection.is_due(self.time)
         assert self.selection.make_ready() == []
-        return self.selection.next_round(self.time, converting=converting)
+        made = self.selection.next_round(self.time, converting=converting)
+        assert is_due or converting or not (made.waiting or made.sample), "a round is due where it asks anybody"
+        return made
 
     def said(self, record):
         return Said(YES) if record.seq in self.yes else Said(NO, SAYS_NO, at=self.time)
@@ -90,6 +93,21 @@ def test_who_said_no_is_asked_again_when_something_has_ended_and_not_before(worl
     world.petitions.note_change()
     assert world.selection.are_news
     assert world.visit() == [1, 2, 3]
+
+
+def test_no_round_is_due_before_something_happens_or_the_time_has_come(world):
+    world.waits(3, manager="plugin")
+    world.yes = {1}
+    assert world.selection.is_due(world.time)
+    world.visit()
+    assert not world.selection.is_due(world.time)
+    assert world.selection.is_due(world.time + SECONDS_AFTER_A_START)
+    world.passes(SECONDS_AFTER_A_START)
+    assert world.visit() == [2, 3]
+    assert not world.selection.is_due(world.time + SECONDS_AFTER_A_START)
+    assert world.selection.is_due(world.time + FIRSTS_INTERVAL_SECONDS)
+    world.petitions.note_change()
+    assert world.selection.is_due(world.time)
 
 
 def test_a_yes_starts_in_the_order_of_asking(world):

@@ -256,8 +256,9 @@ class Round:
     def _firsts(self, fresh: set[int]) -> Sequence[Candidate]:
         """Give the first waiting petitions, merged in order with the petitions that have just come."""
         waiting = self._as_converted(self.waiting) if self.again else self.waiting
-        candidates = in_order([candidate for candidate in waiting if candidate.petition is not None], self.new)
+        candidates = in_order(waiting, self.new)
         if self.look_ahead is not None:
+            candidates = [candidate for candidate in candidates if candidate.petition is not None]
             if self.fairness is not None:
                 candidates = list(Turns(self.fairness, candidates))
             self.left_out = not fresh.isdisjoint(candidate.seq for candidate in candidates[self.look_ahead :])
@@ -283,7 +284,7 @@ class Round:
         closed = self._closed.get(record.manager)
         if closed is None:
             return False
-        if record.why is closed or record.why == closed:
+        if record.why is closed or (record.why is not None and record.why == closed):
             self.unchanged.append((record, self._asked_at))
         else:
             self.answers.append(new_tuple(Answered, (record, NO, closed, None, self._asked_at)))

@@ -122,6 +122,15 @@ class Selection:
         """Whether nobody waits and nothing is due: a round would ask nobody."""
         return self._time_due is None and self._starts_due is None and self._petitions.waiting.is_empty
 
+    def is_due(self, now: float) -> bool:
+        """Tell whether a round may ask anybody now, or let parked petitions go."""
+        petitions = self._petitions
+        if self._are_to_be_asked or petitions.waiting.parked or self._admission.of_groups.due is not None:
+            return True
+        if petitions.starts != self._asked_starts and (self._starts_due is None or self._starts_due <= now):
+            return True
+        return self._time_due is not None and self._time_due <= now
+
     @property
     def due(self) -> float | None:
         """When to make another round though nothing happens until then, on the steady clock; None for never."""
@@ -269,6 +278,8 @@ class Selection:
     def note(self, asked: Round, now: float, *, firsts: Cost | None = None, others: Cost | None = None) -> None:
         """Learn from a round whose answers are settled, and from what it cost where time alone had it made."""
         self._admission.resources.note_left()
+        if self._petitions.waiting:
+            self._is_start_due(now)
         asking = self._asking
         if asked.by_time:
             self._note_cost(asked, now, firsts or Cost(), others or Cost())

@@ -51,13 +51,22 @@ def decode(data: bytes | memoryview, channel: MakeChannel | None = None) -> Any:
 
 
 def _is_flat(extras: dict[str, Any], channel: MakeChannel | None) -> bool:
-    """Tell whether a dict holds nothing nested; channels directly in the dict are made on the way."""
+    """Tell whether a dict holds nothing that is nested twice; channels directly in the dict are made on the way."""
     for key, value in extras.items():
         kind = type(value)
-        if kind in _NESTED:
-            if kind is not _Box or value.code != Code.CHANNEL or channel is None or len(value.body) != _ID_BYTES:
-                return False
+        if kind not in _NESTED:
+            continue
+        if kind is list:
+            inner = value
+        elif kind is dict and _TEXT.issuperset(map(type, value)):
+            inner = value.values()
+        elif kind is _Box and value.code == Code.CHANNEL and channel is not None and len(value.body) == _ID_BYTES:
             extras[key] = channel(bytes(value.body))
+            continue
+        else:
+            return False
+        if not _NESTED.isdisjoint(map(type, inner)):
+            return False
     return True
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 
 from orcha.interfaces.built_in import COMMAND_MANAGER
 from orcha.lib.manager import Manager
@@ -90,12 +91,7 @@ class CommandManager(Manager):
 
     def may_run(self, petition: Petition) -> bool | ConditionFailed:  # noqa: ARG002 - every one may as another
         """Tell whether one more may run now."""
-        if self.running_processes < self.most:
-            return True
-        from orcha._core.reasons import MachineFull
-        from orcha.exceptions import ConditionFailed
-
-        return ConditionFailed(MachineFull(self.most).text(), for_all=True)
+        return self.running_processes < self.most or _machine_full(self.most)
 
     def on_start(self, petition: Petition) -> bool | None:
         """Do nothing more."""
@@ -104,6 +100,15 @@ class CommandManager(Manager):
     def on_finish(self, petition: Petition) -> bool | None:
         """Do nothing more."""
         return super().on_finish(petition)
+
+
+@lru_cache(1)
+def _machine_full(slots: int) -> ConditionFailed:
+    """Give the no that each command hears while so many run; each round of asking ends with it."""
+    from orcha._core.reasons import MachineFull
+    from orcha.exceptions import ConditionFailed
+
+    return ConditionFailed(MachineFull(slots).text(), for_all=True)
 
 
 def petition_of(m: Message, condition: Any, defaults: Mapping[str, Any] | None = None) -> CommandPetition:

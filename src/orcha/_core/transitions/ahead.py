@@ -32,9 +32,7 @@ def keep_ahead(petitions: Petitions, record: Record, now: Moment) -> bool:
     is_counted = record.group is not None and record.group in petitions.granted.start_logs
     if not is_first or is_counted or record.seq in petitions.ahead or record.seq in petitions.changes.transitions:
         return False
-    petitions.step(record, QUEUED, State.STARTING, now)
-    step = petitions.changes.transitions[record.seq]
-    petitions.changes.transitions[record.seq] = step._replace(attempt=1)
+    petitions.step(record, QUEUED, State.STARTING, now, begins=True)
     petitions.keep_attempt(AttemptStep(record.seq, 1))
     petitions.ahead[record.seq] = False
     return True

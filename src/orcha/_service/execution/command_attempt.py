@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from orcha._core.record import Record
     from orcha._store.contract import AttemptRow
-    from orcha._supervisor.contract import CommandEnded, OutputChunk
+    from orcha._supervisor.contract import CommandEnded, CommandStarted, OutputChunk
     from orcha.interfaces.command import CommandPetition
 
 TAIL_BYTES = 64 * 1024
@@ -98,6 +98,10 @@ class Attempt:
         """Whether the shim has not answered for a while."""
         self.looked = False
         """Whether the search for the retry's pattern has begun."""
+
+    def note_start(self, event: CommandStarted) -> None:
+        """Remember which process the attempt's first one is."""
+        self.step = self.step.begun(event.pid, event.start_time, event.boot_id, event.shim)
 
     def note_output(self, chunks: list[OutputChunk]) -> None:
         """Remember the end of the output, since a retry depends on it; output that is in files only is left out."""

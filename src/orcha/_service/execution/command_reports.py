@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from orcha._core import transitions
@@ -67,7 +68,7 @@ class CommandReports:
         self._standard_input = standard_input
         self._starts_ahead = starts_ahead
         self._gathers_until = 0.0
-        """Until when the transaction of the newest events waits for ends of short commands, on the monotonic clock."""
+        """Until when the transaction of these events may wait for ends of short commands, on the monotonic clock."""
         self._has_looked = False
         """Whether what shims have said since these events was looked for."""
         self._of_attempts: dict[type[Any], Callable[[Record, Attempt, Any], None]] = {
@@ -87,7 +88,7 @@ class CommandReports:
 
     def _take(self, events: list[Event]) -> None:
         """Take events, on the thread that reads them."""
-        self._gathers_until = time.monotonic() + GATHER_SECONDS if any(map(_is_short_end, events)) else 0.0
+        self._gathers_until = time.monotonic() + GATHER_SECONDS
         self._has_looked = False
         self._mailbox.run_or_post(self._handle, events, may_keep=True, ends=True, more=self._more)
 
@@ -96,7 +97,7 @@ class CommandReports:
 
         Where petitions wait for the places of short commands, this waits for other ends of short commands for a moment.
         """
-        may_wait = self._gathers_until and self._petitions.waiting and self._starts_ahead.may_gather
+        may_wait = self._starts_ahead.may_gather and self._petitions.waiting
         wait = max(0.0, self._gathers_until - time.monotonic()) if may_wait else 0.0
         commands = self._shims.reached()
         if commands is None or (self._has_looked and not wait):
@@ -107,9 +108,12 @@ class CommandReports:
         return bool(events)
 
     def _handle(self, events: list[Event]) -> None:
-        for event in events:
+        for event, following in zip_longest(events, events[1:]):
+            if type(event) is CommandStarted and type(following) is CommandEnded and following.seq == event.seq:
+                self._started_and_ended(event)
+                continue
             self.take(event)
-            if _is_short_end(event):
+            if type(event) is CommandEnded and event.usage.wall <= MAX_SHORT_SECONDS:
                 self._starts_ahead.note_end()
 
     def take(self, event: Event) -> None:
@@ -122,10 +126,16 @@ class CommandReports:
         elif isinstance(event, CommandEnded):
             self._losses.told_again(event)
 
+    def _started_and_ended(self, event: CommandStarted) -> None:
+        """Take that a command ran whose end comes next: one transaction keeps both, and nobody meets it as running."""
+        live = self._running.live(event)
+        if live is not None:
+            live[1].note_start(event)
+
     def started(self, record: Record, attempt: Attempt, event: CommandStarted) -> None:
         """Take that the first process of a command runs."""
         petitions = self._petitions
-        attempt.step = attempt.step.begun(event.pid, event.start_time, event.boot_id, event.shim)
+        attempt.note_start(event)
         petitions.keep_attempt(attempt.step)
         transitions.command.running(petitions, event.seq, event.attempt, petitions.now)
         if record.attempt > 1:
@@ -138,10 +148,6 @@ class CommandReports:
         if record is not None:
             self._running.of(record).is_silent = event.is_silent
             self._output.say(record, f"orcha: {SILENT if event.is_silent else ANSWERS_AGAIN}\n")
-
-
-def _is_short_end(event: Event) -> bool:
-    return isinstance(event, CommandEnded) and event.usage.wall <= MAX_SHORT_SECONDS
 
 
 __all__ = ["CommandReports"]

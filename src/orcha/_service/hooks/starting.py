@@ -75,7 +75,9 @@ class Starter:
 
     def begin(self, record: Record) -> None:
         """Note that a start is kept, and limit how long the attempt runs; on the engine's thread."""
-        run = ActionRun(self._port, record, ordinal_of_attempt(record.seq, record.attempt))
+        run = None
+        if record.has_hooks:  # else no code of a plugin has the petition
+            run = ActionRun(self._port, record, ordinal_of_attempt(record.seq, record.attempt))
         transitions.start.started(record, None if record.retry is None else tries_of(self._store, record), run)
         if record.timeout is not None and not record.command:
             self._ending.limit_run(record)

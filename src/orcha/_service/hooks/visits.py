@@ -280,7 +280,13 @@ class Visits:
             self.hooks.perform(visit)
 
     def _round_is_due(self) -> bool:
-        return self.may_start and not self.selection.is_idle
+        """Tell whether a round might ask anybody, or something may be done to prepare one."""
+        selection = self.selection
+        return (
+            self.may_start
+            and not selection.is_idle
+            and (self._conditions.is_news or selection.is_due(time.monotonic()))
+        )
 
     def _next_round(self) -> Round:
         """Give the petitions to ask now; new ones may come with them."""
