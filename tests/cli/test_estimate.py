@@ -47,10 +47,30 @@ def test_durations_are_those_of_the_closest_like():
     assert history.durations(row(1)) == Durations(2.0, 6.0, 10.0, "command")
     assert history.durations(row(1, command="make all")) == Durations(100.0, 100.0, 100.0, "command")
     assert history.durations(row(1, command="make test")) == Durations(2.0, 7.0, 11.0, "program")
-    assert history.durations(row(1, command="ls")) == Durations(2.0, 7.0, 11.0, "all")
-    assert history.durations(row(1, command=None)).source == "all"
+    assert history.durations(row(1, command="ls")) == Durations(2.0, 7.0, 11.0, "others")
+    assert history.durations(row(1, command=None)).source == "manager"
     assert history.durations(row(1, expect=5.0)) == Durations(5.0, 5.0, 5.0, "expect")
     assert history.durations(row(1, manager="other")) is None
+
+
+def test_a_limit_bounds_what_is_learnt_and_is_taken_where_nothing_like_it_has_ended():
+    history = History([ended(1), ended(6), ended(11)])
+    assert history.durations(row(1, timeout=8.0)) == Durations(1.0, 6.0, 8.0, "command")
+    assert history.durations(row(1, command="ls", timeout=8.0)) == Durations(1.0, 8.0, 8.0, "timeout")
+    assert history.durations(row(1, manager="other", timeout=8.0)) == Durations(0.0, 8.0, 8.0, "timeout")
+    assert history.durations(row(1, expect=20.0, timeout=8.0)) == Durations(8.0, 8.0, 8.0, "expect")
+
+
+def test_what_runs_beyond_what_is_known_ends_by_its_limit_at_the_latest():
+    live = [row(1, state="running", started=0.0, timeout=103.0), row(2)]
+    assert reckon(2, live, ONE_SLOT, History([ended(10)]), 100.0) == Estimate(103.0, 103.0, 103.0, 2, 0)
+
+
+def test_the_length_of_other_commands_is_a_guess():
+    live = [row(1, state="running", started=0.0, command="sleep 1000"), row(2)]
+    found = reckon(2, live, ONE_SLOT, History([ended(10)]), 0.0)
+    assert found == Estimate(10.0, 10.0, 10.0, 2, 1)
+    assert foretold_line(found, 0.0).endswith("; 1 of these lengths is a guess, since no such petition has ended")
 
 
 @pytest.mark.parametrize(

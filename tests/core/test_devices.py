@@ -292,6 +292,20 @@ def test_what_processes_of_no_petition_use_is_not_free_until_they_end():
     assert machine.starts(waits) == {"gpu": ("0",)}
 
 
+def test_what_a_petition_waits_for_is_told_of_the_devices_alone_that_it_could_get():
+    machine = Machine(gpu=GPUS, ram=1)
+    machine.runs(gpu="1@mem>=80G", ram=1)
+    machine.runs(gpu="0.5@name=2")
+    machine.admission.resources.see({"gpu": {"0": "train (pid 5)"}})
+    assert machine.blocked(gpu="1@name=2") == NeedsShort("gpu", 1, 0, 1, "name=2")
+    assert machine.blocked(gpu="1@name=0") == NeedsShort("gpu", 1, 0, 1, "name=0", (("gpu:0", "train (pid 5)"),))
+    holders = machine.petitions.granted.holders
+    assert holders(resource="gpu") == holders(resource="gpu", need=1) == ["p1", "p2"]
+    assert holders(resource="gpu", need="1@name=2") == ["p2"]
+    assert holders(resource="gpu", need="1@mem>=24G") == ["p1"]
+    assert holders(resource="ram", need=1) == ["p1"]
+
+
 NEEDS = st.sampled_from([1, 2, 3, "0.1", "0.5", "0.7", "1@mem>=20G", "0.5@model=a100"])
 
 

@@ -69,6 +69,13 @@ def test_a_lease_ends_when_its_time_is_over_and_the_next_one_gets_what_it_had(cl
         why = asked.rows()["command"]["why"]
         assert why.startswith(f"it needs 1 rig with name=a, 0 of 1 are free; next of {SOMEBODY} has rig:a until ")
         assert why.endswith(" UTC (soldering)")
+        lock(asked, "other", needs={"rig": "1@name=b"})
+        asked.wait_for("other", "running")
+        asked.submit(asked.user, "behind", needs={"rig": "1@name=b"})
+        why = asked.rows()["behind"]["why"]
+        assert why.startswith(f"it needs 1 rig with name=b, 0 of 1 are free; other of {SOMEBODY} has rig:b until ")
+        assert "rig:a" not in why
+        assert [each["holders"] for each in shown(asked, "behind")["blocked"]] == [["other"]]
 
 
 def test_who_follows_a_lease_is_told_what_it_has_and_warned_of_its_end_once(clock):
@@ -186,7 +193,7 @@ def test_only_its_user_and_owners_change_a_lease_and_everybody_sees_it():
         asked.wait_for("mine", "running")
         lock(asked, "other", needs={"rig": "1@name=b", "licence": 2})
         asked.wait_for("other", "running")
-        asked.submit(asked.stranger, "theirs", needs={"rig": "1@name=a"})
+        asked.submit(asked.stranger, "theirs", needs={"rig": 1})
         held = shown(asked, "theirs", asked.stranger)["blocked"][0]
         assert held["holders"] == ["mine", "other"]
         assert held["held"][0]["lease"] == {"user": SOMEBODY, "why": "soldering", "what": "rig:a"}

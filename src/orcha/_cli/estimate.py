@@ -31,6 +31,7 @@ MAX_REMEMBERED_PETITIONS = 500
 """Ended petitions that durations are learnt from, the newest."""
 _SHARES = (0.1, 0.5, 0.9)
 """For each of the three forecasts: which of the known durations is taken, from the shortest (0) to the longest (1)."""
+_MANAGER, _OTHERS = "manager", "others"
 _OVERDUE_SHARE = 0.1
 """A petition that has run longer than any of its like goes on for this share of the time it has run."""
 
@@ -42,7 +43,8 @@ class Durations(NamedTuple):
     likely: float
     long: float
     source: str
-    """What the durations were learnt from: `expect`, `command`, `program` or `all`."""
+    """What the durations were learnt from: `expect`, `timeout`, or petitions of the same `command`, `program` or
+    `manager`. Petitions of the manager that ran other programs are `others`: what they took is a guess."""
 
 
 class History:
@@ -63,13 +65,22 @@ class History:
                 self._known.setdefault(likeness, []).append(max(0.0, row["ended"] - row["started"]))
 
     def durations(self, row: Row) -> Durations | None:
-        """Give how long a petition may take; None where nothing like it is known."""
+        """Give how long a petition may take; None where nothing like it is known, and it has no limit."""
+        known, limit = self._learnt(row), row.get("timeout")
+        if limit is None:
+            return known
+        if known is None or known.source == _OTHERS:  # how long others took says less than its own limit
+            return Durations(0.0 if known is None else min(known.short, limit), limit, limit, "timeout")
+        return Durations(*(min(seconds, limit) for seconds in known[:3]), known.source)
+
+    def _learnt(self, row: Row) -> Durations | None:
         if row.get("expect") is not None:
             return Durations(row["expect"], row["expect"], row["expect"], "expect")
         for likeness in _likenesses(row):
             if known := sorted(self._known.get(likeness, ())):
                 short, likely, long = (known[round(share * (len(known) - 1))] for share in _SHARES)
-                return Durations(short, likely, long, likeness[0])
+                are_others = likeness[0] == _MANAGER and row.get("command")
+                return Durations(short, likely, long, _OTHERS if are_others else likeness[0])
         return None
 
 
@@ -77,8 +88,8 @@ def _likenesses(row: Row) -> list[tuple[str, ...]]:
     """Give what a petition has in common with its like, the closest first."""
     manager, command = COMMAND_MANAGER if "elements" in row else row["manager"], row.get("command")
     if not command:
-        return [("all", manager)]
-    return [("command", manager, command), ("program", manager, command.split(maxsplit=1)[0]), ("all", manager)]
+        return [(_MANAGER, manager)]
+    return [("command", manager, command), ("program", manager, command.split(maxsplit=1)[0]), (_MANAGER, manager)]
 
 
 def estimate(service: Session, details: Row, now: float, most: int = MAX_RECKONED_PETITIONS) -> Estimate | None:
@@ -194,7 +205,8 @@ def reckon_elements(
 def _counted(live: Sequence[Row], known: Mapping[int, Durations | None]) -> tuple[int, int]:
     """Count the petitions of a forecast, and of how many of them nobody knows how long they take."""
     counts = {row["seq"]: _elements(row) if "elements" in row else 1 for row in live}
-    return sum(counts.values()), sum(counts[seq] for seq, each in known.items() if each is None)
+    guessed = (counts[seq] for seq, each in known.items() if each is None or each.source == _OTHERS)
+    return sum(counts.values()), sum(guessed)
 
 
 def _forecasts(
@@ -268,7 +280,9 @@ def _job(row: Row, seconds: float, now: float) -> Job:
     started = row["started"] if row["state"] in {"starting", "running", "cancelling"} else None
     if started is not None:
         ran = max(0.0, now - started)
-        seconds = seconds if seconds > ran else ran * (1 + _OVERDUE_SHARE)
+        if seconds <= ran:
+            overdue, limit = ran * (1 + _OVERDUE_SHARE), row.get("timeout")
+            seconds = overdue if limit is None else min(overdue, max(ran, limit))
     return Job(
         str(row["seq"]),
         now,

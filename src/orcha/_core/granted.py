@@ -285,15 +285,27 @@ class GrantedSlots:
         """Count the granted petitions of one owner in one group."""
         return self._in_group_of.get((group, owner), 0)
 
-    def holders(self, *, group: str | None = None, resource: str | None = None, owner: str | None = None) -> list[str]:
+    def holders(
+        self,
+        *,
+        group: str | None = None,
+        resource: str | None = None,
+        owner: str | None = None,
+        need: int | str | None = None,
+    ) -> list[str]:
         """Give the str(id) of petitions that hold a slot of a group, or units of a resource, in order of grants.
 
-        With `owner` only the petitions of one owner.
+        With `owner` only the petitions of one owner. With `need` only petitions that hold a device which a petition
+        with such a need could get, where the resource consists of devices.
         """
         grants = [(key, grant) for key, grant in list(self._grants.items()) if owner is None or grant.owner == owner]
         if group is not None:
             return [key for key, grant in grants if grant.group == group]
-        return [key for key, grant in grants if resource in (grant.needs or ())]
+        found = [(key, grant) for key, grant in grants if resource in (grant.needs or ())]
+        if resource is not None and need is not None and self.inventory.devices(resource) is not None:
+            fitting = self.inventory.fitting(resource, read(need))
+            found = [each for each in found if not {*(each[1].devices or {}).get(resource, ())}.isdisjoint(fitting)]
+        return [key for key, _ in found]
 
     def groups(self) -> list[str]:
         """Give the groups that have granted slots."""

@@ -377,6 +377,9 @@ class Resources:
             due = None if held.due is None else float(round(held.due))
             return HeldFree(name, amount, shown(free), capacity, where, held.first, due, held.overdue)
         foreign = self.inventory.foreign(name, self._petitions.granted.used(name))
+        if foreign:
+            fitting = self.inventory.fitting(name, need)
+            foreign = {device: who for device, who in foreign.items() if device in fitting}
         seen = tuple((f"{name}:{device}", who) for device, who in sorted(foreign.items()))
         return NeedsShort(name, amount, shown(free), capacity, where, seen)
 

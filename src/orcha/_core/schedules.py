@@ -26,6 +26,7 @@ _FIRST_SPAN_SECONDS = 3600.0
 """Seconds before a moment in which the last instant before it is looked for first."""
 _SPAN_FACTOR = 24
 """How many times as far back it is looked for next."""
+_BAD_DAY = "Bad day-of-month"
 _FIELDS = 5
 _NAMED_EXPRESSIONS = {
     "@hourly": "0 * * * *",
@@ -144,11 +145,27 @@ def checked_expression(expression: str) -> str:
         found = CronSim(fields, datetime(2000, 1, 1))  # noqa: DTZ001 - whether a day exists is the same in every zone
     except (CronSimError, ValueError) as error:
         message = f"{expression!a} is no schedule: {_wrong(str(error))}"
+        if str(error) == _BAD_DAY and _lacks_its_day(fields):
+            message = f"{expression!a} never comes: no month that it names has such a day"
         raise ExpressionError(message) from None
     if next(found, None) is None:
         message = f"{expression!a} never comes: no such day is in the next fifty years"
         raise ExpressionError(message)
     return fields
+
+
+def _lacks_its_day(fields: str) -> bool:
+    """Tell whether fields that cannot be read could be read if they named another month.
+
+    >>> _lacks_its_day("0 0 30 2 *"), _lacks_its_day("0 0 32 2 *")
+    (True, False)
+    """
+    minute, hour, day, _, day_of_week = fields.split()
+    try:
+        CronSim(" ".join((minute, hour, day, "1", day_of_week)), datetime(2000, 1, 1))  # noqa: DTZ001 - as above
+    except (CronSimError, ValueError):
+        return False
+    return True
 
 
 _RANGES = {

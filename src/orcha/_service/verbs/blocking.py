@@ -195,7 +195,8 @@ def _described(engine: Engine, reason: Reason, record: Record | None) -> dict[st
     elif isinstance(reason, QuotaInUse):
         known["holders"] = _of_account(engine, reason)
     elif isinstance(reason, NeedsShort | ShareShort):
-        known["holders"] = granted.holders(resource=reason.resource)
+        need = None if record is None else (record.needs or {}).get(reason.resource)
+        known["holders"] = granted.holders(resource=reason.resource, need=need)
     elif isinstance(reason, MachineTaken):
         known |= {"resource": WHOLE, "holders": granted.holders(resource=WHOLE)}
     elif isinstance(reason, NotAlone):

@@ -245,7 +245,7 @@ def explain(engine: Engine, row: Row, group: str | None, sights: Sights) -> tupl
     asked = record.asked if record is not None and reason is record.why else None
     ago = None if asked is None else round(time.monotonic() - asked, 3)
     return (
-        f"{with_names(reason, sights.named).text()}{_lent(engine, reason)}",
+        f"{with_names(reason, sights.named).text()}{_lent(engine, reason, record)}",
         ago,
         _kinds(row, reason, None if record is None else record.why),
     )
@@ -260,13 +260,15 @@ def _kinds(row: Row, reason: Reason, said: Reason | None) -> str:
     return reason.kind()
 
 
-def _lent(engine: Engine, reason: Reason) -> str:
+def _lent(engine: Engine, reason: Reason, record: Record | None) -> str:
     """Name the leases that hold what a petition waits for."""
     if not engine.leases.held:
         return ""
     resource = WHOLE if isinstance(reason, MachineTaken) else getattr(reason, "resource", None)
-    lent = [record for record in engine.leases.held.values() if resource in (record.needs or ())]
-    return "".join(f"; {lent_to(record)}" for record in lent[:MAX_NAMED_LEASES])
+    need = None if record is None or resource is None else (record.needs or {}).get(resource)
+    holders = engine.granted.holders(resource=resource, need=need)
+    lent = [each for each in engine.leases.held.values() if resource in (each.needs or ()) and each.key in holders]
+    return "".join(f"; {lent_to(each)}" for each in lent[:MAX_NAMED_LEASES])
 
 
 def reason_of(engine: Engine, row: Row, group: str | None) -> Reason | None:
