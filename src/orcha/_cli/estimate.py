@@ -71,7 +71,8 @@ class History:
             return known
         if known is None or known.source == _OTHERS:  # how long others took says less than its own limit
             return Durations(0.0 if known is None else min(known.short, limit), limit, limit, "timeout")
-        return Durations(*(min(seconds, limit) for seconds in known[:3]), known.source)
+        short, likely, long = (min(seconds, limit) for seconds in known[:3])
+        return Durations(short, likely, long, known.source)
 
     def _learnt(self, row: Row) -> Durations | None:
         if row.get("expect") is not None:

@@ -92,14 +92,19 @@ def rows(known: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
     ('gpu', '0 of 1', '', '2 wait')
     ('gpu:0 (mem=24)', '', '', 'drained: fan')
     """
+    from orcha.interfaces.needs import in_units
+
     name, devices = known["resource"], known["devices"]
     name = "the whole machine" if name == WHOLE else name
     waiting = f"{known['waiting']} wait{'s' if known['waiting'] == 1 else ''}" if known["waiting"] else ""
     holders = "" if devices is not None else _holders(known["holders"])
     state = ", ".join(filter(None, (_drained(known["drained"]), waiting)))
-    yield name, f"{known['held']} of {known['capacity']}", holders, state
+    yield name, f"{in_units(known['held'])} of {in_units(known['capacity'])}", holders, state
     for device in devices or ():
-        properties = ", ".join(f"{key}={value}" for key, value in device["properties"].items())
+        properties = ", ".join(
+            f"{key}={value if isinstance(value, str) else in_units(value)}"
+            for key, value in device["properties"].items()
+        )
         yield (
             f"{name}:{device['name']}{f' ({properties})' if properties else ''}",
             "",
@@ -121,7 +126,10 @@ def _holders(holders: list[dict[str, Any]]) -> str:
 
 
 def _amount(holder: dict[str, Any]) -> str:
-    return "" if holder["amount"] == 1 else f" ({holder['amount']})"
+    from orcha.interfaces.needs import in_units
+
+    amount = holder["amount"]
+    return "" if amount == 1 else f" ({amount if isinstance(amount, str) else in_units(amount)})"
 
 
 def _until(holder: dict[str, Any]) -> str:

@@ -89,9 +89,13 @@ def lines(details: dict[str, Any]) -> Iterator[tuple[str, str]]:
     import shlex
 
     from orcha._cli import descriptions, owners, ps, render
+    from orcha.interfaces.needs import in_units
 
     command: dict[str, Any] = details.get("command") or {}
-    needs = [f"{name}={amount}" for name, amount in (details.get("needs") or {}).items()]
+    needs = [
+        f"{name}={amount if isinstance(amount, str) else in_units(amount)}"
+        for name, amount in (details.get("needs") or {}).items()
+    ]
     user = owners.user(details)
     owner = details["owner"] if user is None else f"{user} ({details['owner']})"
     known = dict(details) | {"state": ps.state(details), "needs": needs, "owner": owner}

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, ClassVar
 
+from orcha.interfaces.needs import in_units, read_amount
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
@@ -192,8 +194,8 @@ class QuotaInUse(Reason):
         """
         if self.what == "running":
             return f"quota: {self.used} of {self.whose}'s {self.most} petitions run"
-        needs = f", and it needs {self.amount}" if self.used < self.most else ""
-        return f"quota: {self.used} of {self.whose}'s {self.most} {self.what} in use{needs}"
+        needs = f", and it needs {in_units(self.amount)}" if self.used < self.most else ""
+        return f"quota: {in_units(self.used)} of {self.whose}'s {in_units(self.most)} {self.what} in use{needs}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +215,8 @@ class QuotaTooSmall(Reason):
         >>> QuotaTooSmall("alice", "gpu", 4, 2).text()
         'quota: it needs 4 gpu, and alice may have 2: need less, or ask who administers the service for more'
         """
-        needs = f"it needs {self.amount} {self.what}, and {self.whose} may have {self.most or 'none'}"
+        most = in_units(self.most) if self.most else "none"
+        needs = f"it needs {in_units(self.amount)} {self.what}, and {self.whose} may have {most}"
         return f"quota: {needs}: need less, or ask who administers the service for more"
 
 
@@ -469,17 +472,19 @@ class NeverEnough(Reason):
         'it needs 2 gpu with mem>=20G, and the service has 1 such: need less, or something else'
         >>> NeverEnough("gpu", 4, 2).text()
         'it needs 4 gpu, and the service has 2: need less of it, or serve with --resource gpu=4'
+        >>> NeverEnough("memory", 9 << 30, 8 << 30).text()
+        'it needs 9G memory, and the service has 8G: need less of it, or serve with --resource memory=9G'
         >>> NeverEnough("gpu", 1, 0).text()
         'it needs 1 gpu, and the service has no gpu: serve with --resource gpu=1'
         """
-        name, amount = self.resource, self.amount
+        name, amount = self.resource, in_units(self.amount)
         if self.where:
             such = f"the service has {self.capacity or 'no'} such"
             return f"it needs {amount} {name} with {self.where}, and {such}: need less, or something else"
-        serve = f"serve with --resource {name}={amount}"
+        serve = f"serve with --resource {name}={amount if read_amount(amount) == self.amount else self.amount}"
         if not self.capacity:
             return f"it needs {amount} {name}, and the service has no {name}: {serve}"
-        return f"it needs {amount} {name}, and the service has {self.capacity}: need less of it, or {serve}"
+        return f"it needs {amount} {name}, and the service has {in_units(self.capacity)}: need less of it, or {serve}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -519,7 +524,8 @@ class Drained(Reason):
         'it needs 2 gpu, and beside what is drained there is 1: gpu:2 (fan), gpu:3'
         """
         named = ", ".join(f"{name} ({why})" if why else name for name, why in self.drained)
-        return f"it needs {self.amount} {self.resource}, and beside what is drained there is {self.left}: {named}"
+        needs = f"it needs {in_units(self.amount)} {self.resource}"
+        return f"{needs}, and beside what is drained there is {in_units(self.left)}: {named}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -909,7 +915,8 @@ def _with(resource: str, where: str) -> str:
 
 
 def _needs(resource: str, amount: float, free: float, capacity: float, where: str) -> str:
-    return f"it needs {amount} {_with(resource, where)}, {free} of {capacity} {'is' if free == 1 else 'are'} free"
+    are = "is" if free == 1 else "are"
+    return f"it needs {in_units(amount)} {_with(resource, where)}, {in_units(free)} of {in_units(capacity)} {are} free"
 
 
 __all__ = [

@@ -162,7 +162,7 @@ def _lacks_its_day(fields: str) -> bool:
     """
     minute, hour, day, _, day_of_week = fields.split()
     try:
-        CronSim(" ".join((minute, hour, day, "1", day_of_week)), datetime(2000, 1, 1))  # noqa: DTZ001 - as above
+        CronSim(f"{minute} {hour} {day} 1 {day_of_week}", datetime(2000, 1, 1))  # noqa: DTZ001 - as above
     except (CronSimError, ValueError):
         return False
     return True

@@ -18,6 +18,9 @@ MAX_NEED_CHARACTERS = 200
 """Characters of a need."""
 _MAX_DECIMALS = 6
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_MIN_IN_UNITS = 1 << 20
+"""An amount below that is no quantity of bytes that people would write with a unit."""
+_PAGE_BYTES = 4096
 _AMOUNT = re.compile(rf"(\d{{1,16}}(?:\.\d{{1,{_MAX_DECIMALS}}})?)(?:([KMGT])(?:i?B)?)?", re.ASCII | re.IGNORECASE)
 _REQUIREMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\s*(>=|<=|!=|=|>|<)\s*([^\s=<>!].*)")
 _FORM = "give an amount above zero, as in 1, 0.5 or 4G, and what a device must have, as in 1@mem>=20G"
@@ -144,9 +147,35 @@ def spelled(amount: Amount) -> str:
     return f"{whole}.{rest:0{_MAX_DECIMALS}d}".rstrip("0")
 
 
+def in_units(amount: float | Fraction) -> str:
+    """Write an amount for people: a quantity of bytes, which is a multiple of a page, in the unit that it was given in.
+
+    What is cut off is below a hundredth of the unit: nothing is said to be free that is not.
+
+    >>> in_units(4 << 30), in_units(6_442_450_944 + 4096), in_units(0.5), in_units(3), in_units(5_000_000)
+    ('4G', '6G', '0.5', '3', '5000000')
+    """
+    if amount < _MIN_IN_UNITS or amount % _PAGE_BYTES:
+        return str(amount) if isinstance(amount, int | float) else spelled(amount)
+    unit = next(unit for unit in ("T", "G", "M") if amount >= _UNITS[unit])
+    return f"{spelled(Fraction(int(amount * 100 // _UNITS[unit]), 100))}{unit}"
+
+
 def shown(amount: Amount) -> int | float:
     """Give an amount as a number for programs that show it."""
     return int(amount) if amount.denominator == 1 else float(amount)
 
 
-__all__ = ["WHOLE", "Amount", "Need", "Requirement", "kept", "read", "read_amount", "read_value", "shown", "spelled"]
+__all__ = [
+    "WHOLE",
+    "Amount",
+    "Need",
+    "Requirement",
+    "in_units",
+    "kept",
+    "read",
+    "read_amount",
+    "read_value",
+    "shown",
+    "spelled",
+]

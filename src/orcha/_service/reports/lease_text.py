@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from orcha._service.reports.user_names import user
-from orcha.interfaces.needs import WHOLE, read, spelled
+from orcha.interfaces.needs import WHOLE, in_units, read, spelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,7 @@ def _named(record: Record) -> Iterator[str]:
         elif names:
             yield f"{spelled(need.amount)} of {names}" if need.is_share else names
         else:
-            yield f"{spelled(need.amount)} {resource}"
+            yield f"{in_units(need.amount)} {resource}"
 
 
 def taken(resource: str, need: float | str) -> str:
