@@ -62,6 +62,7 @@ def test_all_that_decides_about_a_start_is_changed_and_remembered(groups):
     assert (first["who"], first["what"]["label"], first["what"]["priority"]) == ("uid:0", [None, "x y"], [0, -3])
     assert second["what"]["timeout"] == [3600.0, 5400.0]
     assert third["what"] == {"after_ok": [None, ["other"]]}
+    assert {each["kind"]: each["since"] for each in known["blocked"]}["after_others"] == third["at"]
     text = service.run("show", "a").stdout
     assert "timeout 1 h \N{RIGHTWARDS ARROW} 1 h 30 min" in text
     put(service, "a", "--group", "open", "--unset", "after")

@@ -306,6 +306,18 @@ def test_what_a_petition_waits_for_is_told_of_the_devices_alone_that_it_could_ge
     assert holders(resource="ram", need=1) == ["p1"]
 
 
+def test_what_is_short_beside_what_is_drained_is_told_as_well():
+    machine = Machine(gpu=GPUS, tape=(Device("0"),), ram=1)
+    machine.runs(ram=1)
+    inventory = machine.admission.resources.inventory
+    for name in ("gpu", "tape"):
+        inventory.drain(name, None, Drain("a fan", "me", 0.0))
+    waits = machine.waits(tape=1, ram=1, gpu=1)
+    drained = [Drained(name, 1, 0, ((name, "a fan"),)) for name in ("tape", "gpu")]
+    assert machine.admission.reasons(waits) == [*drained, NeedsShort("ram", 1, 0, 1)]
+    assert machine.admission.blocked_by(waits) == drained[0]
+
+
 NEEDS = st.sampled_from([1, 2, 3, "0.1", "0.5", "0.7", "1@mem>=20G", "0.5@model=a100"])
 
 

@@ -9,10 +9,13 @@ from dataclasses import replace
 
 import pytest
 
+from orcha._core.devices import Device
 from orcha._core.permissions import Visibility
+from orcha._core.quotas import Account, Limit
 from orcha._core.reasons import Reason
 from orcha._protocol import values
-from orcha._protocol.messages import Cancel, Pause, Resume, SetGroup, Show, Verdict
+from orcha._protocol.messages import Cancel, DrainResource, DrainService, Pause, Resume, SetGroup, Show, Verdict
+from orcha.interfaces.needs import WHOLE
 from orcha.utils.users import name_of
 from support.asking import asking
 from support.waiting import wait_for
@@ -24,15 +27,23 @@ DECLARED = {
     "group_text_is_false": {"group": "rig"},
     "group_paused": {"group": "rig"},
     "needs_short": {"needs": {"gpu": 1}},
+    "share_short": {"needs": {"card": "0.5"}},
+    "drained": {"needs": {"tape": 1}},
+    "not_alone": {"needs": {WHOLE: 1}},
+    "quota_in_use": {},
+    "text_is_false": {"when": 'exists("/nowhere")'},
     "after_others": {"after": ["other"]},
     "starts_later": {"delay": 3600},
     "replaces_another": {"once": "key", "if_exists": "replace"},
     "condition_said_no": {"waits": True},
 }
 """What a petition declares so that each cause can block it."""
+RESOURCES = {"gpu": 1, "disk": 1, "card": (Device("0"),), "tape": (Device("0"),)}
 RULES = {"user_full": ("per_user", 1), "rate_reached": ("rate", [1, 3600])}
 """The rule of the group for each cause that a running petition of the group brings about with it."""
-PEOPLE = ("petition_paused", "everything_paused")
+HOLDERS = {"needs_short": {"gpu": 1}, "share_short": {"card": "0.75"}, "not_alone": {"disk": 1}, "quota_in_use": {}}
+"""What another petition needs that runs, for each cause that it brings about."""
+PEOPLE = ("petition_paused", "everything_paused", "service_drained")
 CAUSES = (*DECLARED, *PEOPLE)
 ASKED_AFTER_ALL_ELSE = "condition_said_no"
 """A condition is asked only where nothing that is declared blocks the petition.
@@ -42,11 +53,12 @@ A key, and a pause of everything, block the petition after its condition was ask
 
 @pytest.fixture
 def asked():
-    with asking(slots={"rig": 1}, resources={"gpu": 1, "disk": 1}) as asked:
+    with asking(slots={"rig": 1}, resources=RESOURCES) as asked:
         asked.manager.let_go.clear()
         yield asked
         asked.ask(asked.owner, Cancel, None, "it", "", at_once=True)  # else it would begin while the engine ends
         asked.ask(asked.owner, Resume)
+        asked.ask(asked.owner, DrainService, False)
 
 
 def holds(asked, name, **declared):
@@ -70,30 +82,43 @@ def occupy(asked, causes):
         holds(asked, "of the group", group="rig")
     if "group_text_is_false" in causes:
         sets(asked, slots=1 if "group_full" in causes else 2, when='exists("/nowhere")')
-    if "needs_short" in causes:
-        holds(asked, "with the gpu", needs={"gpu": 1})
+    for cause in HOLDERS.keys() & {*causes}:
+        holds(asked, f"with what is {cause}", needs=HOLDERS[cause])
+    if "drained" in causes:
+        assert asked.ask(asked.owner, DrainResource, "tape:0", drained=True).verdict == Verdict.OK
     if "after_others" in causes:
         asked.submit(asked.user, "other", waits=True)
     if "replaces_another" in causes:
         holds(asked, "replaced", once="key")
+    if "quota_in_use" in causes:
+        running = len(asked.engine.granted)
+        account = Account("user 7", {"running": Limit(running)}, {})
+        asked.engine.post(lambda: asked.engine.admission.set_quotas(lambda _: (account,)))
 
 
 def block(asked, causes):
     """Have `it` blocked by these causes."""
     declared = {}
     for cause in causes:
+        needs = declared.get("needs", {})
         declared |= DECLARED.get(cause, {})
+        declared |= {"needs": needs | declared["needs"]} if "needs" in declared else {}
     occupy(asked, causes)
     if "group_paused" in causes:
         assert asked.ask(asked.owner, Pause, group="rig").verdict == Verdict.OK
-    if "petition_paused" in causes or ("everything_paused" in causes and ASKED_AFTER_ALL_ELSE not in causes):
+    of_all = {"everything_paused", "service_drained"} & {*causes}
+    if "petition_paused" in causes or (of_all and ASKED_AFTER_ALL_ELSE not in causes):
         assert asked.ask(asked.owner, Pause).verdict == Verdict.OK
     assert asked.submit(asked.user, "it", **declared).verdict == Verdict.ACCEPTED
     if "petition_paused" in causes:
         assert asked.ask(asked.owner, Pause, "it").verdict == Verdict.OK
         assert asked.ask(asked.owner, Resume).verdict == Verdict.OK
-    if "everything_paused" in causes:
+    if of_all:
         wait_for(lambda: known(asked), what="it is accepted")
+    if "service_drained" in causes:
+        assert asked.ask(asked.owner, DrainService, True).verdict == Verdict.OK
+        assert asked.ask(asked.owner, Resume).verdict == Verdict.OK
+    if "everything_paused" in causes:
         assert asked.ask(asked.owner, Pause).verdict == Verdict.OK
 
 
@@ -107,7 +132,7 @@ def kinds(asked):
 
 def expected(causes):
     named = set(causes)
-    asked_before = {"everything_paused", "replaces_another"}
+    asked_before = {"everything_paused", "service_drained", "replaces_another"}
     if named - {ASKED_AFTER_ALL_ELSE} - asked_before:
         named.discard(ASKED_AFTER_ALL_ELSE)
     return sorted(named)

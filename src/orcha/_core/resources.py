@@ -212,14 +212,17 @@ class Resources:
 
     def _drained(self, needs: Needs) -> Drained | None:
         """Give why a petition with these needs cannot be placed, however much ends, since people do not want it."""
-        for name, wanted in needs.items() if self.inventory.drains else ():
+        return next(self._all_drained(needs), None) if self.inventory.drains else None
+
+    def _all_drained(self, needs: Needs) -> Iterator[Drained]:
+        """Give that of each resource."""
+        for name, wanted in needs.items():
             need = read(wanted)
             left = self.inventory.placeable(name, need)
             if left < need.amount:
                 drains = self.inventory.drains.get(name, {})
                 named = tuple((name if device is None else f"{name}:{device}", drains[device].why) for device in drains)
-                return Drained(name, shown(need.amount), shown(left), named)
-        return None
+                yield Drained(name, shown(need.amount), shown(left), named)
 
     def rearrange(self) -> None:
         """Have those stand in line that can be placed, and no others: what there is, or may be used, has changed."""
@@ -241,11 +244,13 @@ class Resources:
 
     def reasons(self, place: Key, needs: Needs, seconds: float | None = None) -> list[Reason]:
         """Give all that a petition that takes `seconds` has to wait for; it enters no line for that."""
-        never = self.refusal(needs) or self._drained(needs)
+        never = self.refusal(needs)
         if never is not None:
             return [never]
+        drained = [*self._all_drained(needs)]
+        others = {name: each for name, each in needs.items() if name not in {each.resource for each in drained}}
         with self._lock:
-            return [self._reason(place, needs, name, seconds) for name in self._lacking(place, needs)]
+            return [*drained, *(self._reason(place, needs, name, seconds) for name in self._lacking(place, others))]
 
     def is_behind(self, place: Key, needs: Needs) -> bool:
         """Tell whether another petition that waits for any of this comes before the one at a place."""

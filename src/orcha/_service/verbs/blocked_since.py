@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from orcha._core.admission import ALL, group_name, petition_name
@@ -18,7 +19,9 @@ from orcha._core.reasons import (
     PetitionPaused,
     QuotaInUse,
     RateReached,
+    Reason,
     ReplacesAnother,
+    ServiceDrained,
     ShareShort,
     StartsLater,
     UserFull,
@@ -30,9 +33,15 @@ from orcha.interfaces.needs import read
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from orcha._core.reasons import Reason
     from orcha._service.engine import Engine
 
+_ABOUT: tuple[tuple[tuple[type[Reason], ...], tuple[str, ...]], ...] = (
+    ((AfterOthers,), ("after", "after_ok")),
+    ((StartsLater,), ("at", "delay")),
+    ((Drained, NeedsShort, ShareShort), ("needs",)),
+    ((GroupFull, RateReached, UserFull), ("group",)),
+)
+"""What people can change of a petition so that a reason keeps it from starting from then on."""
 _SINCE_IT_CAME = (AfterOthers, InOrder, ReplacesAnother, StartsLater)
 _PAUSES = (PetitionPaused, DependencyFailed, GroupPaused, EverythingPaused)
 _FULL = (GroupFull, UserFull, MachineFull, QuotaInUse)
@@ -48,8 +57,22 @@ def since(engine: Engine, reason: Reason, record: Record, holders: Iterable[str]
         who, when = engine.admitting.paused_by.get(_name_of(reason, record), (None, None))
         by = None if who is None else user(who)
         return {"since": None if when is None else max(when, record.submitted), "by": by}
+    if isinstance(reason, ServiceDrained):
+        drained = engine.drains.drained
+        since = None if drained is None else max(drained.since, record.submitted)
+        return {"since": since, "by": None if drained is None else user(drained.who)}
     begun = _begun(engine, reason, record, holders)
-    return {"since": None if begun is None else max(begun, record.submitted)}
+    return {"since": None if begun is None else max(begun, record.submitted, _changed(engine, reason, record))}
+
+
+def _changed(engine: Engine, reason: Reason, record: Record) -> float:
+    """Give when people last changed what a reason is about; 0 where they never did."""
+    fields = set(next((fields for kinds, fields in _ABOUT if isinstance(reason, kinds)), ()))
+    if not fields:
+        return 0.0
+    return max(
+        (at for at, _, what in engine.store.alterations(record.seq) if fields & {*json.loads(what)}), default=0.0
+    )
 
 
 def _name_of(reason: Reason, record: Record) -> str:
