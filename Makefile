@@ -63,7 +63,7 @@ core-coverage: $(VENV)/.ready-test  ## the pure core's own tests cover all of it
 fuzz: $(VENV)/.ready-dev  ## let atheris look for inputs that readers cannot stand (SECONDS=60 a target, T='conditions' for some)
 	$(RUN) scripts/fuzz --seconds $(SECONDS) $(T)
 
-systemd: $(VENV)/.ready-test  ## try the service under real systemds, in containers (SUITES='bookworm trixie'; needs root and mmdebstrap)
+systemd: $(VENV)/.ready-test  ## try the service under real systemds, in containers (SUITES='bookworm trixie', or trixie-vm by qemu; needs root and mmdebstrap)
 	TEST_SYSTEMD="$(SUITES)" $(RUN) -m pytest tests/real_systemd $(T)
 
 check: lint types imports  ## the checks that run no code of ours

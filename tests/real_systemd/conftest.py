@@ -1,4 +1,7 @@
-"""A machine with a real systemd for each Debian that TEST_SYSTEMD names (`make systemd`), and Orcha installed there."""
+"""A machine with a real systemd for each Debian that TEST_SYSTEMD names (`make systemd`), and Orcha installed there.
+
+`trixie` is a container, and `trixie-vm` a machine of qemu with a kernel of its own.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,14 @@ from pathlib import Path
 import pytest
 
 from real_systemd.container import Container, cannot_be_made
+from real_systemd.guest import Guest
 from real_systemd.unit import MachineUnit
+from real_systemd.virtual_machine import VirtualMachine, cannot_be_emulated
 
 SUITES = os.environ.get("TEST_SYSTEMD", "").split()
 ROOT = Path(__file__).resolve().parents[2]
 ROOTS = Path("/var/tmp/orcha-systemd")  # it is kept: a root takes minutes
+EMULATED = "-vm"
 PREPARE = """
 for name in alice bob; do useradd --create-home --shell /bin/bash $name; done
 tr -d - </proc/sys/kernel/random/uuid >/etc/machine-id
@@ -33,10 +39,10 @@ chmod 755 /usr/local/bin/orcha
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give a container time to be made and booted."""
+    """Give a machine time to be made and booted."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.timeout(900))
+            item.add_marker(pytest.mark.timeout(1800))
 
 
 @pytest.fixture(scope="session")
@@ -53,28 +59,37 @@ NOT_ASKED_FOR = pytest.param("", marks=pytest.mark.skip(reason="TEST_SYSTEMD nam
 
 
 @pytest.fixture(scope="session", params=SUITES or [NOT_ASKED_FOR])
-def machine(request: pytest.FixtureRequest, wheel: Path) -> Iterator[Container]:
+def machine(request: pytest.FixtureRequest, wheel: Path) -> Iterator[Guest]:
     """Give a machine that has been booted, with Orcha, and the users alice and bob."""
-    if (reason := cannot_be_made()) is not None:
+    suite, is_emulated = request.param.removesuffix(EMULATED), request.param.endswith(EMULATED)
+    if (reason := cannot_be_emulated() if is_emulated else cannot_be_made()) is not None:
         pytest.skip(reason)
     root = ROOTS / request.param
-    subprocess.run((sys.executable, ROOT / "scripts" / "systemd-root", request.param, root), check=True)
+    kernel = ["--kernel"] if is_emulated else []
+    subprocess.run((sys.executable, ROOT / "scripts" / "systemd-root", suite, root, *kernel), check=True)
     folder = Path(tempfile.mkdtemp(prefix=f"orcha-{request.param}-", dir=ROOTS))
+    made: Guest
+    if is_emulated:
+        subprocess.run(("cp", "--archive", "--reflink=auto", root, folder / "root"), check=True)
+        made, over = VirtualMachine(folder / "root", folder), folder / "root"
+    else:
+        made, over = Container([folder / "orcha", root], folder), folder / "orcha"
     (python,) = (path.name for path in (root / "usr" / "lib").glob("python3.?*"))
-    modules = folder / "orcha" / "usr" / "local" / "lib" / python / "dist-packages"
+    modules = over / "usr" / "local" / "lib" / python / "dist-packages"
     fitting = ("--python-version", python.removeprefix("python"), "--only-binary=:all:", "--no-compile")
     install = (sys.executable, "-m", "pip", "install", "--quiet", *fitting, "--target", modules, wheel)
     subprocess.run(install, check=True)
-    made = Container([folder / "orcha", root], folder)
-    made.prepare(PREPARE)
-    made.boot()
-    yield made
-    made.close()
-    shutil.rmtree(folder)
+    try:
+        made.prepare(PREPARE)
+        made.boot()
+        yield made
+    finally:
+        made.close()
+        shutil.rmtree(folder)
 
 
 @pytest.fixture
-def unit(machine: Container) -> Iterator[MachineUnit]:
+def unit(machine: Guest) -> Iterator[MachineUnit]:
     """Give the unit of the machine's service, installed and not started."""
     made = MachineUnit(machine)
     made.install()

@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from real_systemd.guest import GUEST_ENVIRONMENT, Guest
 from support.waiting import DEADLINE, wait_for
 
 _START = Path(__file__).with_suffix(".sh")
@@ -22,7 +23,6 @@ _KEPT_BACK = (
 )
 """Capabilities that reach beyond the namespaces."""
 _BOUNDS = ",".join(f"-{name}" for name in _KEPT_BACK.split(","))
-_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 _NAMESPACES = ("--mount", "--pid", "--cgroup", "--uts", "--ipc", "--net")
 _KINDS = ("mnt", "pid", "cgroup", "uts", "ipc", "net")
 """Their names below /proc/PID/ns, in the same order (namespaces(7))."""
@@ -58,7 +58,7 @@ def cannot_be_made() -> str | None:
     return f"no namespaces can be made here: {made.stderr.strip()}" if made.returncode else None
 
 
-class Container:
+class Container(Guest):
     """A machine that can be booted, asked, and switched off.
 
     Example::
@@ -91,7 +91,7 @@ class Container:
         self._process = self._start("/lib/systemd/systemd", "--log-target=journal", "--show-status=no")
         pid = wait_for(self._first_process, what="the first process of the container")
         self._entries = [os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in _KINDS]
-        wait_for(lambda: self._try("systemctl", "is-system-running") in {"running", "degraded"}, what="the boot")
+        wait_for(lambda: self.said("systemctl", "is-system-running") in {"running", "degraded"}, what="the boot")
 
     def wait_until_off(self) -> None:
         """Wait until its first process has ended, and so all of its processes."""
@@ -113,11 +113,8 @@ class Container:
 
     # --- what is done in it --------------------------------------------------------------------------------------
 
-    def run(self, *words: str, fails: bool = False, seconds: float = DEADLINE) -> str:
-        """Run a program as root to its end, and give what it wrote, without the last newline.
-
-        It must end with 0, or with something else where it `fails`.
-        """
+    def ask(self, *words: str, seconds: float = DEADLINE) -> tuple[int, str]:
+        """Run a program as root to its end; give its code, and all that it wrote."""
         done = subprocess.run(
             self.command(*words),
             stdin=subprocess.DEVNULL,
@@ -127,8 +124,7 @@ class Container:
             timeout=seconds,
             check=False,
         )
-        assert bool(done.returncode) == fails, f"{' '.join(words)}: {done.returncode}: {done.stdout}"
-        return done.stdout.removesuffix("\n")
+        return done.returncode, done.stdout
 
     def command(self, *words: str) -> list[str]:
         """Give the words that start a program in it as root, with standard streams of the machine around it."""
@@ -136,32 +132,8 @@ class Container:
         paths = [f"/proc/{os.getpid()}/fd/{descriptor}" for descriptor in self._entries]
         enter = ("nsenter", *(f"{option}={path}" for option, path in zip(_NAMESPACES, paths, strict=True)))
         bounded = ("setpriv", f"--bounding-set={_BOUNDS}")
-        variables = [f"{name}={value}" for name, value in (_ENVIRONMENT | {"HOME": "/root"}).items()]
+        variables = [f"{name}={value}" for name, value in (GUEST_ENVIRONMENT | {"HOME": "/root"}).items()]
         return [*enter, "env", "--ignore-environment", *variables, *bounded, *words]
-
-    def run_as(self, user: str, script: str, *, fails: bool = False) -> str:
-        """Run a line of shell as a user who is not logged in; else as `run`."""
-        return self.run(
-            "runuser", "-u", user, "--", "env", f"HOME=/home/{user}", "sh", "-c", f"cd; {script}", fails=fails
-        )
-
-    def log_in(self, user: str, script: str) -> str:
-        """Log a user in, run a line of shell in that session, log the user out; else as `run`."""
-        session = ("--property=PAMName=login", f"--property=User={user}", f"--property=WorkingDirectory=/home/{user}")
-        return self.run("systemd-run", "--quiet", "--pipe", "--wait", "--collect", *session, "bash", "-lc", script)
-
-    def write(self, path: str, text: str) -> None:
-        """Write a file, and the folders above it."""
-        script = 'mkdir -p "$(dirname "$1")"; printf %s "$2" >"$1"'
-        self.run("sh", "-c", script, "sh", path, text)
-
-    def processes(self, name: str) -> list[int]:
-        """Give the pids, as the container has them, of the processes with this name."""
-        return [int(word) for word in self._try("pgrep", "--exact", name).split()]
-
-    def running(self, words: str) -> list[int]:
-        """Give the pids of the processes in whose command line these words stand."""
-        return [int(word) for word in self._try("pgrep", "--full", words).split()]
 
     # --- how it is made ------------------------------------------------------------------------------------------
 
@@ -171,7 +143,7 @@ class Container:
         made = ("unshare", *_NAMESPACES, "--fork", "--kill-child", "bash", _START, self._folder, self._lower)
         return subprocess.Popen(
             ("sh", "-c", enter, "sh", *map(str, made), *words),
-            env=_ENVIRONMENT | {"container": "orcha", "CONTAINER_BOUNDS": _BOUNDS},
+            env=GUEST_ENVIRONMENT | {"container": "orcha", "CONTAINER_BOUNDS": _BOUNDS},
             stdin=subprocess.DEVNULL,
             stdout=output,
             text=True,
@@ -195,13 +167,6 @@ class Container:
         if not text or Path(f"/proc/{text}/comm").read_text() != "systemd\n":
             return 0
         return int(text)
-
-    def _try(self, *words: str) -> str:
-        """Run a program as root; give what it wrote, whatever its code is."""
-        done = subprocess.run(
-            self.command(*words), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-        )
-        return done.stdout.strip()
 
 
 def _make_group(name: str) -> Path:

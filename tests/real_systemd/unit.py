@@ -1,11 +1,11 @@
-"""The unit of the machine's service in a container."""
+"""The unit of the machine's service in a machine with a real systemd."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from real_systemd.container import Container
+from real_systemd.guest import Guest
 from support.waiting import wait_for
 
 _FOLDER = "/etc/systemd/system"
@@ -16,7 +16,7 @@ ALL = f"{_FOLDER}/orcha.service {_FOLDER}/orcha.socket {_FOLDER}/orcha.service.d
 class MachineUnit:
     """`orcha.service` as `orcha install-units --system` writes it."""
 
-    def __init__(self, machine: Container) -> None:
+    def __init__(self, machine: Guest) -> None:
         """Know the machine."""
         self.machine = machine
         self._cursor = machine.run("journalctl", "--lines=0", "--show-cursor", "--quiet").rpartition("cursor: ")[2]
