@@ -88,10 +88,23 @@ def _facts(endpoint: Endpoint) -> DoctorFacts:
     key = None if properties.authkey is None else os.fsdecode(properties.authkey)
     broken = tuple((each.module, each.problem) for each in installed() if each.problem)
     facts = look(endpoint, key=key, plugins=broken)
+    facts = replace(facts, refusals=_of_commands() | dict(facts.refusals))
     if facts.holder is None:
         return facts
     answer, silence, refusals = _asked(endpoint, key)
     return replace(facts, answer=answer, silence=silence, refusals=dict(facts.refusals) | refusals)
+
+
+def _of_commands() -> dict[str, str]:
+    """Give why the manager of commands could not be built, by the name of the check."""
+    from orcha.exceptions import ConfigurationError
+    from orcha.lib.commands import most_commands
+
+    try:
+        most_commands()
+    except ConfigurationError as error:
+        return {"settings": str(error)}
+    return {}
 
 
 def _examined(endpoint: Endpoint) -> Endpoint:

@@ -370,7 +370,8 @@ def _verify(connection: apsw.Connection, files: StoreFiles) -> None:
 def refuse_damaged(files: StoreFiles, found: list[str]) -> None:
     """Raise StoreDamaged where SQLite's check found anything."""
     if found != ["ok"]:
-        raise StoreDamaged(f"{files.database} is damaged: {'; '.join(found)}")
+        lines = [line for each in found for line in each.splitlines()]
+        raise StoreDamaged(f"{files.database} is damaged: {'; '.join(lines)}")
 
 
 def _extend_log(connection: apsw.Connection, files: StoreFiles, limits: Limits, space: DiskReserve) -> None:

@@ -31,6 +31,7 @@ from orcha._supervisor.cgroups import CgroupPlaces
 from orcha._supervisor.supervisor_process import PROGRAM
 from orcha.exceptions import ConfigurationError, OrchaError
 from orcha.exceptions.store import StoreDamaged, StoreNewer
+from orcha.utils.event_log import wanted_kind
 from orcha.utils.lock_holders import described, lasting_holder
 from orcha.utils.packages import own_version
 from orcha.utils.private import check_folder, open_file
@@ -158,7 +159,7 @@ def _refusals(
     """Give the names of checks, and what a start or a client would be told."""
     folder = endpoint.folder
     looks: dict[str, Callable[[], object]] = {
-        "settings": partial(from_environment, endpoint, key=None, look_ahead=None, on_hook_timeout="replace"),
+        "settings": partial(_look_at_settings, endpoint),
         "configuration": lambda: _files_of(endpoint).sound(),
         "certificate": partial(_look_at_certificate, endpoint),
         "limits": check_limits,
@@ -197,6 +198,12 @@ def _store_refusals(endpoint: Endpoint, *, is_there: bool) -> Iterator[tuple[str
         yield "lost state", str(error)
     except OSError:  # what may not be read is told of by another check
         return
+
+
+def _look_at_settings(endpoint: Endpoint) -> None:
+    """Raise ConfigurationError where a variable of the environment would keep a service from starting."""
+    from_environment(endpoint, key=None, look_ahead=None, on_hook_timeout="replace")
+    wanted_kind(os.environ)
 
 
 def _look_at_key(endpoint: Endpoint, *, is_used: bool) -> None:
