@@ -61,7 +61,7 @@ class AgeingGroups:
 
     def step(self):
         while self.petitions.ageing is not None and (self.petitions.ageing.due or 1e9) <= self.now.wall:
-            self.load(age.step(self.petitions, self.now, 3))
+            self.load(age.step(self.petitions, self.admission.resources, self.now, 3))
 
     def load(self, keys):
         for key in keys:
@@ -160,7 +160,7 @@ def test_another_age_by_which_nothing_is_gained_yet_leaves_a_petition_where_it_i
     record = world.waits()
     world.passes(10.0)
     world.ages("slow", 50.0)
-    assert age.step(world.petitions, world.now, 3) == []
+    assert age.step(world.petitions, world.admission.resources, world.now, 3) == []
     assert record.priority == 0
     world.passes(40.0)
     assert record.priority == -1
@@ -254,6 +254,34 @@ def test_a_gain_by_which_nothing_starts_earlier_has_nobody_asked():
     assert (world.petitions.version > version, second.priority, second.why) == (True, -2, None)
 
 
+@pytest.mark.parametrize("most_ready", [9, 2])
+def test_a_gain_that_brings_a_petition_to_where_no_round_asks_has_nobody_asked(most_ready):
+    world = AgeingGroups(most_ready=most_ready, slow=60.0)
+    first, second, third = world.waits("still", -5), world.waits("still"), world.waits()
+    world.petitions.take()
+    assert isinstance(world.petitions.live[third.key], tuple) == (most_ready == 2)
+    world.petitions.ageing.most_heads = 1
+    version = world.petitions.version
+    world.passes(60.0)
+    assert world.order() == [first.seq, third.seq, second.seq]
+    assert world.petitions.version == version
+    world.passes(300.0)
+    assert world.order() == [third.seq, first.seq, second.seq]
+    assert world.petitions.version > version
+
+
+def test_what_lacks_a_resource_gains_in_its_line_and_what_is_behind_another_one_is_asked():
+    needs = {"gpu": 1}
+    run, later = Job("run", 0, 100, needs=needs), Job("later", 2, 10, group="slow", priority=5, needs=needs)
+    jobs = [run, Job("early", 1, 10, needs=needs), later]
+    capacity = Capacity(resources={"gpu": 1}, rules={"slow": GroupRules(age=10)})
+    begun = {each.job.id: each.started for each in VirtualSchedule(jobs, capacity).run()}
+    assert begun == {"run": 0, "later": 100, "early": 110}
+    jobs = [run, Job("early", 1, 10, needs={"gpu": 2}), later._replace(priority=1)]
+    begun = {each.job.id: each.started for each in VirtualSchedule(jobs, capacity._replace(resources={"gpu": 2})).run()}
+    assert begun == {"run": 0, "later": 22, "early": 100}
+
+
 def test_where_several_owners_or_quotas_are_each_gain_has_those_asked_that_wait():
     world = AgeingGroups(slow=60.0)
     parked = world.waits()
@@ -298,7 +326,7 @@ def test_a_petition_that_came_anew_is_due_by_what_is_known_of_it_now_and_only_an
 def test_without_a_group_that_ages_there_is_nothing_to_do():
     world = AgeingGroups()
     world.waits()
-    assert age.step(world.petitions, world.now, 9) == []
+    assert age.step(world.petitions, world.admission.resources, world.now, 9) == []
     assert world.petitions.ageing is None
 
 

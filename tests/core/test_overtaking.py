@@ -237,7 +237,8 @@ def gap_of(runs=(), **resources):
 def waiter(number, needs, *lines, seconds=10.0):
     """Give a petition that stands in some lines."""
     found = Waiter((0, number, str(number)), needs, None)
-    found.names, found.seconds = {*lines}, seconds
+    found.stand_in(lines)
+    found.seconds = seconds
     return found
 
 
@@ -251,6 +252,29 @@ def test_what_a_petition_that_stands_still_takes_again_is_foretold_to_nobody(com
     gap.wait(waiter(1, {"gpu": 4}, "gpu"))
     assert gap.start_of(0, "gpu") == begins
     assert [gap.fits(waiter(2, {"gpu": 1}, seconds=seconds)) for seconds in (60.0, 61.0, None)] == [True, False, False]
+
+
+def test_what_takes_as_much_for_longer_than_a_petition_that_was_refused_is_refused_as_well():
+    gap = gap_of([Run(claim(gpu=3), {}, 60.0)], gpu=4)
+    gap.wait(waiter(1, {"gpu": 4}, "gpu"))
+    tried = [waiter(number, {"gpu": 1}, seconds=seconds) for number, seconds in enumerate((60.0, 61.0, 62.0), 2)]
+    assert [gap.is_refused(each) for each in tried] == [False, False, False]
+    assert [gap.fits(each) for each in tried[:2]] == [True, False]
+    assert [gap.is_refused(each) for each in tried] == [False, True, True]
+    assert not gap.is_refused(waiter(5, {"gpu": 2}, seconds=62.0))
+
+
+def test_of_many_that_take_the_same_and_are_too_long_for_a_gap_a_shorter_one_goes():
+    long = [job(f"long {number}", 2 + number, 100, {"gpu": 1}) for number in range(3)]
+    assert starts([LONG, BIG, *long, job("end", 3, 8, {"gpu": 1}), job("short", 12, 20, {"gpu": 1})]) == {
+        "long": 0,
+        "end": 3,
+        "short": 12,
+        "big": 60,
+        "long 0": 70,
+        "long 1": 70,
+        "long 2": 70,
+    }
 
 
 def test_petitions_that_compete_through_another_one_alone_pass_nobody():

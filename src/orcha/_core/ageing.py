@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import math
+import sys
 from typing import TYPE_CHECKING
 
 from orcha._core.state import State
@@ -71,6 +72,8 @@ class Ageing:
         self._taken_due = 0.0
         self._due_count = 0
         self._most_due = MIN_COMPACTED_COUNT
+        self.most_heads = sys.maxsize
+        """How many of the first waiting petitions a round looks at, at most, once a round was made."""
         self.sooner: Callable[[], None] = lambda: None
         """Called when the next due time is earlier than it was."""
 

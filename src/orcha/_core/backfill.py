@@ -117,16 +117,30 @@ class Backfill:
     def _go(self, waiters: list[Waiter], has_room: Callable[[Waiter], bool]) -> list[Waiter]:
         """Give the petitions among these, which wait in this order, that may start before those ahead of them."""
         state = self._petitions.starts, len(self._petitions.granted), len(self._lines.waiters)
-        could_go = [at for at, waiter in enumerate(waiters) if self._could_go(waiter, state) and has_room(waiter)]
+        rooms: dict[tuple[tuple[str, int | str], ...], bool] = {}
+        could_go = []
+        for at, waiter in enumerate(waiters):
+            if self._could_go(waiter, state):
+                said = tuple(waiter.needs.items())  # of many petitions that wait most need the same
+                if said not in rooms:
+                    rooms[said] = has_room(waiter)
+                if rooms[said]:
+                    could_go.append(at)
         if not could_go:
             return []
         gap = Overtaking(self._things(), self._inventory, self._running()[0])
         found: list[Waiter] = []
-        for at, waiter in enumerate(waiters[: could_go[-1] + 1]):
-            if at in could_go and gap.fits(waiter):
+        ahead = 0
+        for at in could_go:
+            waiter = waiters[at]
+            if gap.is_refused(waiter):
+                continue
+            for each in waiters[ahead:at]:
+                gap.wait(each)
+            ahead = at
+            if gap.fits(waiter):
                 waiter.asked, waiter.tried = True, state  # it may be refused still, and comes once for each state
                 found.append(waiter)
-            gap.wait(waiter)
         return found
 
     @staticmethod

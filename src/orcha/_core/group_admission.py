@@ -6,6 +6,8 @@ the group are limited, each owner has a lot: so the petitions of an owner who ru
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._core.ageing import Ageing
@@ -25,7 +27,7 @@ from orcha._core.start_log import StartLog
 from orcha._core.transitions import hold
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from orcha._core.conditions.book import ConditionBook
     from orcha._core.conditions.condition import Condition
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 _GROUP = "group:"
 _OWNER = "\0"
 """Parts a group from an owner in the name of a lot: no name of a group holds it."""
+_NO_LOTS: Mapping[str | None, str] = MappingProxyType({})
 MAX_GROUPS = 10_000
 """Groups with which no petition makes another one."""
 MAX_UNPARKED_PETITIONS = 100
@@ -137,8 +140,8 @@ class GroupAdmission:
         """When the rate of a group lets one start for which petitions are parked, on the steady clock."""
         self.are_more = False
         """Whether more petitions may leave the lots at once than have left them."""
-        self._owners: dict[str, dict[str, None]] = {}
-        """The owners who have a lot in a group."""
+        self._lots: dict[str, dict[str | None, str]] = {}
+        """The lots in which petitions of each group may be parked, by owner; None stands for all owners."""
 
     def load_starts(self, kept: Mapping[str, Mapping[int, float]], now: Moment) -> None:
         """Have the rates of groups hold, over the starts that are kept: wall-clock times by group and place."""
@@ -262,7 +265,7 @@ class GroupAdmission:
         if group is None or not self._petitions.waiting.parked:
             return None
         if self.rules and group in self.rules:
-            first = next(self._first_of(group, 1), None)
+            first = next(iter(self._first_of(group, 1)), None)
         else:
             is_limited = self.slots.get(group) is not None
             first = self._petitions.waiting.first_parked(group_name(group)) if is_limited else None
@@ -273,25 +276,29 @@ class GroupAdmission:
 
     def lot(self, group: str, owner: str) -> str:
         """Give the lot in which a petition waits for its group."""
-        if self.rules and self.rules.get(group, NO_RULES).per_user is not None:
-            self._owners.setdefault(group, {})[owner] = None
-            return _owners_lot(group, owner)
-        return group_name(group)
+        is_owners = self.rules and self.rules.get(group, NO_RULES).per_user is not None
+        whose, lots = owner if is_owners else None, self._lots.setdefault(group, {})
+        lot = lots.get(whose)
+        if lot is None:
+            lot = lots[whose] = _owners_lot(group, owner) if is_owners else group_name(group)
+        return lot
 
     def lots(self, group: str) -> list[str]:
         """Give the lots in which petitions may be parked for a group."""
-        return [group_name(group), *(_owners_lot(group, owner) for owner in list(self._owners.get(group, ())))]
+        return list(self._lots.get(group, _NO_LOTS).values())
 
     def unpark(self) -> list[Key]:
         """Let as many wait with the others again as may start; give the keys whose records are to be loaded."""
         petitions, unloaded = self._petitions, []
         waiting, granted, rules = petitions.waiting, petitions.granted, self.rules
         self.are_more, self.due = False, None
-        for group, slots in self.slots.items():
-            name = group_name(group)
+        for group in list(self._lots):
+            if not self._forget_empty(group) or group not in self.slots:
+                continue
             if rules and group in rules:
                 unloaded += self.unpark_some(group, MAX_UNPARKED_PETITIONS)
                 continue
+            name, slots = group_name(group), self.slots[group]
             parked = waiting.parked_in(name)
             if not parked or self._is_paused(name):
                 continue
@@ -321,11 +328,9 @@ class GroupAdmission:
         free = self._within_rate(group, free)
         if free <= 0:
             return []
-        keys = list(self._first_of(group, free))
+        keys = self._first_of(group, free)
         self.are_more |= len(keys) == MAX_UNPARKED_PETITIONS
-        unloaded = hold.unpark_these(petitions, keys)
-        self._forget_empty(group)
-        return unloaded
+        return hold.unpark_these(petitions, keys)
 
     def _within_rate(self, group: str, free: int) -> int:
         """Give how many of `free` petitions may start now by the rate of a group, and note when the next one may."""
@@ -356,23 +361,26 @@ class GroupAdmission:
         """Count the petitions that are parked for a group."""
         return sum(map(self._petitions.waiting.parked_in, self.lots(group)))
 
-    def _first_of(self, group: str, most: int) -> Iterator[Key]:
+    def _first_of(self, group: str, most: int) -> list[Key]:
         """Give the first petitions that are parked for a group, and whose owners may run them."""
         waiting, granted = self._petitions.waiting, self._petitions.granted
         per_user = self.rules[group].per_user
-        lines = [waiting.first_parked_in(group_name(group), most)]
-        for owner in list(self._owners.get(group, ())):
-            room = most if per_user is None else min(most, per_user - granted.in_group_of(group, owner))
+        rooms = {}
+        for owner, lot in list(self._lots.get(group, _NO_LOTS).items()):
+            room = most if owner is None or per_user is None else per_user - granted.in_group_of(group, owner)
             if room > 0:
-                lines.append(waiting.first_parked_in(_owners_lot(group, owner), room))
-        return waiting.merged(lines, most)
+                rooms[lot] = min(room, most)
+        return waiting.first_parked_of(rooms, most)
 
-    def _forget_empty(self, group: str) -> None:
-        """Forget the owners none of whose petitions is parked for a group."""
-        waiting, owners = self._petitions.waiting, self._owners.get(group)
-        if owners:
-            left = [owner for owner in owners if waiting.parked_in(_owners_lot(group, owner))]
-            self._owners[group] = dict.fromkeys(left)
+    def _forget_empty(self, group: str) -> bool:
+        """Forget the lots of a group in which no petition is parked; tell whether any is left."""
+        waiting, lots = self._petitions.waiting, self._lots[group]
+        left = {whose: lot for whose, lot in lots.items() if waiting.parked_in(lot)}
+        if not left:
+            del self._lots[group]
+        elif len(left) < len(lots):
+            self._lots[group] = left
+        return bool(left)
 
     # --- for people ---------------------------------------------------------------------------------------------
 

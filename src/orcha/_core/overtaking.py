@@ -103,22 +103,37 @@ class Overtaking:
         self._unknown = _NOTHING
         """What others take of whom nothing else is known."""
         self._plans: dict[object, _Planned | None] = {}
+        self._kinds: dict[tuple[int, frozenset[str]], _Kind] = {}
+        """The kinds of the petitions that wait, by the identity of what they take, and by their lines."""
+        self._refused: dict[int, float] = {}
+        """The fewest seconds for which a petition was refused that delays others surely, by the identity of what it
+        takes. Claims are kept as long as this object, and petitions that take the same have one."""
 
     def wait(self, waiter: Waiter) -> None:
         """Add the next petition that waits."""
         claim, lines = self._things.of(waiter), waiter.lines
-        takes = frozenset(claim.takes)
-        self._places.setdefault(takes, []).append(len(self._ahead))
-        self._ahead.append(_Ahead(waiter, claim, lines, _Kind(takes, lines)))
-        self._wanted |= takes
-        self._in_lines.update(map(resource, lines))
-        self._is_whole_wanted |= WHOLE in claim.needs
+        kind = self._kinds.get((id(claim), lines))
+        if kind is None:
+            kind = self._kinds[id(claim), lines] = _Kind(frozenset(claim.takes), lines)
+            self._wanted |= kind.takes
+            self._in_lines.update(map(resource, lines))
+            self._is_whole_wanted |= WHOLE in claim.needs
+        self._places.setdefault(kind.takes, []).append(len(self._ahead))
+        self._ahead.append(_Ahead(waiter, claim, lines, kind))
 
     def wait_somewhere(self, takes: Mapping[Thing, Amount]) -> None:
         """Add petitions of which nothing more is known than what they take together, at most."""
         self._unknown = Claim(takes, {})
 
     # --- may it go? ---------------------------------------------------------------------------------------------
+
+    def is_refused(self, small: Waiter) -> bool:
+        """Tell whether a petition that takes the same was refused, and takes no longer, so that nobody has to look.
+
+        That petition delays others surely. So does this one, whatever waits behind those.
+        """
+        seconds, known = small.seconds, self._refused.get(id(self._things.of(small)))
+        return known is not None and seconds is not None and seconds >= known
 
     def fits(self, small: Waiter) -> bool:
         """Tell whether a petition for which enough is free may start before others that wait, and delays none."""
@@ -131,11 +146,13 @@ class Overtaking:
                 rivals, contested = self._rivals(thing, scarce)
                 plan = self._plan(rivals, contested, small)
                 if plan is not None and plan.refuses(thing, amount, seconds):
+                    self._refused[id(claim)] = seconds
                     return False
                 if plan is None or not self._go_on(plan, rivals):
                     if not self._is_later(thing, seconds):
                         return False
                 elif not plan.made.has_gap(thing, amount, seconds):
+                    self._refused[id(claim)] = seconds
                     return False
         return True
 

@@ -11,7 +11,7 @@ from orcha._core.fairness import Ahead
 from orcha._core.waiting_queue import WaitingQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from orcha._core.fairness import Fairness, Lane
     from orcha._core.record import Key
@@ -162,13 +162,17 @@ class OwnersQueue(WaitingQueue):
         queues = self._queues_in(lot)
         return list(self._merged({lane: queue.first_parked_in(lot, most) for lane, queue in queues}, most))
 
-    def merged(self, lots: list[list[Key]], count: int) -> Iterator[Key]:
-        """Give the first `count` keys of several lots as if each of them got what it waits for."""
+    def first_parked_of(self, lots: Mapping[str, int], most: int) -> list[Key]:
+        """Give the first keys of several lots as if each of them got what it waits for; any thread may ask."""
         lanes: dict[Lane, list[Key]] = {}
-        for keys in lots:
-            for key in keys:
-                lanes.setdefault(self._fairness.lane(key[1]), []).append(key)
-        return self._merged({lane: sorted(keys) for lane, keys in lanes.items()}, count)
+        for lot, room in lots.items():
+            for lane, queue in self._queues_in(lot):
+                lanes[lane] = lanes.get(lane, []) + queue.first_parked_in(lot, room)
+        if most == 1:
+            firsts = (min(keys) for keys in lanes.values() if keys)
+            first = min(firsts, key=self._fairness.rank, default=None)
+            return [] if first is None else [first]
+        return list(self._merged({lane: sorted(keys) for lane, keys in lanes.items()}, most))
 
     def park(self, key: Key, lot: str) -> None:
         """Park a waiting key in a lot."""
@@ -309,6 +313,10 @@ class OwnersQueue(WaitingQueue):
         mine = self._of(key)
         others = takewhile(lambda queue: queue is not mine, self._queues.values())
         return sum(queue.ready for queue in others) + mine.index(key)
+
+    def is_among_firsts(self, key: Key, count: int) -> bool:
+        """Tell whether a key that is not parked may be among the first `count` keys that are given of its owner."""
+        return self._of(key).is_among_firsts(key, count)
 
     def before(self, key: Key, most: int) -> list[Key]:
         """Give the first ready keys of any owner, `most` at most, that are before this one, which may be parked."""

@@ -49,15 +49,30 @@ def aside(resource: str) -> str:
 class Waiter:
     """A petition that waits for resources."""
 
-    __slots__ = ("asked", "at", "group", "manager", "names", "needs", "owner", "passed", "place", "seconds", "tried")
+    __slots__ = (
+        "asked",
+        "at",
+        "group",
+        "lines",
+        "manager",
+        "names",
+        "needs",
+        "owner",
+        "passed",
+        "place",
+        "seconds",
+        "tried",
+    )
 
     def __init__(self, place: Key, needs: Mapping[str, int | str], group: str | None) -> None:
         """Be in no line yet."""
         self.place = place
         self.needs = needs
         self.group = group
-        self.names: set[str] = set()
-        """The lines in which it stands."""
+        self.names: frozenset[str] = frozenset()
+        """The lines in which it stands; `stand_in` sets them."""
+        self.lines: frozenset[str] = frozenset()
+        """The resources in whose lines it stands, and behind which others wait."""
         self.at = ""
         """The resource in whose lot it is parked."""
         self.asked = False
@@ -71,10 +86,10 @@ class Waiter:
         self.tried: tuple[int, int, int] | None = None
         """How many had started, ran and waited when it came forward last to go before others."""
 
-    @property
-    def lines(self) -> frozenset[str]:
-        """The resources in whose lines it stands, and behind which others wait."""
-        return frozenset(name.partition("@")[0] for name in self.names if not name.startswith(_ASIDE))
+    def stand_in(self, names: Iterable[str]) -> None:
+        """Stand in these lines, and in no others."""
+        self.names = frozenset(names)
+        self.lines = frozenset(name.partition("@")[0] for name in self.names if not name.startswith(_ASIDE))
 
 
 class _Part:
@@ -91,6 +106,11 @@ class _Part:
         at = bisect_left(self.places, place, self.begin)
         if at == len(self.places) or self.places[at] != place:
             self.places.insert(at, place)
+
+    def move(self, place: Key, moved: Key) -> None:
+        """Have the petition that stands at a place stand at another one; what is of use is behind `begin`."""
+        del self.places[bisect_left(self.places, place, self.begin)]
+        self.add(moved)
 
     def drop_useless(self) -> None:
         """Drop what is of no use, where that is much."""
@@ -178,15 +198,22 @@ class Lines:
 
     def stand(self, waiter: Waiter, names: Iterable[str]) -> None:
         """Have a waiting petition stand in the lines of these resources too."""
-        for name in names:
-            if name not in waiter.names:
-                waiter.names.add(name)
+        new = [name for name in names if name not in waiter.names]
+        if new:
+            waiter.stand_in(waiter.names.union(new))
+            for name in new:
                 self._part(name, waiter.place).add(waiter.place)
 
     def _stand_aside(self, waiter: Waiter) -> None:
         """Have a petition be found by whatever it needs; only where lengths are known anybody looks for it."""
         if len(waiter.needs) > 1 and waiter.names:
             self.stand(waiter, map(aside, waiter.needs))
+
+    def move(self, waiter: Waiter, moved: Key) -> None:
+        """Have a waiting petition stand at another place of its lines, as if it had entered them anew."""
+        for name in waiter.names:
+            self._part(name, moved).move(waiter.place, moved)
+        waiter.place, waiter.passed = moved, 0
 
     def leave(self, seq: int) -> Waiter | None:
         """Have one wait for no resource any more; give what stood in line for it, if it did wait."""
@@ -198,39 +225,43 @@ class Lines:
 
     def first(self, name: str) -> Waiter | None:
         """Give the first one of a line."""
-        parts = self._lines.get(name, {})
+        parts = self._lines.get(name)
+        if not parts:
+            return None
         if len(parts) == 1:
             return self._head(name, *parts.values())
         if any(seq in self.waiters for seq in self._passed):
             firsts = [waiter for part in parts.values() if (waiter := self._head(name, part))]
             return min(firsts, key=lambda waiter: self.rank(waiter.place), default=None)
         self._passed.clear()
-        return self._least(name, self.rank)
+        compared = self._fairness() if self._ahead is None else self._ahead
+        assert compared is not None  # there are parts of several owners
+        return self._least(name, parts, compared.standing)
 
-    def _least(self, name: str, order: Callable[[Key], Any]) -> Waiter | None:
-        """Give the first petition of a line in an order in which the petitions of each owner stand anyway.
+    def _least(self, name: str, parts: Mapping[Lane, _Part], standing_of: Callable[[Lane], Any]) -> Waiter | None:
+        """Give the first petition of a line where owners are compared by this among petitions of one priority.
 
-        Only the head that comes first is looked at closely: whether the petitions of many owners wait still costs more
-        than to compare them. Where lengths are known, all heads are: gaps are found by how many stand in line.
+        Only the petition that comes first is looked at closely: whether the petitions of many owners wait still costs
+        more than to compare them. A petition that waits no more comes before those behind it of its owner, so it hides
+        none of them. Where lengths are known, all are looked at: gaps are found by how many stand in line.
         """
-        for part in self._parts(name) if self.are_timed else ():
+        for part in parts.values() if self.are_timed else ():
             self._head(name, part)
         heads = [
-            (order(part.places[part.begin]), index, part)
-            for index, part in enumerate(self._parts(name))
-            if self._skips_useless(part, name)
+            ((place := part.places[part.begin])[0], standing_of(lane), place[1], lane)
+            for lane, part in parts.items()
+            if part.begin < len(part.places)
         ]
         heapq.heapify(heads)
         while heads:
-            _, index, part = heads[0]
-            place = part.places[part.begin]
-            head = self._head(name, part)
+            priority, standing, seq, lane = heads[0]
+            head = self._head(name, parts[lane])
             if head is None:
                 heapq.heappop(heads)
-            elif head.place == place:
+            elif head.place[1] == seq and head.place[0] == priority:
                 return head
             else:
-                heapq.heapreplace(heads, (order(head.place), index, part))
+                heapq.heapreplace(heads, (head.place[0], standing, head.place[1], lane))
         return None
 
     def _skips_useless(self, part: _Part, name: str) -> bool:
@@ -257,7 +288,7 @@ class Lines:
 
     def note_taken(self, name: str, place: Key) -> None:
         """Note that a petition has taken units of a resource: it may have gone past an earlier petition."""
-        first = self._least(name, _place)
+        first = self._least(name, self._lines.get(name, {}), _alike)
         if first is not None and first.place[0] == place[0] and first.place < place:
             first.passed += 1
             if first.passed == MAX_PASSING_PETITIONS:
@@ -373,8 +404,10 @@ class Lines:
         self._prune_at = max(ENTRIES_BEFORE_PRUNING, len(self.waiters))
 
 
-def _place(place: Key) -> Key:
-    return place
+def _alike(lane: Lane) -> int:
+    """Have no owner come before another one."""
+    del lane
+    return 0
 
 
 __all__ = ["Lines", "Waiter", "aside"]

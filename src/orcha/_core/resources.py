@@ -229,10 +229,10 @@ class Resources:
         with self._lock:
             for waiter in self._lines.waiters.values():
                 if self.refusal(waiter.needs) is not None or self._drained(waiter.needs) is not None:
-                    waiter.names = set()
+                    waiter.stand_in(())
                 elif not waiter.lines:
-                    waiter.names = {*self._lines_of(waiter.needs, [waiter.at])}
-                    waiter.names |= {aside(name) for name in waiter.needs if len(waiter.needs) > 1}
+                    besides = [aside(name) for name in waiter.needs if len(waiter.needs) > 1]
+                    waiter.stand_in([*self._lines_of(waiter.needs, [waiter.at]), *besides])
             self._lines.rebuild()
         self._petitions.granted.count_anew()
         self._petitions.note_change()
@@ -438,6 +438,21 @@ class Resources:
             hold.park(petitions, record, resource_lot(waiter.at))
         is_behind = petitions.fairness is not None and isinstance(record.why, BehindAnother)
         return self.unpark() if is_behind else []
+
+    def move(self, place: Key, moved: Key) -> bool:
+        """Have a parked petition be at another place of its lines; tell whether nothing may start for that.
+
+        Nothing may where the petition lacks something whatever its place is: then it need not be asked. Petitions that
+        are behind it now were no earlier before. Where lengths are known another order may open a gap for others.
+        """
+        with self._lock:
+            waiter = self._lines.waiters.get(place[1])
+            if waiter is None or waiter.place != place or waiter.asked or not waiter.lines or WHOLE in waiter.needs:
+                return False
+            if self._lines.are_timed or self._petitions.quotas is not None or not self._short(waiter.needs):
+                return False
+            self._lines.move(waiter, moved)
+        return True
 
     def leave(self, seq: int) -> None:
         """Have a petition stand in no line any more: what it needs has changed, and it is asked anew."""

@@ -170,6 +170,8 @@ class Selection:
             self._time_due = self._starts_due = None
         elif self._are_to_be_asked or narrow or self._is_start_due(now):
             self._asked_starts, self._starts_due = petitions.starts, None
+            if petitions.ageing is not None:
+                petitions.ageing.most_heads = self.look_ahead or MAX_HEADS
             heads = petitions.waiting.head(self.look_ahead or self.heads)
             waiting = self._records(heads)
             if petitions.eager and self.look_ahead is None:

@@ -11,13 +11,12 @@ from __future__ import annotations
 import heapq
 import math
 from bisect import bisect_left, insort
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from orcha._core.lot import Lot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Mapping
 
     from orcha._core.fairness import Lane
     from orcha._core.record import Key
@@ -173,9 +172,9 @@ class WaitingQueue:
         """Give the keys of a lot in order."""
         return list(self._lots.get(lot, ()))
 
-    def merged(self, lots: list[list[Key]], count: int) -> Iterator[Key]:
-        """Give the first `count` keys of several lots in the order of the queue."""
-        return islice(heapq.merge(*lots), count)
+    def first_parked_of(self, lots: Mapping[str, int], most: int) -> list[Key]:
+        """Give the first keys of several lots, `most` at most, and of each lot so many; any thread may ask."""
+        return sorted(key for lot, room in lots.items() for key in self.first_parked_in(lot, room))[:most]
 
     def park(self, key: Key, lot: str) -> None:
         """Park a waiting key in a lot."""
@@ -236,6 +235,10 @@ class WaitingQueue:
     def index(self, key: Key) -> int:
         """Give how many ready keys are before this one, whether it waits or not."""
         return bisect_left(self._ready, key)
+
+    def is_among_firsts(self, key: Key, count: int) -> bool:
+        """Tell whether a key that is not parked may be among the first `count` keys that are given of its owner."""
+        return bisect_left(self._ready, key) < count
 
     def before(self, key: Key, most: int) -> list[Key]:
         """Give the first ready keys, `most` at most, that are before this one, which may be parked."""

@@ -287,6 +287,7 @@ class Engine:
         )
         self.ageing_steps = AgeingSteps(
             self.petitions,
+            self.admission.resources,
             self.stored,
             self.store,
             self.timers,

@@ -193,7 +193,7 @@ class VirtualSchedule:
     def _age_due(self, now: Moment) -> None:
         """Let petitions gain the priority that their waiting has brought by now."""
         if self._petitions.ageing is not None:
-            self._load(transitions.age.step(self._petitions, now, len(self._jobs)))
+            self._load(transitions.age.step(self._petitions, self._admission.resources, now, len(self._jobs)))
 
     def _take(self, now: Moment) -> None:
         """Follow up what transitions left: starts and ends; nothing is kept."""

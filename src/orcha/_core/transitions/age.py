@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from orcha._core.moment import Moment
     from orcha._core.petitions import Petitions
     from orcha._core.record import Key, Record
+    from orcha._core.resources import Resources
 
 
 _OVER_BY_ORDER = frozenset((BehindAnother, BehindExclusive, BehindPreempted, HeldFree, InOrder))
 """Reasons that may be over for a petition that has come before others, whatever these wait for."""
 
 
-def step(petitions: Petitions, now: Moment, most: int) -> list[Key]:
+def step(petitions: Petitions, resources: Resources, now: Moment, most: int) -> list[Key]:
     """Give up to `most` petitions that are due the priority that they have gained.
 
     Gives the keys whose records are to be loaded.
@@ -41,23 +42,24 @@ def step(petitions: Petitions, now: Moment, most: int) -> list[Key]:
             continue
         there = petitions.live[known.key]
         if isinstance(there, tuple):
-            spilled += _move_key(petitions, there, steps - before)
+            spilled += _move_key(petitions, resources, there, steps - before)
         else:
-            _move(petitions, there, steps)
+            _move(petitions, resources, there, steps)
     return spilled
 
 
-def _move(petitions: Petitions, record: Record, steps: int) -> None:
+def _move(petitions: Petitions, resources: Resources, record: Record, steps: int) -> None:
     """Have a petition whose record is in memory go to its new place, where it has one."""
     old, given = record.place, record.given_priority
     priority, unaged = (given - steps, given) if steps else (given, None)
     moved = (priority, *old[1:])
     waits = petitions.waits(record)
-    if waits and _stays_in_lot(petitions, old):
+    lot = petitions.waiting.lot_of(old) if waits else None
+    if lot is not None and _stays_in_lot(resources, lot, old, moved):
         petitions.keep_loaded(record)
         record.priority, record.unaged = priority, unaged
         _move_parked(petitions, old, moved)
-        if petitions.waiting.parked_in(petitions.waiting.lot_of(old) or "") > MAX_LOADED_PETITIONS:
+        if petitions.waiting.parked_in(lot) > MAX_LOADED_PETITIONS:
             petitions.unload([moved])
         return
     if waits and _passes_nobody(petitions, record, moved):
@@ -69,9 +71,17 @@ def _move(petitions: Petitions, record: Record, steps: int) -> None:
         petitions.keep_loaded(record)
     record.priority, record.unaged = priority, unaged
     if waits:
+        may_start = lot is not None or type(record.why) in _OVER_BY_ORDER
         record.why = None
         petitions.enqueue(record)
-        petitions.note_change()
+        if may_start or _is_asked(petitions, moved):
+            petitions.note_change()
+
+
+def _is_asked(petitions: Petitions, place: Key) -> bool:
+    """Tell whether a round may ask the petition that has come to a place: most petitions of a long queue are not."""
+    ageing = petitions.ageing
+    return ageing is None or petitions.waiting.is_among_firsts(place, ageing.most_heads)
 
 
 def _passes_nobody(petitions: Petitions, record: Record, moved: Key) -> bool:
@@ -84,17 +94,19 @@ def _passes_nobody(petitions: Petitions, record: Record, moved: Key) -> bool:
     return petitions.waiting.stay(record.place, moved)
 
 
-def _move_key(petitions: Petitions, key: Key, gained: int) -> list[Key]:
+def _move_key(petitions: Petitions, resources: Resources, key: Key, gained: int) -> list[Key]:
     """Have a petition that is only a key go to its new place; give that key where its record is wanted there."""
     moved = (key[0] - gained, *key[1:])
     petitions.move_unloaded(key, moved)
-    if _stays_in_lot(petitions, key):
+    lot = petitions.waiting.lot_of(key)
+    if lot is not None and _stays_in_lot(resources, lot, key, moved):
         _move_parked(petitions, key, moved)
         return []
     petitions.waiting.remove(key)
     if not petitions.waiting.add(moved):
         return []  # it is spilled still, and nobody asks it
-    petitions.note_change()
+    if lot is not None or _is_asked(petitions, moved):
+        petitions.note_change()
     return [moved]
 
 
@@ -109,10 +121,9 @@ def _move_parked(petitions: Petitions, key: Key, moved: Key) -> None:
         petitions.note_change()
 
 
-def _stays_in_lot(petitions: Petitions, key: Key) -> bool:
+def _stays_in_lot(resources: Resources, lot: str, place: Key, moved: Key) -> bool:
     """Tell whether a petition goes on waiting in its lot: in the line for a resource, others may block it no more."""
-    lot = petitions.waiting.lot_of(key)
-    return lot is not None and not lot.startswith(RESOURCE_LOT)
+    return not lot.startswith(RESOURCE_LOT) or resources.move(place, moved)
 
 
 __all__ = ["step"]

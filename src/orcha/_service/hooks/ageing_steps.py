@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orcha._core.petitions import Petitions
+    from orcha._core.resources import Resources
     from orcha._service.lifecycle.stored_records import StoredPetitions
     from orcha._service.mailbox import Mailbox
     from orcha._service.timers import Timers
@@ -30,6 +31,7 @@ class AgeingSteps:
     def __init__(
         self,
         petitions: Petitions,
+        resources: Resources,
         stored: StoredPetitions,
         store: Store,
         timers: Timers,
@@ -38,6 +40,7 @@ class AgeingSteps:
     ) -> None:
         """Prepare; `is_array` tells by its sequence number whether a petition is an array, which has no place."""
         self._petitions = petitions
+        self._resources = resources
         self._stored = stored
         self._store = store
         self._mailbox = mailbox
@@ -111,7 +114,8 @@ class AgeingSteps:
             self._looks.ask_for(ageing.due)
 
     def _step(self) -> None:
-        self._stored.load(transitions.age.step(self._petitions, self._petitions.now, MAX_STEPS_PER_BATCH))
+        petitions = self._petitions
+        self._stored.load(transitions.age.step(petitions, self._resources, petitions.now, MAX_STEPS_PER_BATCH))
 
     def _look(self) -> None:
         self._step()
