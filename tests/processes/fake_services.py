@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +27,20 @@ TREE = 6
 """How many processes a tree has."""
 
 
+@cache
 def interpreters() -> dict[str, str]:
-    """Give one interpreter of each version from 3.11 on: this one, and those in PATH and below ~/.pyenv."""
+    """Give this interpreter and the newest one in PATH and below ~/.pyenv, by their versions.
+
+    What the two show alike, those between them show as well: no start method was changed, and then changed back.
+    """
     found = {f"3.{sys.version_info.minor}": sys.executable}
-    for minor in range(11, 20):
+    for minor in range(19, sys.version_info.minor, -1):
         version = f"3.{minor}"
         installed = sorted(Path("~/.pyenv/versions").expanduser().glob(f"{version}.*/bin/python"))
         path = str(installed[-1]) if installed else shutil.which(f"python{version}")
-        if path and version not in found and subprocess.run([path, "-c", ""], check=False).returncode == 0:
+        if path and subprocess.run([path, "-c", ""], check=False).returncode == 0:
             found[version] = path
+            break
     return found
 
 

@@ -1,117 +1,21 @@
-"""A store whose process is killed before any one step of its opening, its use or its closing: the next start goes on.
-
-The steps are counted: a child of the test makes them, and is gone before the step of its number.
-"""
+"""A store whose process is killed before any step of its opening, its use or its closing: the next start goes on."""
 
 from __future__ import annotations
 
 import gc
-import itertools
 import os
-import shutil
+import sys
 import tempfile
 from pathlib import Path
 
 import apsw
 import pytest
 
-from orcha._store.disk_reserve import Limits
-from orcha._store.last_start import this_boot
-from orcha._store.sqlite import SqliteStore
-from support.changes import ANY_STATE, accept, petition
-from support.powercut_vfs import Disk
-from support.store_copies import copy_to
+from store.kill_at_each_step import seqs, start
+from support import warm
+from support.changes import accept, petition
 
-STEPS = ("open", "write", "pwrite", "ftruncate", "unlink", "rename", "fsync")
-"""Functions of `os` that the store changes files by; what SQLite changes is seen by the VFS."""
-KILLED, DONE, FAILED = 9, 0, 1
-SMALL = Limits(log=64 << 10, checkpoint=48 << 10, ballast=256 << 10, watermark=64 << 10)
-"""Sizes with which no large files are made."""
-
-
-def seqs(store):
-    return {row.seq for row in store.page(states=ANY_STATE, limit=999)}
-
-
-def start(folder, vfs=None):
-    """Open the store as a service does; give it and the number of this start."""
-    store = SqliteStore(folder, limits=SMALL, vfs=vfs)
-    incarnation, earlier = store.begin(nonce=int.from_bytes(os.urandom(4), "big"), boot_id=this_boot(), uid=0, now=1.0)
-    store.forget_incarnations(old.epoch for old in earlier)
-    return store, incarnation.epoch
-
-
-def serve(folder, tell, vfs=None):
-    """Be a service: start, accept two petitions, tell each once it is kept, and stop."""
-    store, epoch = start(folder, vfs)
-    for number in (2 * epoch, 2 * epoch + 1):
-        store.commit(accept(petition(number)))
-        tell(b"%d\n" % number)
-    store.close()
-
-
-def serve_until(folder, number):
-    """Serve in a child that is killed before its step of this number; give how it ended, and what it told."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if not child:
-        code = FAILED
-        try:
-            code = _serve_as_child(folder, number, writer)
-        finally:
-            os._exit(code)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as told:
-        numbers = {int(line) for line in told.read().split()}
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), numbers
-
-
-def _serve_as_child(folder, number, writer):
-    count = itertools.count(1)
-    tell = os.write
-
-    def step():
-        if next(count) == number:
-            os._exit(KILLED)
-
-    def counted(function):
-        def call(*args, **kwargs):
-            step()
-            return function(*args, **kwargs)
-
-        return call
-
-    for name in STEPS:
-        setattr(os, name, counted(getattr(os, name)))
-    with Disk("counted") as disk:
-        disk.before = lambda operation: step() if operation.kind != "read" else None
-        serve(folder, lambda text: tell(writer, text), disk.name)
-    return DONE
-
-
-def make_new(folder, _):
-    folder.mkdir(mode=0o700)
-    return set()
-
-
-def make_stopped(folder, vfs):
-    make_new(folder, vfs)
-    told = set()
-    serve(folder, lambda text: told.add(int(text)), vfs)
-    return told
-
-
-def make_killed(folder, vfs):
-    """Make a folder in which the log holds what was accepted last."""
-    told = make_stopped(folder, vfs)
-    child = os.fork()
-    if not child:
-        try:
-            start(folder, vfs)[0].commit(accept(petition(1_000)))
-        finally:
-            os._exit(KILLED)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == KILLED
-    return told | {1_000}
+PROGRAM = Path(__file__).with_name("kill_at_each_step.py")
 
 
 @pytest.fixture(autouse=True)
@@ -130,26 +34,15 @@ def place(tmp_path):
         yield Path(folder)
 
 
-@pytest.mark.parametrize("make", [make_new, make_stopped, make_killed], ids=["new", "stopped", "killed"])
-def test_killed_before_any_step_the_next_start_has_all_that_was_told(place, make):
-    with Disk("unsynced") as disk:
-        _kill_at_each_step(place, make, disk.name)
-
-
-def _kill_at_each_step(place, make, vfs):
-    before = make(place / "first", vfs)
-    for number in itertools.count(1):
-        folder = copy_to(place / "first", place / f"{number}")
-        code, told = serve_until(folder, number)
-        assert code in {KILLED, DONE}, f"step {number}"
-        for _ in range(2):  # the second start finds what an orderly stop has left
-            store, _ = start(folder, vfs)
-            assert seqs(store) >= before | told, f"step {number}"
-            store.close()
-        shutil.rmtree(folder)
-        if code == DONE:
-            break
-    assert number > 20, "so few steps were seen that most were not counted"
+@pytest.mark.parametrize("made", ["new", "stopped", "killed"])
+def test_killed_before_any_step_the_next_start_has_all_that_was_told(place, made):
+    done = warm.run(
+        [sys.executable, PROGRAM, made, str(place)],
+        env=os.environ | {"PYTHONPATH": str(PROGRAM.parents[1])},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_a_store_that_is_left_without_being_closed_is_as_after_a_kill(folder):

@@ -23,6 +23,8 @@ from orcha.plugins import discovery
 
 SKIPPED = ("orcha.__main__", "orcha._supervisor.main", "orcha._supervisor.shim", "orcha._processes.watcher")
 """What runs as a program of its own."""
+OF_A_SERVICE = "orcha._service.lifecycle.compose"
+"""A module that nothing above imports: where it is there, a warm interpreter runs this, which has imported all."""
 PLUGINS = "TEST_PLUGINS"
 """The variable that has plugins looked for, and imported, before the process is that user; else there are none."""
 GROUPS = "TEST_GROUPS"
@@ -31,13 +33,8 @@ PROCESSES = "TEST_PROCESSES"
 """The variable that says how many processes and threads this user may have, as `ulimit -u`."""
 
 
-def become(uid: int, home: str) -> None:
-    """Be another user, whose home of Orcha that is."""
-    found = discovery.installed() if PLUGINS in os.environ else []
-    for plugin in found:
-        importlib.import_module(plugin.module)
-    for known in (discovery, command):
-        vars(known)["installed"] = lambda **_: found
+def import_all() -> None:
+    """Import what Orcha and a service may import."""
     for module in pkgutil.walk_packages(orcha.__path__, "orcha."):
         if module.name not in SKIPPED:
             importlib.import_module(module.name)
@@ -48,6 +45,17 @@ def become(uid: int, home: str) -> None:
     preload()
     server_tls()
     _make_loop(None).close()
+
+
+def become(uid: int, home: str) -> None:
+    """Be another user, whose home of Orcha that is."""
+    found = discovery.installed() if PLUGINS in os.environ else []
+    for plugin in found:
+        importlib.import_module(plugin.module)
+    for known in (discovery, command):
+        vars(known)["installed"] = lambda **_: found
+    if OF_A_SERVICE not in sys.modules:
+        import_all()
     if (most := os.environ.pop(PROCESSES, None)) is not None:
         resource.setrlimit(resource.RLIMIT_NPROC, (int(most), int(most)))
     os.setgroups([int(gid) for gid in os.environ.pop(GROUPS, "").split()])

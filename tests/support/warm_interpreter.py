@@ -47,6 +47,8 @@ TRACKER = re.compile(r"from multiprocessing\.resource_tracker import main;main\(
 """What multiprocessing has a new interpreter execute as its resource tracker."""
 BASIC_MODULES = {"__main__", "builtins", "sys"}
 """Modules that are taken down wherever a program runs."""
+OF_TESTS: list[str] = []
+"""Names of the modules among them that only programs of tests can import."""
 WARM_MODULES: dict[str, ModuleType] = {}
 """What was imported while this interpreter was warmed up, by name."""
 
@@ -56,6 +58,7 @@ def warm_up() -> None:
     import orcha
     from orcha._protocol.tls import server_tls
     from orcha._service.lifecycle import preloading
+    from orcha._store import migrating, queries
 
     preloading.preload()
     for module in pkgutil.walk_packages(orcha.__path__, "orcha."):
@@ -64,8 +67,16 @@ def warm_up() -> None:
     for name in ALSO_IMPORTED:
         importlib.import_module(name)
     server_tls()  # which imports a hundred modules
+    migrating.migrations()  # they are read once, as modules are
+    queries.queries()
+    queries.commit_statements()
     vars(preloading).update(PACKAGES=(), STANDARD_MODULES=())  # a service looks for their files once more
+    os.environ.pop("ROOM", None)
+    os.environ.update(os.environ.copy())  # the C library keeps copies then: `_Shown` overwrites what it began with
+    _shown.look()
+    importlib.invalidate_caches()  # a finder looks again where its folder has changed since
     WARM_MODULES.update((name, module) for name, module in sys.modules.items() if name not in BASIC_MODULES)
+    OF_TESTS.extend(name for name in WARM_MODULES if name.partition(".")[0] == "support")
     gc.collect()
     gc.freeze()
 
@@ -133,13 +144,11 @@ def become(job: dict[str, Any]) -> None:
     os.umask(job["umask"])
     os.chdir(job["cwd"])
     environment: dict[str, str] = job["environment"]
-    for name in os.environ.keys() - environment.keys():
-        del os.environ[name]
-    os.environ.update(environment)
+    _take_environment(environment)
     words = [sys.executable, *job["words"]]
     if _imports_others(environment):
         os.execve(sys.executable, words, environment)
-    _show(words, environment)
+    _shown.show(words, environment)
     sys.orig_argv[:] = words
     multiprocessing.process.ORIGINAL_DIR = os.getcwd()  # type: ignore[attr-defined]  # noqa: PTH109
     multiprocessing.process.current_process().authkey = os.urandom(32)
@@ -189,7 +198,7 @@ def _track(words: list[str], kept: list[int], descriptor: int, *, leads_group: b
         for low, high in zip([2, *kept], [*kept, 1 << 16], strict=True):
             if low + 1 < high:
                 os.closerange(low + 1, high)
-        _show(words, dict(os.environ))
+        _shown.show(words, dict(os.environ))
         from multiprocessing import resource_tracker
 
         resource_tracker.main(descriptor)
@@ -241,6 +250,15 @@ _ending = _Ending()
 atexit.register(_leave_warm_modules)  # the first one to be registered is the last one to be called
 
 
+def _take_environment(environment: dict[str, str]) -> None:
+    """Have these variables and no others; what has the same value already is not written again."""
+    for name in [name for name in os.environ if name not in environment]:
+        del os.environ[name]
+    for name, text in environment.items():
+        if os.environ.get(name) != text:
+            os.environ[name] = text
+
+
 def _take_descriptors(job: dict[str, Any]) -> None:
     """Have the descriptors that the process is given under their numbers, and no other one."""
     received: list[int] = job["received"][1:]
@@ -285,18 +303,33 @@ def _given(environment: dict[str, str]) -> list[str]:
     return [os.path.abspath(part) for part in listed.split(os.pathsep)] if listed else []  # noqa: PTH100
 
 
-def _show(words: list[str], environment: dict[str, str]) -> None:
-    """Have /proc show these arguments and this environment, written over those that this process was started with."""
-    with open("/proc/self/stat", "rb") as file:  # noqa: PTH123
-        fields = file.read().rpartition(b")")[2].split()
-    arguments_from, arguments_to, environment_from, environment_to = (int(field) for field in fields[45:49])
-    entries = [f"{name}={value}" for name, value in environment.items()]
-    for texts, start, end in (
-        (words, arguments_from, arguments_to),
-        (entries, environment_from, environment_to),
-    ):
-        block = b"".join(os.fsencode(text) + b"\0" for text in texts)
-        ctypes.memmove(start, block.ljust(end - start, b"\0"), end - start)
+class _Shown:
+    """What /proc shows as the arguments and the environment of this process, and where that lies in its memory."""
+
+    def __init__(self) -> None:
+        """Know nothing; `look` does."""
+        self._parts: list[tuple[int, int]] = []
+
+    def look(self) -> None:
+        """Find the places, and empty them but for their beginnings, so that a program writes over little."""
+        with open("/proc/self/stat", "rb") as file:  # noqa: PTH123
+            fields = file.read().rpartition(b")")[2].split()
+        arguments_from, arguments_to, environment_from, environment_to = (int(field) for field in fields[45:49])
+        for start, end in ((arguments_from, arguments_to), (environment_from, environment_to)):
+            ctypes.memset(start, 0, end - start)
+            self._parts.append((start, 0))
+
+    def show(self, words: list[str], environment: dict[str, str]) -> None:
+        """Have /proc show these instead of what it shows."""
+        entries = [f"{name}={value}" for name, value in environment.items()]
+        for number, texts in enumerate((words, entries)):
+            start, size = self._parts[number]
+            block = b"".join(os.fsencode(text) + b"\0" for text in texts)
+            ctypes.memmove(start, block.ljust(size, b"\0"), max(size, len(block)))
+            self._parts[number] = start, len(block)
+
+
+_shown = _Shown()
 
 
 def _stream(number: int, mode: str) -> TextIO | None:
@@ -344,9 +377,8 @@ def _run(job: dict[str, Any], path: list[str]) -> None:
         del main[name]
     given = _given(job["environment"])
     if TESTS not in given:
-        for name in [name for name in sys.modules if name.partition(".")[0] == "support"]:
+        for name in OF_TESTS:
             del sys.modules[name]
-    importlib.invalidate_caches()
     if words[0] == "-m":
         sys.path[:] = [*([] if is_safe else [os.getcwd()]), *given, *path]  # noqa: PTH109
         sys.argv[:] = ["-m", *words[2:]]

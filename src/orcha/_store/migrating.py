@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import cache
 from pathlib import Path
 
 import apsw
@@ -13,10 +14,11 @@ from orcha.exceptions.store import StoreNewer
 _MIGRATIONS = Path(__file__).with_name("migrations")
 
 
-def migrations() -> list[str]:
+@cache
+def migrations() -> tuple[str, ...]:
     """Give the steps from an empty database to the current schema, in order."""
-    steps = sorted(path for path in _MIGRATIONS.iterdir() if re.fullmatch(r"\d{4}_\w+\.sql", path.name))
-    return [path.read_text("utf-8") for path in steps]
+    steps = sorted(name for name in os.listdir(_MIGRATIONS) if re.fullmatch(r"\d{4}_\w+\.sql", name))  # noqa: PTH208 - a service's start sorts no paths
+    return tuple((_MIGRATIONS / name).read_text("utf-8") for name in steps)
 
 
 def refuse_newer(connection: apsw.Connection, database: Path) -> None:
