@@ -41,6 +41,9 @@ class Port:
     def finish(self, seq, number, value):
         self.finals.append((seq, number, value))
 
+    def access(self, seq, number):
+        return None, b"secret", 5
+
     def lines(self):
         return [value for _, _, value in self.kept]
 
@@ -53,7 +56,7 @@ def port():
 @pytest.fixture
 def bound(port):
     channel = AttemptChannel(CHANNEL, port)
-    channel.bind(7, 2, None, b"secret")
+    channel.bind(7, 2)
     return channel
 
 
@@ -67,8 +70,7 @@ def service(scripted, monkeypatch):
 @pytest.fixture
 def remote(service):
     """Give the channel as another process has it."""
-    channel = AttemptChannel(CHANNEL)
-    channel._binding = (7, 2, None, b"secret", None)
+    channel = attempt_channel._wake_up(CHANNEL, (7, 2, None, b"secret", None))
     yield channel
     for way in channel._outlets.values():
         way.leave()
@@ -100,7 +102,7 @@ def test_the_next_attempt_binds_it_anew(bound, port):
     port.over = True
     bound.put("dropped")
     port.over = False
-    bound.bind(7, 3, None, b"other")
+    bound.bind(7, 3)
     bound.put("a")
     assert port.kept == [(7, 3, "a")]
 
@@ -242,8 +244,7 @@ def test_another_process_puts_by_a_connection_of_its_own(service, remote):
 
 
 def test_each_channel_object_is_a_writer_of_its_own(service, remote):
-    other = AttemptChannel(CHANNEL)
-    other._binding = remote._binding
+    other = attempt_channel._wake_up(CHANNEL, remote._binding)
     remote.put("a")
     other.put("b")
     assert [(put.number, put.writer != service.received[0].writer) for put in service.received] == [
@@ -259,8 +260,7 @@ def test_a_put_is_kept_once_wherever_the_connection_breaks(scripted, monkeypatch
         service = scripted()
         service.fault = Fault(kind, at)
         monkeypatch.setattr(attempt_route, "connect", lambda *_, service=service: service.dial())
-        channel = AttemptChannel(CHANNEL)
-        channel._binding = (7, 2, None, b"secret", None)
+        channel = attempt_channel._wake_up(CHANNEL, (7, 2, None, b"secret", None))
         for number in range(6):
             channel.put(number)
         for number in range(6, 12):
@@ -367,11 +367,17 @@ def test_a_pickle_carries_the_attempt_and_no_port(bound, port, monkeypatch):
     assert woken == [(7, 2)]
 
 
+def test_what_another_process_needs_is_asked_for_once_and_kept(bound, port, monkeypatch):
+    bound.keep_access()
+    monkeypatch.setattr(port, "access", None)  # the engine has forgotten its secret, as in a forked child
+    assert pickle.loads(pickle.dumps(bound))._binding == (7, 2, None, b"secret", 5)
+
+
 def test_the_service_itself_is_not_marked_by_unpickling(bound, monkeypatch):
     woken = []
     monkeypatch.setattr(attempt_channel, "on_unpickled", [lambda *numbers: woken.append(numbers)])
     monkeypatch.setattr(attempt_channel, "_tag", woken.append)
-    bound.bind(7, 3, None, b"secret", 5)
+    bound.bind(7, 3)
     pickle.loads(pickle.dumps(bound))
     assert woken == []
 

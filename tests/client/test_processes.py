@@ -64,8 +64,11 @@ def bound(served):
         def finish(self, seq, number, value):
             service.put(CHANNEL, value)
 
+        def access(self, seq, number):
+            return service.endpoint, service.capability, 12345
+
     channel = AttemptChannel(CHANNEL, Port())
-    channel.bind(7, 2, service.endpoint, service.capability, 12345)
+    channel.bind(7, 2)
     service.channel = channel
     return service
 

@@ -25,6 +25,7 @@ from orcha._core.reasons import (
 from orcha._core.record import Cancellation, Record
 from orcha._core.resources import ResourceUse, resource_lot
 from orcha._core.state import Outcome, State
+from orcha.interfaces.needs import WHOLE
 
 
 class AdmittedPetitions:
@@ -150,6 +151,20 @@ def test_a_pause_holds_back_until_it_ends_and_is_kept(world, named):
     assert world.admission.unpark_resumed() == ([], False)
     assert world.asked() == [record.seq]
     assert is_petition_name(name) is (named == "petition")
+
+
+def test_what_declares_nothing_is_held_back_by_what_holds_all_back(world):
+    plain = world.waits(1)
+    plain.is_plain = True
+    assert world.admission.blocked_by(plain) is None
+    world.admission.pause(petition_name(plain.seq))
+    assert world.admission.blocked_by(plain) == PetitionPaused()
+    world.admission.resume(petition_name(plain.seq))
+    assert world.admission.blocked_by(plain) is None
+    whole = world.runs(2, needs={WHOLE: 1})
+    assert world.admission.blocked_by(plain) is not None
+    world.ends(whole)
+    assert world.admission.blocked_by(plain) is None
 
 
 def test_a_pause_of_everything_holds_back_what_waits_and_parks_nothing(world):

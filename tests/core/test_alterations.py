@@ -122,6 +122,7 @@ def converted(record, **fields):
         "on_interrupt": OnInterrupt.FAIL,
         **dict.fromkeys(("timeout", "queue_timeout", "expect", "group", "needs", "once", "after", "at", "delay")),
         "when": None,
+        "has_policy": True,
     } | fields
     names = (record, False, record.seq, record.key, record.manager, record.owner, object(), True, record.priority)
     return Converted(*names, **given)

@@ -52,7 +52,7 @@ def converted(record, *, is_new=True, priority=0, **found):
         "delay",
         "when",
     )
-    known = {"is_command": False, **dict.fromkeys(names), **found}
+    known = {"is_command": False, "has_policy": True, **dict.fromkeys(names), **found}
     place = {name: getattr(record, name) for name in ("seq", "key", "manager", "owner")} | {"priority": priority}
     return Converted(record, is_new, petition=object(), **place, **known)
 

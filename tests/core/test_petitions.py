@@ -142,6 +142,14 @@ def test_a_petition_is_found_by_its_token_and_the_first_record_of_a_token_stays(
     assert petitions.of_token(record.token) is None
 
 
+def test_who_has_a_slot_already_takes_its_id_beside_it(petitions, record):
+    petitions.forget(record)
+    petitions.granted.take(record)
+    petitions.hold(record)
+    assert petitions.live == {record.key: record}
+    assert len(petitions.granted) == 1
+
+
 def test_once_a_start_is_kept_its_message_is_needed_no_more(record):
     tries = Tries(Retry(times=1))
     transitions.start.started(record, tries, run := object())

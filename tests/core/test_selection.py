@@ -270,17 +270,17 @@ def test_nothing_is_due_when_nobody_waits_or_everything_stands_still(world):
 
 
 def test_a_round_is_wanted_while_anybody_waits_or_is_parked_or_time_is_to_be_forgotten(world):
-    assert world.selection.is_idle
+    assert not world.selection.has_waiting()
     blocked, parked = world.waits(2, group="rig")
-    assert not world.selection.is_idle
+    assert world.selection.has_waiting()
     world.yes.add(blocked.seq)
     world.visit()
     assert world.petitions.waiting.parked == 1
     assert not world.petitions.waiting
-    assert not world.selection.is_idle
+    assert world.selection.has_waiting()
     transitions.cancel.cancel(world.petitions, parked, Cancellation(Outcome.CANCELLED, 130, None), world.petitions.now)
     world.makes()
-    assert world.selection.is_idle
+    assert not world.selection.has_waiting()
 
 
 def test_the_others_are_asked_part_by_part_from_the_first_ones_on_and_then_anew(world):

@@ -88,6 +88,6 @@ def test_what_a_hook_that_comes_back_after_the_stop_starts_is_not_called():
     pool = ActionPool(lambda *_: called.append("ended"))
     assert pool.stop() == []
     for _ in "12":
-        pool.go(ActionRun(None, Record(1, b"", "late", "", "", b"", None, 0.0), 0), petition)
+        pool.go(ActionRun(None, Record(1, b"", "late", "", "", b"", None, 0.0)), petition)
     wait_for(lambda: not pool._threads, what="the end of every thread")
     assert not called

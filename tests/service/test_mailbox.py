@@ -33,12 +33,15 @@ class Visits:
 class Parts:
     """What a batch touches; notes who keeps a transaction."""
 
-    dirty = ()
+    dirty = delivery = ()
+    scarce = False
+    unkept = SimpleNamespace(attempts=())
     frames = ("a reply",)
     pace = SimpleNamespace(sent=False)
 
     def __init__(self):
         self.petitions = Petitions()
+        self.petitions.may_wait = True  # what `visits` say of those that wait is asked
         self.visits = Visits()
         self.timers = Timers()
         self.mailbox = Mailbox(self.timers)
@@ -49,8 +52,9 @@ class Parts:
         self.expected = []
         self.batch_is_over = threading.Event()
         heard = (lambda _: None, lambda *_: None, lambda: None, lambda: None, lambda _: None)
-        listeners = Listeners(*heard, self.batch_is_over.set, self.errors.append)
-        self.mailbox.serve(Batch(self.petitions, self.mailbox, self.visits, self, self, self, {}, listeners))
+        listeners = Listeners(*heard, self.errors.append)
+        shims = SimpleNamespace(are_reached=True, settle=self.batch_is_over.set)
+        self.mailbox.serve(Batch(self.petitions, self.mailbox, self.visits, self, self, self, shims, {}, listeners))
 
     def note(self, what):
         self.done.append((what, threading.current_thread().name))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from orcha._core.changes import Changes
+from orcha._core.effects import Effect
 from orcha._core.state import State
 from orcha._protocol import values
 from orcha._protocol.messages import Cancel, DrainResource, Item, Pause
@@ -139,14 +141,14 @@ def test_a_command_that_ended_while_others_had_its_place_tells_nothing_when_it_h
 def test_a_pause_counts_from_its_decision_whatever_people_make_of_the_clock_before_that_is_kept():
     def has_its_end_kept_late(story: HandMade) -> None:
         transaction = story.service.engine.transaction
-        look = transaction.look_for_room
+        keep = transaction.keep
 
-        def is_set_back() -> None:
-            transaction.look_for_room = look  # type: ignore[method-assign]
+        def is_set_back(changes: Changes, effects: list[Effect]) -> list[Effect]:
+            transaction.keep = keep  # type: ignore[method-assign]
             story.world.time.is_set_by(-30.0)
-            look()
+            return keep(changes, effects)
 
-        transaction.look_for_room = is_set_back  # type: ignore[method-assign]
+        transaction.keep = is_set_back  # type: ignore[method-assign]
         returns("a", 7)(story)
         story.rests()
         assert is_kept(story, "a", State.QUEUED)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from orcha._core import transitions
 from orcha._core.admission import ALL, Admission, text_name
 from orcha._core.asking_round import BROKEN, NO, YES, Answered, Round, Said
-from orcha._core.converted import Candidate, Converted
+from orcha._core.converted import Candidate, Converted, declares_nothing
 from orcha._core.petitions import Petitions
 from orcha._core.reasons import SAYS_NO
 from orcha._core.record import Key, Phase, Record
@@ -337,6 +337,7 @@ class HookSide:
         record = call.record
         if not (plan.converts if call.fresh else plan.converts_again):
             return Result(call, "no petition")
+        when = None if plan.when is None else self.admission.conditions.read(plan.when)
         converted = Converted(
             record,
             is_new=call.fresh,
@@ -358,7 +359,9 @@ class HookSide:
             after=None,
             at=None,
             delay=None,
-            when=None if plan.when is None else self.admission.conditions.read(plan.when),
+            when=when,
+            has_policy=True,
+            is_plain=declares_nothing(plan.group, plan.needs, plan.once, None, None, None, when),
         )
         return Result(call, converted=converted)
 

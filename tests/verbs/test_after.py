@@ -52,7 +52,7 @@ def test_it_starts_before_others_of_lower_urgency_that_wait_for_the_same_slot():
         asked.engine.post(lambda: busy.set() or go_on.wait(30))
         assert busy.wait(30)
         asked.manager.freed.add("build")  # its end, and that nothing of it lives, come in one batch
-        wait_for(lambda: len(asked.engine.mailbox._events) > 1, what="both are posted")
+        wait_for(lambda: len(asked.engine.mailbox.events) > 1, what="both are posted")
         go_on.set()
         asked.wait_for("idle", "succeeded")
         assert asked.manager.order == ["build", "test", "idle"]

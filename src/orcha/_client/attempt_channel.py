@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 from orcha._client.attempt_route import LocalRoute, RemoteRoute, note
 from orcha._client.outlet import Outlet, send_later
+from orcha.utils import this_process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ class AttemptChannel:
     Example::
 
         channel = AttemptChannel(identity, port)
-        channel.bind(seq, attempt, endpoint, capability)
+        channel.bind(seq, attempt)
         channel.put("a line\n")
         channel.finish(0)
 
@@ -55,8 +54,11 @@ class AttemptChannel:
         """
         self._identity = identity
         self._port = port
-        self._home = os.getpid() if port is not None else None
+        self._home = this_process.pid if port is not None else None
+        self._attempt: tuple[int, int] | None = None
+        """The attempt that it writes for: the petition's sequence number, and the attempt's number."""
         self._binding: Binding | None = None
+        """What another process needs; None before it is asked for."""
         self._outlets: dict[int, Outlet] = {}
 
     @property
@@ -64,23 +66,20 @@ class AttemptChannel:
         """The channel's identity, 16 bytes."""
         return self._identity
 
-    def bind(self, seq: int, attempt: int, endpoint: Endpoint, capability: bytes, tag: int | None = None) -> None:
-        """Let the channel write for this attempt from now on.
-
-        Args:
-            seq: the petition's sequence number.
-            attempt: the attempt's number.
-            endpoint: where other processes reach the service.
-            capability: the key with which they may put and finish, and nothing else; it travels in the pickle.
-            tag: what marks the attempt's processes; None to not mark them.
-
-        """
+    def bind(self, seq: int, attempt: int) -> None:
+        """Let the channel write for this attempt of a petition from now on, by its numbers."""
         global _service  # noqa: PLW0603 - one process is one service
         if _service is None:
             preload()
-        _service = os.getpid()
-        self._binding = (seq, attempt, endpoint, capability, tag)
+        _service = this_process.pid
+        self._attempt = seq, attempt
+        self._binding = None
         self._outlets = {}
+
+    def keep_access(self) -> None:
+        """Keep what another process needs, before the engine forgets how to give it: a fork of the service does."""
+        if self._binding is None and self._attempt is not None and self._port is not None:
+            self._binding = (*self._attempt, *self._port.access(*self._attempt))
 
     # --- writing -------------------------------------------------------------------------------------------------
 
@@ -139,8 +138,13 @@ class AttemptChannel:
         if value is not None and not isinstance(value, int):
             raise TypeError(f"a final value is an int, or None for success, not {type(value).__name__}")
         final = None if value is None else max(MIN_FINAL, min(int(value), MAX_FINAL))
-        if not self._outlets and self._port is not None and self._binding is not None and self._home == os.getpid():
-            self._port.finish(self._binding[0], self._binding[1], final)  # nothing was put: nothing can be overtaken
+        if (
+            not self._outlets
+            and self._port is not None
+            and self._attempt is not None
+            and self._home == this_process.pid
+        ):
+            self._port.finish(*self._attempt, final)  # nothing was put: nothing can be overtaken
             return
         outlet = self._outlet()
         if outlet is not None:
@@ -188,6 +192,7 @@ class AttemptChannel:
 
     def __reduce__(self) -> tuple[Callable[..., AttemptChannel], tuple[bytes, Binding | None]]:
         """Give what another process needs: no key but the attempt's own."""
+        self.keep_access()
         return _wake_up, (self._identity, self._binding)
 
     def __copy__(self) -> Self:
@@ -200,20 +205,22 @@ class AttemptChannel:
 
     def _outlet(self) -> Outlet | None:
         """Give this process's outlet; None where there is no attempt to write for."""
-        pid = os.getpid()
+        pid = this_process.pid
         outlet = self._outlets.get(pid)
-        if outlet is None and self._binding is not None:
-            outlet = self._open(self._binding, pid)
+        if outlet is None and self._attempt is not None:
+            outlet = self._open(*self._attempt, pid)
         if outlet is None:
             note("a value was dropped: its channel belongs to no attempt yet")
         return outlet
 
-    def _open(self, binding: Binding, pid: int) -> Outlet:
+    def _open(self, seq: int, attempt: int, pid: int) -> Outlet:
         """Make this process's outlet; of two threads one wins. Leave the outlets that a fork copied from the parent."""
-        seq, attempt, endpoint, capability, _ = binding
         if self._port is not None and self._home == pid:
             made = Outlet(LocalRoute(self._port, seq, attempt), remote=False)
         else:
+            self.keep_access()
+            assert self._binding is not None
+            _, _, endpoint, capability, _ = self._binding
             made = Outlet(RemoteRoute(endpoint, capability, self._identity, seq, attempt), remote=True)
         outlet = self._outlets.setdefault(pid, made)
         for other in [number for number in self._outlets if number != pid]:
@@ -256,7 +263,8 @@ def _wake_up(identity: bytes, binding: Binding | None) -> AttemptChannel:
     """Make a channel from a pickle; a process other than the service belongs to the attempt from then on."""
     channel = AttemptChannel(identity)
     channel._binding = binding  # noqa: SLF001 - it is made here
-    if binding is not None and _service != os.getpid():
+    channel._attempt = None if binding is None else binding[:2]  # noqa: SLF001 - as above
+    if binding is not None and _service != this_process.pid:
         seq, attempt, _, _, tag = binding
         if tag is not None:
             _tag(tag)

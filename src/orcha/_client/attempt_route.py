@@ -25,6 +25,13 @@ if TYPE_CHECKING:
         def finish(self, seq: int, attempt: int, value: int | None) -> object:
             """Return when the final value is kept, or ignored where the attempt is over."""
 
+        def access(self, seq: int, attempt: int) -> tuple[Endpoint, bytes, int | None]:
+            """Return what another process of the attempt needs: where the service is, the key, and the tag.
+
+            With the key a process may put and finish, and nothing else. The tag marks the attempt's processes; without
+            one they are not marked.
+            """
+
 
 UNREACHABLE_SECONDS = 2.0
 """How long a process may be without the service; then it takes its attempt as over."""

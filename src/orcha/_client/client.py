@@ -255,7 +255,8 @@ class Client:
         try:
             self._sender.ask(submission)
             self._wait(submission)
-            submission.raise_error()
+            if submission.error is not None:
+                submission.raise_error()
             results = [result for result in submission.results if result is not None]
             if answered is not None:
                 answered(results)

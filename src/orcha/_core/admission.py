@@ -219,18 +219,14 @@ class Admission:
 
     def blocked_by(self, record: Candidate) -> Reason | None:
         """Give why a petition may not start, whatever its condition says; None where its condition decides."""
-        if (
-            record.group is record.once is None
-            and not record.needs
-            and not self.paused
-            and not self.secrets.lacking
-            and record.after is None
-            and record.at is record.delay is None
-            and record.when is None
-            and not self._granted.whole
-            and not self.resources.whole_waits
-            and not self._petitions.lent
-            and self._petitions.quotas is None
+        petitions = self._petitions
+        if record.is_plain and not (
+            self.paused
+            or self.secrets.lacking
+            or self._granted.whole
+            or self.resources.whole_waits
+            or petitions.lent
+            or petitions.quotas is not None
         ):
             return None
         blocked = self._before_needs(record)
@@ -241,7 +237,7 @@ class Admission:
                 self.resources.waits_elsewhere(record)
             else:
                 self.resources.waits_for_others(record.seq)
-        return self._preempted_first(record) if blocked is None and self._petitions.lent else blocked
+        return self._preempted_first(record) if blocked is None and petitions.lent else blocked
 
     def _before_needs(self, record: Candidate) -> Reason | None:
         terms = self._terms
@@ -369,11 +365,8 @@ class Admission:
         petitions, why = self._petitions, record.why
         freed: list[Key] = []
         if (
-            isinstance(why, ConditionSaidNo)
-            and record.group is record.once is None
-            and not record.needs
-            and record.after is None
-            and record.when is None
+            record.is_plain
+            and isinstance(why, ConditionSaidNo)
             and not self.paused
             and not self.secrets.lacking
             and petitions.quotas is None

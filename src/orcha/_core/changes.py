@@ -373,10 +373,10 @@ class Changes:
             or self.tombstones
             or self.deleted
             or self.slots is not None
-            or any(self.__dict__.values())
+            or (self.__dict__ and any(self.__dict__.values()))
         )
 
     @property
     def declares(self) -> bool:
         """Whether there is anything that petitions declare, that people decide, or of arrays and schedules."""
-        return any(self.__dict__.values()) or self.slots is not None
+        return self.slots is not None or (bool(self.__dict__) and any(self.__dict__.values()))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from orcha._core.record import starts_after
+from orcha._core.state import OnInterrupt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from orcha._core.devices import Devices
     from orcha._core.reasons import Reason
     from orcha._core.record import Key, Phase, Record
-    from orcha._core.state import OnInterrupt
     from orcha.interfaces.command import Retry
     from orcha.interfaces.petition import Petition
 
@@ -38,21 +38,23 @@ class Converted:
     petition: Petition
     is_command: bool
     priority: int | float
-    retry: Retry | None
-    on_interrupt: OnInterrupt
-    timeout: float | None
-    queue_timeout: float | None
-    expect: float | None
-    group: str | None
-    needs: Mapping[str, int | str] | None
-    once: str | None
-    after: Mapping[str, bool] | None
-    at: float | None
-    delay: float | None
-    when: Condition | None
-    has_policy: bool = True
-    """Whether the petition says any of this itself; else the record says the same already."""
+    retry: Retry | None = None
+    on_interrupt: OnInterrupt = OnInterrupt.FAIL
+    timeout: float | None = None
+    queue_timeout: float | None = None
+    expect: float | None = None
+    group: str | None = None
+    needs: Mapping[str, int | str] | None = None
+    once: str | None = None
+    after: Mapping[str, bool] | None = None
+    at: float | None = None
+    delay: float | None = None
+    when: Condition | None = None
     preemptible: str | None = None
+    has_policy: bool = False
+    """Whether the petition says any of this itself; else the record says the same already."""
+    is_plain: bool = False
+    """Whether nothing of what it declares can block it: see the record's field of that name."""
 
     @property
     def place(self) -> Key:
@@ -80,6 +82,20 @@ class Converted:
         return self.record.why
 
 
+def declares_nothing(
+    group: str | None,
+    needs: Mapping[str, int | str] | None,
+    once: str | None,
+    after: Mapping[str, bool] | None,
+    at: float | None,
+    delay: float | None,
+    when: Condition | None,
+) -> bool:
+    """Tell whether a petition that declares this is a plain one: only its own condition can block it."""
+    names_no_time = at is None and delay is None
+    return names_no_time and group is None and once is None and when is None and not needs and not after
+
+
 Candidate: TypeAlias = "Record | Converted"
 """A petition that may be asked: its record has its object, or this very visit has made the object."""
 
@@ -89,4 +105,4 @@ def known_seconds(candidate: Candidate) -> float | None:
     return candidate.timeout if candidate.expect is None else candidate.expect
 
 
-__all__ = ["Candidate", "Converted", "known_seconds"]
+__all__ = ["Candidate", "Converted", "declares_nothing", "known_seconds"]

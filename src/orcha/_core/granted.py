@@ -66,7 +66,8 @@ class GrantedSlots:
         self._grants: dict[str, Grant] = {}
         self.keys: Collection[str] = self._grants.keys()
         """The str(id) of the petitions that may run, as they are at any time."""
-        self._key_of: dict[int, str] = {}
+        self.key_of: dict[int, str] = {}
+        """The same by sequence. Only this book changes it; who asks whether a petition has a slot may look here."""
         self._of_manager: dict[str, dict[str, int]] = {}
         self._in_group: dict[str, int] = {}
         self._in_group_of: dict[tuple[str, str], int] = {}
@@ -136,13 +137,7 @@ class GrantedSlots:
 
         That is these devices, else the devices that the petition has already, else devices that are chosen now.
         """
-        key, seq, manager, group, needs = (
-            candidate.key,
-            candidate.seq,
-            candidate.manager,
-            candidate.group,
-            candidate.needs,
-        )
+        key, needs = candidate.key, candidate.needs
         with self._lock:
             earlier = self._grants.get(key)
             if earlier is not None:
@@ -150,8 +145,8 @@ class GrantedSlots:
             if needs:
                 devices = devices or candidate.devices or self.inventory.choose(needs, self._used)
             seconds = candidate.timeout if candidate.expect is None else candidate.expect
-            grant = (seq, manager, group, needs, devices, candidate.owner, seconds)
-            self._enter(key, new_tuple(Grant, grant))
+            whose = (candidate.seq, candidate.manager, candidate.group)
+            self._enter(key, new_tuple(Grant, (*whose, needs, devices, candidate.owner, seconds)))
             if self._quotas is not None:
                 self._quotas.count(candidate)
 
@@ -167,7 +162,7 @@ class GrantedSlots:
     def lend(self, seq: int) -> None:
         """Have a petition that stands still hold its devices and its memory alone, until it takes the rest again."""
         with self._lock:
-            key = self._key_of[seq]
+            key = self.key_of[seq]
             grant = self._grants[key]
             self._uncount(key, grant)
             devices = grant.devices or {}
@@ -186,7 +181,7 @@ class GrantedSlots:
     def _enter(self, key: str, grant: Grant) -> None:
         seq, manager, group, needs, _, owner, _ = grant
         self._grants[key] = grant
-        self._key_of[seq] = key
+        self.key_of[seq] = key
         self._of_manager.setdefault(manager, {})[key] = seq
         if group is not None:
             self._in_group[group] = self._in_group.get(group, 0) + 1
@@ -205,7 +200,7 @@ class GrantedSlots:
     def give_back(self, record: Record) -> bool:
         """Free what a petition was granted; False where it was granted nothing."""
         with self._lock:
-            key = self._key_of.get(record.seq)
+            key = self.key_of.get(record.seq)
             if key is None:
                 return False
             grant = self._grants.pop(key)
@@ -218,7 +213,7 @@ class GrantedSlots:
 
     def _uncount(self, key: str, grant: Grant) -> None:
         seq, manager, group, needs, _, owner, _ = grant
-        del self._key_of[seq]
+        del self.key_of[seq]
         del self._of_manager[manager][key]
         if group is not None:
             self._in_group[group] -= 1
@@ -261,11 +256,11 @@ class GrantedSlots:
 
     def has(self, seq: int) -> bool:
         """Tell whether the petition of this sequence has a slot, and not an earlier one with its id."""
-        return seq in self._key_of
+        return seq in self.key_of
 
     def seqs(self) -> list[int]:
         """Give the sequences of the petitions that may run."""
-        return list(self._key_of)
+        return list(self.key_of)
 
     def of_manager(self, manager: str) -> Collection[str]:
         """Give the str(id) of the granted petitions of one manager; the set changes with them."""

@@ -53,7 +53,7 @@ STARTS = "starts of a group"
 class Petitions:
     """The data of all live petitions. Transitions alone write a petition's fields."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0915 - one statement a field
         self,
         *,
         next_seq: int = 1,
@@ -80,6 +80,8 @@ class Petitions:
         """str(id) of every live petition; a spilled one is only its key."""
         self.waiting = WaitingQueue(most_ready)
         """The waiting petitions; replaced by another object when there are petitions of a second owner."""
+        self.may_wait = False
+        """Whether anything waits, as far as is known without a look into the queue."""
         self.owner: str | None = None
         """The owner of the first petition that was entered."""
         self.fairness: Fairness | None = None
@@ -436,12 +438,12 @@ class Petitions:
         """Give a petition its slot, and take its id, where it has not got them yet."""
         if record.seq not in self.records:
             self.enter(record)
-        if not self.granted.has(record.seq):
+        if record.seq not in self.granted.key_of:
             self.granted.take(record)
 
     def ungrant(self, record: Record) -> None:
         """Take a petition's slot back, where it has one."""
-        if self.granted.has(record.seq):
+        if record.seq in self.granted.key_of:
             self.version += 1  # before a condition can see that there is room
             self.granted.give_back(record)
             record.devices = None
@@ -473,10 +475,12 @@ class Petitions:
 
     def forget(self, record: Record) -> None:
         """Have a petition live no more."""
-        if self.is_live(record):
+        known = self.live.get(record.key)
+        if known is record or known == record.place:
             del self.live[record.key]
         self.records.pop(record.seq, None)
-        self._forget_token(record)
+        if self._of_token.get(record.token) is record:
+            del self._of_token[record.token]
         if self.preempted:
             self.forget_preempted(record.seq)
         if self.fairness is not None:
@@ -495,10 +499,6 @@ class Petitions:
         self.granted.count_for_quotas(quotas)
         self.quotas = quotas
 
-    def _forget_token(self, record: Record) -> None:
-        if self._of_token.get(record.token) is record:
-            del self._of_token[record.token]
-
     # --- the queue ----------------------------------------------------------------------------------------------
 
     def enqueue(self, record: Record) -> None:
@@ -507,12 +507,19 @@ class Petitions:
             self.eager[record.seq] = record.key
         if self.ageing is not None:
             record.priority, record.unaged = self.ageing.enter(record)
+        self.may_wait = True
         if not self.waiting.add(record.place):
             self._unloading[record.seq] = record.place
 
     def dequeue(self, record: Record) -> None:
         """Have a petition wait no more."""
         self.waiting.remove(record.place)
+
+    def look_for_waiting(self) -> bool:
+        """Tell whether anything waits, parked petitions included; where nothing does, nobody looks again until then."""
+        if self.may_wait and self.waiting.is_empty:
+            self.may_wait = False
+        return self.may_wait
 
     def keep_loaded(self, record: Record) -> None:
         """Keep the full record of a petition, where only its key was about to be kept."""
@@ -550,6 +557,7 @@ class Petitions:
     def load_waiting(self, keys: list[Key]) -> None:
         """Take the waiting petitions, in order, from the store, as keys only; their owners were noted before."""
         self.waiting.load(keys)
+        self.may_wait = True
         for key in keys:
             self.live[key[2]] = key
 
@@ -560,6 +568,7 @@ class Petitions:
             near = self.waiting.is_ready(key) and not self.waiting.is_parked(key)
             if record is not None and record.state is _QUEUED and not near and record.seq not in self.ahead:
                 del self.records[key[1]]
-                self._forget_token(record)
+                if self._of_token.get(record.token) is record:
+                    del self._of_token[record.token]
                 self.live[key[2]] = key
         self._unloading = {}

@@ -90,6 +90,7 @@ class Record:
         "group",
         "hook_owed",
         "id",
+        "is_plain",
         "key",
         "manager",
         "may_be_outlived",
@@ -172,6 +173,9 @@ class Record:
         self.asked: float | None = None
         """Monotonic time at which its condition was asked last; None where it was not, or what is declared holds it."""
         self.petition: Petition | None = None
+        self.is_plain = False
+        """Whether it is known to declare no group, needs, key, time, dependency or condition in text: then nothing of
+        this can block it, and nobody looks at each of these."""
         self.group: str | None = None
         self.needs: Mapping[str, int | str] | None = None
         """The amount of each resource that the petition holds while it runs; None where it needs nothing."""

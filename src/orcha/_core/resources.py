@@ -115,7 +115,7 @@ class Resources:
         """The sequence of the petition that was let go last before others, whom it does not delay."""
         self._paused: list[Waiter] = []
         """Petitions that were found in line though people hold them back."""
-        self._left: list[Needs] = []
+        self.left: list[Needs] = []
         """What petitions need that have left their lines: those behind them may go."""
         self._wheres: dict[str, dict[str, None]] = {}
         """What needs say of devices that wait, or have waited, by resource."""
@@ -462,7 +462,7 @@ class Resources:
     def _leave(self, seq: int) -> None:
         waiter = self._lines.leave(seq)
         if waiter is not None:
-            self._left.append(waiter.needs)
+            self.left.append(waiter.needs)
 
     def note_left(self) -> None:
         """Have the petitions behind looked at, where one has left its line and another one may go for that.
@@ -470,7 +470,7 @@ class Resources:
         Mostly the petition that left has started, and nothing is free: then a look at the first ones of its lines
         spares a round of asking, which is a quarter of what a start costs.
         """
-        left, self._left = self._left, []
+        left, self.left = self.left, []
         if left and self._may_follow(left):
             self._petitions.note_change()
 

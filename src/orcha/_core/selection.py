@@ -117,10 +117,12 @@ class Selection:
         """Whether something has happened since parked petitions were looked at."""
         return self._admission.may_unpark
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether nobody waits and nothing is due: a round would ask nobody."""
-        return self._time_due is None and self._starts_due is None and self._petitions.waiting.is_empty
+    def has_waiting(self) -> bool:
+        """Tell whether anybody waits: else a round would ask nobody, and nothing is due."""
+        if self._petitions.look_for_waiting():
+            return True
+        self._time_due = self._starts_due = None
+        return False
 
     def is_due(self, now: float) -> bool:
         """Tell whether a round may ask anybody now, or let parked petitions go."""
@@ -279,8 +281,9 @@ class Selection:
 
     def note(self, asked: Round, now: float, *, firsts: Cost | None = None, others: Cost | None = None) -> None:
         """Learn from a round whose answers are settled, and from what it cost where time alone had it made."""
-        self._admission.resources.note_left()
-        if self._petitions.waiting:
+        if self._admission.resources.left:
+            self._admission.resources.note_left()
+        if self._petitions.may_wait and self._petitions.waiting:
             self._is_start_due(now)
         asking = self._asking
         if asked.by_time:

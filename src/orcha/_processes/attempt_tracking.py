@@ -98,6 +98,8 @@ class TrackedAttempt:
         _this_thread.own = None
         _in_context.set(None)
         _working.pop(self.ordinal, None)
+        if self.may_have_processes:
+            with_processes.discard(self.ordinal)
 
 
 class _ThreadState(threading.local):
@@ -123,6 +125,8 @@ _in_context: ContextVar[TrackedAttempt | None] = ContextVar("orcha-attempt", def
 """The attempt whose thread made the current context: event loops run what they are given in a copy of that."""
 _this_thread = _ThreadState()
 _working: dict[int, TrackedAttempt] = {}
+with_processes: set[int] = set()
+"""The ordinals of the attempts that a thread works for and that may have started a process."""
 _state: ServiceState | None = None
 _audited = False
 _pool_is_followed = False
@@ -183,12 +187,6 @@ def claim_children(ordinal: int) -> list[int]:
     """
     attempt = _working.get(ordinal)
     return [] if attempt is None else _claim_children(attempt)
-
-
-def may_have_processes(ordinal: int) -> bool:
-    """Return whether an attempt that a thread works for may have started a process."""
-    attempt = _working.get(ordinal)
-    return attempt is not None and attempt.may_have_processes
 
 
 def take_ended_by_sigterm(ordinal: int) -> bool:
@@ -272,6 +270,7 @@ def _expect(attempt: TrackedAttempt) -> None:
     """Note that an attempt may have processes from now on."""
     if not attempt.may_have_processes:
         attempt.may_have_processes = True
+        with_processes.add(attempt.ordinal)
         if _state is not None:
             _state.population.expect(attempt.ordinal)
 
@@ -491,6 +490,7 @@ def _after_fork_in_child() -> tuple[Iterable[int], tuple[Callable[[], None], ...
     state, attempt = _state, _this_thread.attempt
     _state, _this_thread.own, _this_thread.follows = None, None, None
     _working.clear()
+    with_processes.clear()
     if state is None:
         return (), ()
     if not _this_thread.apart:

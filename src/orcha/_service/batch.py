@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from orcha._core.petitions import Petitions
     from orcha._core.record import Record
     from orcha._service.channels.channel_book import ChannelBook
+    from orcha._service.execution.shims import Shims
     from orcha._service.hooks.visits import Visits
     from orcha._service.mailbox import Mailbox
     from orcha._service.outbox import Outbox
@@ -65,8 +66,6 @@ class Listeners(NamedTuple):
     """Called before each transaction, and may add changes to it."""
     kept: Callable[[Changes], None]
     """Called with the changes that a transaction kept."""
-    over: Callable[[], None]
-    """Called at the end of a batch."""
     failed: Callable[[BaseException], None]
     """Called with the error that ended the engine."""
 
@@ -74,7 +73,7 @@ class Listeners(NamedTuple):
 class Batch:
     """Makes batches, one after the other; the `Work` of a mailbox."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - each is a part that a batch touches
         self,
         petitions: Petitions,
         mailbox: Mailbox,
@@ -82,6 +81,7 @@ class Batch:
         channels: ChannelBook,
         transaction: Transaction,
         outbox: Outbox,
+        shims: Shims,
         effects: Effects,
         listeners: Listeners,
     ) -> None:
@@ -94,6 +94,7 @@ class Batch:
             channels: the last records of what ended, and the output to keep.
             transaction: keeps changes.
             outbox: the replies.
+            shims: are sent what waits for the end of the batch.
             effects: what happens after the transaction.
             listeners: called at each batch.
 
@@ -104,6 +105,7 @@ class Batch:
         self._channels = channels
         self._transaction = transaction
         self._outbox = outbox
+        self._shims = shims
         self._effects = effects
         self._listeners = listeners
         self._uncounted: Changes | None = None
@@ -114,8 +116,10 @@ class Batch:
         `may_keep` and `more` are as `Mailbox.run_or_post` says.
         """
         self._petitions.now = new_tuple(Moment, (time.time(), time.monotonic()))
-        self._visits.collect()
-        self._mailbox.handle(due=own)
+        if not self._visits.is_free:
+            self._visits.collect()
+        if own or self._mailbox.events:
+            self._mailbox.handle(due=own)
         step = self._ask(own=own, more=more)
         if step is _GATHER:
             step = self._gather()
@@ -124,8 +128,8 @@ class Batch:
             step = self._next_step(_KEEP)
         if step is not _KEEP:  # a reply says what is kept: with what is not kept yet, it waits for the disk
             self.send()
-        if not self._petitions.ahead:  # else a start follows soon, and wakes the shim of an ended command once for both
-            self._listeners.over()
+        if self._shims.are_reached and not self._petitions.ahead:
+            self._shims.settle()  # else a start follows soon, and wakes the shim of an ended command once for both
         if self._mailbox.is_over or step is not _LISTEN:
             self._mailbox.wake()
 
@@ -138,7 +142,9 @@ class Batch:
         that is so while anything may start in its place; otherwise where the waiting petitions are to be asked.
         """
         visits = self._visits
-        return not visits.are_inline and (visits.has_calls or (visits.may_find if ends else visits.are_news))
+        return not visits.are_inline and (
+            visits.has_calls or (self._petitions.may_wait and (visits.may_find if ends else visits.are_news))
+        )
 
     def _next_step(self, done: Step, *, own: bool = True) -> Step:
         """Give the step that comes after `done`.
@@ -147,7 +153,8 @@ class Batch:
         answer has left.
         """
         visits = self._visits
-        if done is _HANDLE and (own or visits.has_calls or visits.may_find):
+        may_wait = self._petitions.may_wait
+        if done is _HANDLE and (own or visits.has_calls or (may_wait and visits.may_find)):
             return _ASK
         if done is _ASK and own and self._petitions.changes.transitions and visits.is_choosing:
             return _GATHER
@@ -156,19 +163,16 @@ class Batch:
             return _ASK
         if done is not _KEEP and works:
             return _KEEP
-        is_left = works or ((visits.has_calls or visits.are_news) and visits.is_free)
+        is_left = works or (visits.is_free and (visits.has_calls or (may_wait and visits.are_news)))
         return _HANDLE if is_left else _LISTEN
 
     def _has_work(self) -> bool:
         """Tell whether anything is to be kept, done or answered, flags aside that wait for a transaction."""
         petitions = self._petitions
-        return bool(
-            petitions.effects
-            or petitions.finals
-            or self._outbox.waiting
-            or self._channels.dirty
-            or (petitions.changes and (self._mailbox.is_over or not self._transaction.flags_wait(petitions.changes)))
-        )
+        if petitions.effects or petitions.finals or self._outbox.waiting or self._channels.dirty:
+            return True
+        changes = petitions.changes
+        return bool(changes) and (self._mailbox.is_over or not self._transaction.flags_wait(changes))
 
     # --- the steps ----------------------------------------------------------------------------------------------
 
@@ -188,6 +192,7 @@ class Batch:
         until = time.monotonic() + GATHER_SECONDS
         step = _GATHER
         while step is _GATHER and (left := until - time.monotonic()) > 0 and self._mailbox.listen(left):
+            self._visits.collect()
             self._mailbox.handle()
             step = self._next_step(_ASK)
         return self._next_step(_GATHER) if step is _GATHER else step
@@ -205,7 +210,8 @@ class Batch:
         self.commit()
         self.send()  # before a hook thread is woken: the two would wait for each other's turn
         self._visits.dispatch()
-        if (changes := self._petitions.changes) and not self._mailbox.is_over:
+        changes = self._petitions.changes
+        if (changes.flags or changes.attempts or changes.transitions) and not self._mailbox.is_over:
             self._transaction.let_flags_wait(changes)
         self.count()
 
@@ -216,11 +222,12 @@ class Batch:
         changes, effects, finals = petitions.take()
         for final in finals:
             channels.append_final(final)
-        transaction.look_for_room()
-        channels.flush(changes)
+        if channels.dirty or channels.scarce:
+            transaction.look_for_room()
+            channels.flush(changes)
         if (changes.flags or changes.attempts) and not self._mailbox.is_over:
             transaction.postpone_flags(changes)
-        if changes:
+        if changes.petitions or changes.transitions or changes:
             effects = transaction.keep(changes, effects)
             self._uncounted = changes
         for do, record, detail in effects:
@@ -230,7 +237,8 @@ class Batch:
         waiting, self._outbox.waiting = self._outbox.waiting, []
         for call in waiting:
             call()
-        channels.deliver()
+        if channels.delivery or channels.unkept.attempts:
+            channels.deliver()
 
     def count(self) -> None:
         """Count the changes that were kept: nobody waits for the figures, so this is done last."""

@@ -220,6 +220,7 @@ class Engine:
             self.channels,
             self.transaction,
             self.outbox,
+            self.shims,
             self._effects(),
             Listeners(
                 self.dependents.ended,
@@ -227,7 +228,6 @@ class Engine:
                 self.starts_ahead.begin,
                 self._about_to_keep,
                 self._count,
-                self.shims.settle,
                 self._say_failed,
             ),
         )
@@ -580,7 +580,7 @@ class Engine:
         ahead = self.starts_ahead
         if ahead.ends or ahead.has_begun or self.petitions.prompt:
             ahead.about_to_keep()
-        if accepted := self.petitions.changes.petitions:
+        if self.submissions.has_keys and (accepted := self.petitions.changes.petitions):
             for peer, new in self.submissions.by_key(accepted):
                 self.audit.submitted(peer, new)
 

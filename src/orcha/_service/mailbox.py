@@ -1,7 +1,7 @@
 """The engine's mailbox, and which thread acts when.
 
 Petitions are changed by one thread at a time: the thread that has the *turn*. All others put events into the mailbox,
-by one of three verbs:
+by one of four verbs:
 
 `post`
     The engine's own thread handles the event.
@@ -11,13 +11,15 @@ by one of three verbs:
     The calling thread takes the turn and handles the event by itself, where nobody else has the turn, little lies in
     the mailbox and the next step would wake no hook thread. Otherwise this is `post`. It is `post` also before the
     engine's thread is started: the thread that starts the service loads what is stored until then, without the turn.
+`run_or_wake`
+    The same without an event: each batch looks by itself whether the visit of the hook thread is over.
 
 ===============================  ==================================================================================
 who brings an event              how
 ===============================  ==================================================================================
 the loop thread, a small submit  `run_or_post`; it never waits for the disk: the engine's thread keeps what changed
 the loop thread, anything else   `post`
-the hook thread, a visit's end   `run_or_post`
+the hook thread, a visit's end   `run_or_wake`
 an action thread, its return     `run_or_post`, as an end
 an action's final value          `post_without_waking` where the hook thread looks in a moment, else `post`
 the reader of shims              `run_or_post`, as an end, with what shims say meanwhile; it waits for the turn
@@ -29,9 +31,9 @@ The thread that has the turn makes one batch: events are handled, the manager's 
 what changed, then the effects happen and the replies leave. `batch.py` tells these steps one after the other. The
 engine's thread sleeps between batches, until an event or a due time wakes it.
 
-`run_or_post` is an optimization. Waking a sleeping thread costs 20 to 60 microseconds; a petition passed six threads
-without it and passes three with it, which takes 0.1 to 0.2 ms of 1.3 ms off the way from `send` to the final value.
-Under load it changes nothing, since the engine's thread does the work wherever anything waits.
+`run_or_post` and `run_or_wake` are an optimization. Waking a sleeping thread costs 20 to 60 microseconds; a petition
+passed six threads without them and passes three with them, which takes 0.1 to 0.2 ms of 1.3 ms off the way from `send`
+to the final value. Under load they change nothing, since the engine's thread does the work wherever anything waits.
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
     from orcha._service.timers import Timers
     from orcha.utils.threads import DeadThreadError
 
-    Event = tuple[Any, ...]
+    Event = tuple[Callable[..., object], tuple[Any, ...]]
     """A handler and its arguments."""
 
 MAX_EVENTS_OF_A_BATCH = 2_000
@@ -82,7 +84,8 @@ class Mailbox:
         self._timers = timers
         self._work: Work | None = None
         self.turn = threading.Lock()
-        self._events: deque[Event] = deque()
+        self.events: deque[Event] = deque()
+        """The events that nobody has taken, in order."""
         self._bell: SimpleQueue[None] = SimpleQueue()
         self._rung = False
         self.is_over = False
@@ -116,19 +119,19 @@ class Mailbox:
 
     def __len__(self) -> int:
         """Count the events that nobody has taken."""
-        return len(self._events)
+        return len(self.events)
 
     # --- from any thread ----------------------------------------------------------------------------------------
 
     def post(self, handler: Callable[..., object], *args: Any) -> None:
         """Have the engine's thread call `handler`."""
-        self._events.append((handler, *args))
+        self.events.append((handler, args))
         if not self._rung:
             self.wake()
 
     def post_without_waking(self, handler: Callable[..., object], *args: Any) -> None:
         """Have `handler` called in the next batch; the caller knows that a batch comes in a moment."""
-        self._events.append((handler, *args))
+        self.events.append((handler, args))
 
     def run_or_post(
         self,
@@ -154,10 +157,17 @@ class Mailbox:
                 transaction then keeps all that has come meanwhile, and the engine's thread need not wake for a part.
 
         """
+        self.events.append((handler, args))
+        self.run_or_wake(may_keep=may_keep, ends=ends, more=more)
+
+    def run_or_wake(self, *, may_keep: bool, ends: bool = False, more: Callable[[], bool] | None = None) -> None:
+        """Make a batch as the engine where nothing else goes on; else have the engine's thread make one.
+
+        The arguments are those of `run_or_post`.
+        """
         work = self._work
         assert work is not None
-        self._events.append((handler, *args))
-        busy = len(self._events) > MAX_EVENTS_OF_ANOTHER_THREAD or not self.is_started
+        busy = len(self.events) > MAX_EVENTS_OF_ANOTHER_THREAD or not self.is_started
         if busy or work.wakes_a_hook_thread(ends=ends) or not self.turn.acquire(blocking=more is not None):
             self.wake()
             return
@@ -180,7 +190,7 @@ class Mailbox:
 
     def wake_for_events(self) -> None:
         """Have the engine's thread make a batch where an event lies there."""
-        if self._events:
+        if self.events:
             self.wake()
 
     def end_with(self, death: DeadThreadError) -> None:
@@ -191,9 +201,9 @@ class Mailbox:
 
     def handle(self, *, due: bool = False) -> None:
         """Handle the events that came; with `due` also make the calls that are due, as the engine's own thread."""
-        events = self._events
+        events = self.events
         for _ in range(min(len(events), MAX_EVENTS_OF_A_BATCH)):
-            handler, *args = events.popleft()
+            handler, args = events.popleft()
             handler(*args)
         if not due:
             return

@@ -122,7 +122,9 @@ class Submissions:
         self._once = once
         self.undecided: dict[bytes, Undecided] = {}
         self._by_key: dict[bytes, Peer] = {}
-        """The clients with a key that ask for petitions, by token; most services have no such client."""
+        """The clients with a key that ask for petitions, by token."""
+        self.has_keys = False
+        """Whether any client with a key has asked for petitions; most services have no such client."""
         self._told: dict[bytes, str] = {}
         """Lines for the submitter of a petition when the petition is accepted, by token."""
 
@@ -131,6 +133,7 @@ class Submissions:
         self.undecided[record.token] = new_tuple(Undecided, (record, [asked]))
         if isinstance(asked.asker, Submission) and asked.asker.has_key:
             self._by_key[record.token] = asked.asker.peer
+            self.has_keys = True
 
     def join(self, token: bytes, asked: Asked) -> None:
         """Have somebody else answered too about the petition of this token, which is undecided."""
@@ -147,8 +150,6 @@ class Submissions:
 
     def by_key(self, kept: Iterable[NewPetition]) -> list[tuple[Peer, NewPetition]]:
         """Give the petitions among these for which a client with a key asks, each with the client."""
-        if not self._by_key:
-            return []
         return [(peer, new) for new in kept if (peer := self._by_key.get(new.token)) is not None]
 
     def tell(self, record: Record, text: str) -> None:
@@ -190,7 +191,7 @@ class Submissions:
 
     def _decide(self, token: bytes) -> list[Asked]:
         """Give who is to be answered about a petition that is undecided no more."""
-        if self._by_key:
+        if self.has_keys:
             self._by_key.pop(token, None)
         return self.undecided.pop(token).asked
 

@@ -100,7 +100,7 @@ class Remote:
         channels = [_channel_of(message, ClientChannel) for message in messages]
         items = items_of(messages, channels)
         client = self._usable()
-        self._tokens.ask((str(item.id), item.token) for item in items)
+        self._tokens.ask([(str(item.id), item.token) for item in items])
 
         def answered(results: Sequence[Result]) -> None:
             self._note(items, results)

@@ -309,7 +309,7 @@ class Service:
             hooks._visit(visit)
             visit.over = True
             if visit.awaited:
-                hooks.done(visit)
+                hooks.done()
             self._lingers = hooks.threads.looks_again = visit.started
         except StaleCall:
             if not self.dead:

@@ -13,7 +13,7 @@ from orcha._core import transitions
 from orcha._core.admission import ALL, Admission, group_name, petition_name
 from orcha._core.asking_round import NO, YES, Said
 from orcha._core.codes import FAILED_CODE
-from orcha._core.converted import Converted
+from orcha._core.converted import Converted, declares_nothing
 from orcha._core.dependencies import Dependency
 from orcha._core.effects import Do
 from orcha._core.forecast.workload import Foretold
@@ -346,6 +346,7 @@ class VirtualSchedule:
 
     def _convert(self, record: Record, seq: int) -> Converted:
         job = self._jobs[seq]
+        after = {name: must for name, must in job.after.items() if name in self._newest} or None
         return Converted(
             record,
             is_new=True,
@@ -364,11 +365,13 @@ class VirtualSchedule:
             group=job.group,
             needs=job.needs or None,
             once=None,
-            after={name: must for name, must in job.after.items() if name in self._newest} or None,
+            after=after,
             at=job.not_before,
             delay=None,
             when=None,
             preemptible=PAUSE if job.stands_still else job.preemptible,  # people may have changed what it says since
+            has_policy=True,
+            is_plain=declares_nothing(job.group, job.needs, None, after, job.not_before, None, None),
         )
 
     def _expected(self, job: Job) -> float | None:

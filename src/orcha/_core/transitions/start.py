@@ -73,7 +73,8 @@ def enter_starting(petitions: Petitions, record: Record, now: Moment) -> None:
     record.processes_gone = True
     record.may_start = True
     record.why = record.asked = None
-    petitions.hold(record)
+    if record.seq not in petitions.records or record.seq not in petitions.granted.key_of:
+        petitions.hold(record)
     if record.needs:
         petitions.keep_devices(record)
     petitions.starts += 1
@@ -83,7 +84,8 @@ def enter_starting(petitions: Petitions, record: Record, now: Moment) -> None:
         petitions.keep_start(record.group, record.seq, now)
     if record.command:
         petitions.keep_attempt(AttemptStep(record.seq, record.attempt))
-    elif _had_a_time(record):  # kept no longer: the next start of the service would take it for the next attempt's
+    elif (record.attempt > 1 or not record.is_plain) and _had_a_time(record):
+        # It is kept no longer: the next start of the service would take it for the time of the next attempt.
         petitions.keep_attempt(AttemptStep(record.seq, record.attempt, is_command=False))
 
 

@@ -56,6 +56,7 @@ def enter_converted(record: Record, converted: Converted) -> None:
     if converted.is_new:
         record.priority = converted.priority
     record.retry = converted.retry
+    record.is_plain = converted.is_plain
     if not converted.has_policy:
         return
     record.on_interrupt = converted.on_interrupt
@@ -87,7 +88,7 @@ def accept(petitions: Petitions, record: Record, now: Moment, *, start: bool, ne
         record.attempt = 1
         enter_starting(petitions, record, now)
         record.started = record.submitted  # as its row has it: the next start of the service reckons with that
-    elif _starts_later(petitions, record, now):
+    elif not record.is_plain and _starts_later(petitions, record, now):
         record.phase = _RESTING
     else:
         record.phase = _WAITING
@@ -129,14 +130,16 @@ def keep(petitions: Petitions, record: Record) -> None:
     changes = petitions.changes
     changes.petitions.append(_row(record))
     record.extras = None  # the row has it
+    if record.expect is not None:
+        changes.expected[record.seq] = record.expect
+    if record.is_plain:
+        return
     if record.group is not None:
         changes.groups[record.seq] = record.group
     if record.needs:
         changes.needs[record.seq] = record.needs
     if record.once is not None:
         changes.once[record.seq] = record.once
-    if record.expect is not None:
-        changes.expected[record.seq] = record.expect
 
 
 def _row(record: Record) -> NewPetition:

@@ -145,7 +145,8 @@ class ChannelBook:
         self._channels: dict[bytes, Channel] = {}
         self.dirty: list[Channel] = []
         """The channels to which the transaction in the making appends."""
-        self._delivery: list[tuple[Channel, int, int, bytes]] = []
+        self.delivery: list[tuple[Channel, int, int, bytes]] = []
+        """What followers get once it is kept: a channel, the first index, how many records, the records."""
         self._followed: dict[int, set[bytes]] = {}
         self.pace = CatchUpPace(later, self._catch_up)
         self.scarce = False
@@ -186,7 +187,7 @@ class ChannelBook:
         known.kept = True
         changes.channels = [new for new in changes.channels if new.id != channel]
         changes.appends = [a._replace(first=a.first + shift) if a.channel == channel else a for a in changes.appends]
-        self._delivery = [(c, first + shift if c is known else first, n, d) for c, first, n, d in self._delivery]
+        self.delivery = [(c, first + shift if c is known else first, n, d) for c, first, n, d in self.delivery]
         return True
 
     def create(self, channel: bytes, owner: str, *, own: bool) -> Channel:
@@ -249,12 +250,13 @@ class ChannelBook:
 
     def append_final(self, final: Final) -> None:
         """Add a petition's last records to the transaction in the making."""
-        record = final.record
-        own = record.channel == record.token
-        channel = self.get(record.channel) or self.create(record.channel, record.owner, own=own)
-        if final.line is not None:
-            self.append(channel, _NOTICE, record.seq, encode_value(final.line))
-        self.append(channel, _FINAL, record.seq, encode_value(final.value))
+        record, line, value = final
+        channel = self.get(record.channel)
+        if channel is None:
+            channel = self.create(record.channel, record.owner, own=record.channel == record.token)
+        if line is not None:
+            self.append(channel, _NOTICE, record.seq, encode_value(line))
+        self.append(channel, _FINAL, record.seq, encode_value(value))
         if channel.own:
             self.append(channel, _CLOSED, record.seq, encode_value(None))
 
@@ -309,7 +311,7 @@ class ChannelBook:
         self._note(channel, records, data)
 
     def _note(self, channel: Channel, records: list[ChannelRecord], data: bytes) -> None:
-        self._delivery.append((channel, channel.next, len(records), data))
+        self.delivery.append((channel, channel.next, len(records), data))
         channel.next += len(records)
         channel.size += len(data)
 
@@ -322,7 +324,7 @@ class ChannelBook:
 
     def redo(self, changes: Changes, keep: Callable[[ChannelRecord], bool]) -> None:
         """Give the records that `keep` lets be new places: the transaction that held them all was not kept."""
-        delivery, self._delivery = self._delivery, []
+        delivery, self.delivery = self.delivery, []
         stored = {(append.channel, append.first) for append in changes.appends}
         changes.appends = []
         for channel, first, _, data in reversed(delivery):
@@ -347,7 +349,7 @@ class ChannelBook:
 
     def deliver(self) -> None:
         """Send the records that were kept to the followers that are not behind and have room."""
-        delivery, self._delivery = self._delivery, []
+        delivery, self.delivery = self.delivery, []
         for channel, first, count, data in delivery:
             frame = b""
             if channel.followers and has_pieces(data):
@@ -406,7 +408,7 @@ class ChannelBook:
                 self.unkept.settle()
 
     def _catch_up(self, channel: Channel, follower: Follower) -> None:
-        kept = channel.next - sum(count for c, _, count, _ in self._delivery if c is channel)
+        kept = channel.next - sum(count for c, _, count, _ in self.delivery if c is channel)
         while follower.credit > 0 and follower.next < kept:
             if not self.pace.may_go_on(follower.peer):
                 self.pace.put_off(channel, follower)

@@ -7,15 +7,18 @@ import threading
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from orcha._client.attempt_channel import MAX_FINAL, MIN_FINAL, AttemptChannel
+from orcha._client.attempt_channel import MAX_FINAL, MIN_FINAL
 from orcha._processes import attempt_tracking
+from orcha._processes.tag import ordinal_of_attempt
 from orcha._service.reports.explanations import describe
 from orcha.exceptions import StaleCall
+from orcha.utils import this_process
 from orcha.utils.threads import NoThreadError, guarded, ignore_death, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from orcha._client.attempt_channel import AttemptChannel
     from orcha._core.record import Record
     from orcha._service.execution.attempt_port import AttemptPort
     from orcha.interfaces.petition import Petition
@@ -37,7 +40,6 @@ class ActionRun:
     __slots__ = (
         "_port",
         "attempt",
-        "channel",
         "devices",
         "ended_by_sigterm",
         "is_told",
@@ -45,21 +47,24 @@ class ActionRun:
         "ordinal",
         "pids",
         "processes",
+        "queue",
         "seq",
         "thread",
         "writers",
     )
 
-    def __init__(self, port: AttemptPort, record: Record, ordinal: int) -> None:
-        """Belong to the record's current attempt; `ordinal` is what its processes are tagged with."""
+    def __init__(self, port: AttemptPort, record: Record) -> None:
+        """Belong to the record's current attempt."""
         self._port = port
         self.seq = record.seq
         self.key = record.key
-        self.channel = record.channel
         self.attempt = record.attempt
         self.devices = record.devices
         """What `devices_of` gives the action."""
-        self.ordinal = ordinal
+        self.ordinal = ordinal_of_attempt(self.seq, self.attempt)
+        """What its processes are tagged with."""
+        self.queue: AttemptChannel | None = None
+        """The petition's queue, where the petition has one of the service's."""
         self.pids: tuple[int, ...] = ()
         self.processes = False
         self.ended_by_sigterm = False
@@ -94,7 +99,7 @@ class ActionPool:
         """Tell `ended` of each action that came back, with the reason where it raised; `on_death` of a dead thread."""
         self._ended = ended
         self._on_death = on_death
-        self._pid = os.getpid()
+        self._pid = this_process.pid
         self._inbox: SimpleQueue[tuple[ActionRun, Petition] | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._threads: set[threading.Thread] = set()
@@ -179,14 +184,13 @@ class ActionPool:
                 return
 
     def _perform(self, run: ActionRun, petition: Petition) -> str | None:
-        run.thread = threading.get_native_id()
         with attempt_tracking.working_for(run.ordinal) as work:
+            run.thread = work.thread
             error = self._call(petition, run)
         try:
-            queue = getattr(petition, "queue", None)
-            if isinstance(queue, AttemptChannel):
-                queue.flush()  # what was put without waiting comes before the end, which is reported next
-        except BaseException as raised:  # noqa: BLE001 - plugin code: a property may raise
+            if run.queue is not None:
+                run.queue.flush()  # what was put without waiting comes before the end, which is reported next
+        except BaseException as raised:  # noqa: BLE001 - what is wrong with one queue ends this petition only
             error = error or describe(raised)
         run.processes = run.processes or work.may_have_processes
         run.ended_by_sigterm = work.ended_by_sigterm
@@ -200,6 +204,6 @@ class ActionPool:
         except BaseException as error:  # noqa: BLE001 - plugin code: SystemExit too ends this petition only
             return describe(error)
         finally:
-            if os.getpid() != self._pid:
+            if this_process.pid != self._pid:
                 os._exit(FORKED_AND_RETURNED_CODE)
         return None

@@ -19,9 +19,9 @@ from orcha._core.transitions.retry import is_decided
 from orcha._processes import attempt_tracking
 from orcha._processes.attempt_processes import processes_for
 from orcha._processes.escalation_plan import KILL_STEPS, POLITE_STEPS, EscalationStep
-from orcha._processes.tag import tag_of
+from orcha._processes.tag import ordinal_of_attempt, tag_of
 from orcha._processes.terminator import AttemptTerminator as Processes
-from orcha._service.execution.action_threads import FORKED_AND_RETURNED_CODE
+from orcha._service.execution.action_threads import FORKED_AND_RETURNED_CODE, ActionRun
 from orcha._service.reports.explanations import describe
 from orcha.interfaces.petition import Petition
 from orcha.utils.threads import NoThreadError, guarded, start
@@ -29,9 +29,8 @@ from orcha.utils.threads import NoThreadError, guarded, start
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from orcha._client.attempt_channel import AttemptChannel
     from orcha._core.petitions import Petitions
-    from orcha._service.execution.action_threads import ActionRun
+    from orcha._protocol.endpoint import Endpoint
     from orcha._service.lifecycle.settings import Settings
     from orcha._service.lifecycle.stored_records import StoredPetitions
     from orcha._service.mailbox import Mailbox
@@ -84,7 +83,10 @@ class Ending:
         """How long petitions may wait for which people changed that, by sequence."""
 
     def forget_secret(self) -> None:
-        """In a forked child: forget the secret, since the child was given its own keys before the fork."""
+        """In a forked child: forget the secret; what the actions that run have of their keys is theirs already."""
+        for record in self._petitions.records.values():
+            if isinstance(record.run, ActionRun) and record.run.queue is not None:
+                record.run.queue.keep_access()
         self._secret = b""
 
     def start(self) -> None:
@@ -108,11 +110,13 @@ class Ending:
             return None
         return self.capability(record.channel, seq, attempt)
 
-    def bind(self, queue: AttemptChannel, run: ActionRun) -> None:
-        """Tie a petition's queue to its attempt."""
-        capability = self.capability(run.channel, run.seq, run.attempt)
-        tag = tag_of(self._nonce, run.ordinal)
-        queue.bind(run.seq, run.attempt, self.settings.endpoint, capability, tag)
+    def access(self, seq: int, attempt: int) -> tuple[Endpoint, bytes, int]:
+        """Give how other processes of an attempt reach the service: where, with which key, and the tag that they bear.
+
+        The key of an attempt that has ended opens nothing.
+        """
+        tag = tag_of(self._nonce, ordinal_of_attempt(seq, attempt))
+        return self.settings.endpoint, self.capability_of(seq, attempt) or b"", tag
 
     # --- processes ----------------------------------------------------------------------------------------------
 

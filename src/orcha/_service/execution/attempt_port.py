@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orcha._core.petitions import Petitions
+    from orcha._protocol.endpoint import Endpoint
     from orcha._service.channels.channel_book import ChannelBook
     from orcha._service.execution.action_threads import ActionRun
     from orcha._service.execution.attempt_ending import Ending
@@ -73,12 +74,19 @@ class AttemptPort:
     def finish(self, seq: int, attempt: int, value: int | None) -> None:
         """Take an attempt's final value."""
         self._hook_state.check()
-        ordinal = ordinal_of_attempt(seq, attempt)
-        if attempt_tracking.may_have_processes(ordinal):
+        expected = attempt_tracking.with_processes
+        if expected and (ordinal := ordinal_of_attempt(seq, attempt)) in expected:
             self._look_outside(seq, attempt, by_sigterm=attempt_tracking.take_ended_by_sigterm(ordinal))
         self._mailbox.post_without_waking(self._on_finish, seq, attempt, value)
         if not self._hook_state.looks_again:  # read after the event lies there, since the hook thread clears it first
             self._mailbox.wake()
+
+    def access(self, seq: int, attempt: int) -> tuple[Endpoint, bytes, int]:
+        """Give how other processes of an attempt reach the service: where, with which key, and the tag that they bear.
+
+        Most actions start no process, so this is asked for when a queue is pickled or forked.
+        """
+        return self._ending.access(seq, attempt)
 
     def take_process(self, run: ActionRun, pid: int) -> None:
         """Take a process that an action started: it is tagged, and ended at once where the attempt is over."""

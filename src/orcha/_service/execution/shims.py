@@ -25,6 +25,8 @@ class Shims:
         self._lock = threading.Lock()
         self._make: Callable[[OnEvents], CommandExecutor] | None = None
         self._commands: CommandExecutor | None = None
+        self.are_reached = False
+        """Whether a command has needed the supervisor's side."""
         self.on_events: OnEvents = lambda _: None
         """Where events go; set before the first command."""
         self.rebooted = False
@@ -43,6 +45,7 @@ class Shims:
             if self._commands is None:
                 assert self._make is not None, "nobody said how commands are run"
                 self._commands = self._make(self.on_events)
+                self.are_reached = True
             return self._commands
 
     def reached(self) -> CommandExecutor | None:

@@ -69,23 +69,22 @@ class Acceptance:
         None where it waits for no other reason than before, else whether it had no reason before.
         """
         petitions = self._petitions
-        if answered is not None and answered.answer is BROKEN:
-            transitions.submit.refuse(petitions, record, _REFUSED, answered.error or "its condition broke")
-            return None
-        if record.once is not None and not self._once.admits(record):
-            return None
-        if record.after and not self._may_depend(record):
+        answer = why = asked = None
+        if answered is not None:
+            _, answer, why, error, asked = answered
+            if answer is BROKEN:
+                transitions.submit.refuse(petitions, record, _REFUSED, error or "its condition broke")
+                return None
+        if not record.is_plain and not self._admits(record):
             return None
         if self._schedules.firings:
             self._schedules.note_accepted(record)
-        if record.group is not None:
-            self._admitting.appear(record.group, record)
         start, is_first = False, None
-        if answered is not None:
-            if answered.answer is YES:
-                start = self._selection.counts(record, are_stopped=not may_start)
-            else:
-                is_first = transitions.wait.note_no(record, answered.why, answered.asked, petitions.now.wall)
+        if answer is YES:
+            is_sure = may_start and record.is_plain and record.cancellation is None
+            start = is_sure or self._selection.counts(record, are_stopped=not may_start)
+        elif answer is not None:
+            is_first = transitions.wait.note_no(record, why, asked, petitions.now.wall)
         channel = self._channels.known(record.channel)
         if channel is None:
             channel = self._channels.create(record.channel, record.owner, own=record.channel == record.token)
@@ -94,6 +93,16 @@ class Acceptance:
         if not start:
             self._let_wait(record, was_asked=answered is not None)
         return is_first
+
+    def _admits(self, record: Record) -> bool:
+        """Look at what a petition declares; False where that has it refused, or attached to another petition."""
+        if record.once is not None and not self._once.admits(record):
+            return False
+        if record.after and not self._may_depend(record):
+            return False
+        if record.group is not None:
+            self._admitting.appear(record.group, record)
+        return True
 
     def _let_wait(self, record: Record, *, was_asked: bool) -> None:
         if record.phase is _RESTING:

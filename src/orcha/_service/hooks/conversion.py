@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import fields
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from orcha._client.attempt_channel import AttemptChannel
@@ -11,7 +12,7 @@ from orcha._core import pinning
 from orcha._core.authority import uid_of
 from orcha._core.conditions.errors import ConditionTextError
 from orcha._core.conditions.terms import BUILT_IN, Origin
-from orcha._core.converted import Converted
+from orcha._core.converted import Converted, declares_nothing
 from orcha._core.state import OnInterrupt
 from orcha._core.waiting_queue import checked_priority
 from orcha._protocol import values
@@ -28,7 +29,7 @@ from orcha.interfaces.petition import Petition
 from orcha.interfaces.policy import NOTHING_SAID, Policy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from orcha._core.admission import Admission
     from orcha._core.conditions.condition import Condition
@@ -66,17 +67,15 @@ def convert(record: Record, manager: Any, port: AttemptPort, admission: Admissio
     """
     try:
         petition = _converted(record, manager, port)
-        _check_permission(manager, record, petition, is_new=is_new)
+        if is_new and (authorize := getattr(manager, "authorize", None)) is not None:
+            _check_permission(authorize, record, petition)
         priority = checked_priority(petition.priority)
         is_command = isinstance(petition, CommandPetition) or record.manager == LEASE_MANAGER
-        policy = _checked_policy(record, petition, is_new=is_new)
-        if is_new and policy is not None and (policy.needs or policy.group is not None):
-            _check_policy(record, policy, admission)
-            if isinstance(petition, CommandPetition) and petition.pin:
-                _check_pin(admission)
-        when = None if policy is None or policy.when is None else _condition(record, policy, admission, is_new=is_new)
-        if policy is not None and policy.run_as != _SERVICE:
-            _check_user(record, petition)
+        policy, when = getattr(petition, "policy", None), None
+        if policy is not None or is_command:
+            policy = _checked_policy(record, petition, policy, is_new=is_new)
+        if policy is not None:
+            when = _check_declared(record, petition, policy, admission, is_new=is_new)
         if is_command:
             _find_secrets(record, petition, admission, is_new=is_new)
         retry = retry_of(petition, policy) if is_command or policy is not None else None
@@ -88,35 +87,33 @@ def convert(record: Record, manager: Any, port: AttemptPort, admission: Admissio
         if record.manager in _OURS and isinstance(error, ValueError | TypeError):
             return cleaned(str(error))  # written for the author of the field that it names
         return f"the message is refused: {explain(error)}"
+    seq, key, name, owner = record.seq, record.key, record.manager, record.owner
+    if policy is None and is_new and not record.after:  # a new record says nothing of all that a policy may say
+        return Converted(record, True, seq, key, name, owner, petition, is_command, priority, retry, is_plain=True)
     source: Record | Policy = record if policy is None else policy
+    needs = record.needs if policy is None else _needs(policy) or None
+    after = _others_first(record, policy, admission, is_new=is_new)
+    when = record.when if policy is None else when
+    declared = (source.group, needs, source.once, after, source.at, source.delay, when)
     return Converted(
         record,
         is_new,
-        record.seq,
-        record.key,
-        record.manager,
-        record.owner,
+        seq,
+        key,
+        name,
+        owner,
         petition,
         is_command,
         priority if is_new else record.priority,
         retry,
         record.on_interrupt if policy is None else _POLICIES[policy.on_interrupt],
-        source.timeout
-        if source.group is None
-        else admission.of_groups.timeout_of(source.group, record.seq, source.timeout),
+        source.timeout if source.group is None else admission.of_groups.timeout_of(source.group, seq, source.timeout),
         source.queue_timeout,
         source.expect,
-        source.group,
-        record.needs if policy is None else _needs(policy) or None,
-        source.once,
-        (record.after or None)
-        if policy is None and is_new
-        else _others_first(record, policy, admission, is_new=is_new),
-        source.at,  # type: ignore[arg-type]  # a policy keeps a date as a number
-        source.delay,
-        record.when if policy is None else when,
-        policy is not None,
+        *declared,  # type: ignore[arg-type]  # a policy keeps a date as a number
         record.preemptible if policy is None else policy.preemptible,
+        has_policy=policy is not None,
+        is_plain=declares_nothing(*declared),  # type: ignore[arg-type]  # as above
     )
 
 
@@ -141,7 +138,7 @@ def _converted(record: Record, manager: Any, port: AttemptPort) -> Petition:
             " disk, and send it again"
         )
         raise _NotConverted(message)
-    extras = values.decode(record.extras or b"", channel=lambda channel: AttemptChannel(channel, port))
+    extras = values.decode(record.extras or b"", channel=partial(AttemptChannel, port=port))
     if not isinstance(extras, dict):
         message = f"the message is refused: its extras are {extras!r:.80}, and no dict: send Message(id, {{...}})"
         raise _NotConverted(message)
@@ -160,11 +157,8 @@ def _converted(record: Record, manager: Any, port: AttemptPort) -> Petition:
     return petition
 
 
-def _check_permission(manager: Any, record: Record, petition: Petition, *, is_new: bool) -> None:
+def _check_permission(authorize: Callable[..., object], record: Record, petition: Petition) -> None:
     """Raise where the manager does not let a user ask for a petition, or fails when it is asked."""
-    authorize = getattr(manager, "authorize", None)
-    if not is_new or authorize is None:
-        return
     try:
         allowed = authorize(record.owner, "submit", petition)
     except StaleCall:
@@ -177,9 +171,8 @@ def _check_permission(manager: Any, record: Record, petition: Petition, *, is_ne
         raise _NotConverted(message)
 
 
-def _checked_policy(record: Record, petition: Petition, *, is_new: bool) -> Policy | None:
+def _checked_policy(record: Record, petition: Petition, policy: object, *, is_new: bool) -> Policy | None:
     """Give a checked copy of a petition's policy: its class may hold anything, and other code may change it later."""
-    policy: object = getattr(petition, "policy", None)
     if policy is NOTHING_SAID and is_new:
         return None  # the new record of a petition that says nothing has the same; a record that was changed has not
     if record.manager in _OURS:  # which have looked already
@@ -196,7 +189,21 @@ def _checked_policy(record: Record, petition: Petition, *, is_new: bool) -> Poli
     return policy
 
 
-def _check_policy(record: Record, policy: Policy, admission: Admission) -> None:
+def _check_declared(
+    record: Record, petition: Petition, policy: Policy, admission: Admission, *, is_new: bool
+) -> Condition | None:
+    """Refuse a petition whose policy cannot be followed here; give its condition in text, where it has one."""
+    if is_new and (policy.needs or policy.group is not None):
+        _check_needs(record, policy, admission)
+        if isinstance(petition, CommandPetition) and petition.pin:
+            _check_pin(admission)
+    when = None if policy.when is None else _condition(record, policy, admission, is_new=is_new)
+    if policy.run_as != _SERVICE:
+        _check_user(record, petition)
+    return when
+
+
+def _check_needs(record: Record, policy: Policy, admission: Admission) -> None:
     whose = record.owner, record.manager
     refusal = admission.refusal(policy.group, _needs(policy), policy.timeout, whose)
     if refusal is not None:

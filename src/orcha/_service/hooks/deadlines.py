@@ -6,7 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from orcha._service.hooks.visit import FunctionCall, Hook, hook_of
+from orcha._service.hooks.visit import CALL, Hook
 from orcha.utils.threads import NoThreadError
 
 if TYPE_CHECKING:
@@ -58,24 +58,24 @@ class Deadline:
         self.seconds = seconds
         self._report = report
         self._degrade = degrade
-        self._is_armed = False
-        self._watched: Visit | None = None
-        self.given_up: Callable[[Visit, HookCall | FunctionCall, str, int], None]
+        self.is_armed = False
+        """Whether it looks at a visit that is handed over now, and at those that follow."""
+        self.under_way: Callable[[], Visit | None] = lambda: None
+        """Gives the visit that was handed over last, unless it is known to be over."""
+        self.given_up: Callable[[Visit, HookCall, str, int], None]
         """Told of a call that was given up: its visit, the reason, and the thread that is stuck in it."""
 
-    def watch(self, visit: Visit) -> None:
-        """Watch a visit, from now on; the one before is over."""
-        self._watched = visit
-        if not self._is_armed:
-            self._arm(time.monotonic() + self.seconds)
+    def watch(self) -> None:
+        """Watch over the visits from now on."""
+        self._arm(time.monotonic() + self.seconds)
 
     def _arm(self, due: float) -> None:
-        self._is_armed = True
+        self.is_armed = True
         self._timers.at(due, self._look)
 
     def _look(self) -> None:
-        self._is_armed = False
-        visit = self._watched
+        self.is_armed = False
+        visit = self.under_way()
         if visit is None or visit.over:
             return
         now = time.monotonic()
@@ -90,12 +90,11 @@ class Deadline:
         if call is None:
             self._arm((visit.since if visit.current is not None else now) + self.seconds)
             return
-        self._watched = None
         self._give_up(visit, call)
 
-    def _give_up(self, visit: Visit, call: HookCall | FunctionCall) -> None:
-        what = call.name if isinstance(call, FunctionCall) else f"petition {call[1].key}"
-        hook = hook_of(call)
+    def _give_up(self, visit: Visit, call: HookCall) -> None:
+        hook, about, _ = call
+        what = about.name if hook is CALL else f"petition {about.key}"
         text = "%s: %s did not return in %g s; it is at:\n%s"
         self._report(logging.ERROR, text, what, hook.name.lower(), self.seconds, self._hooks.stack())
         self.given_up(visit, call, told(hook, self.seconds), self._hooks.give_up())

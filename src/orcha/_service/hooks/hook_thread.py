@@ -26,19 +26,20 @@ from orcha._service.execution.action_threads import FORKED_AND_RETURNED_CODE
 from orcha._service.hooks.conversion import convert
 from orcha._service.hooks.starting import mark_started
 from orcha._service.hooks.visit import (
+    CALL,
     CONVERT,
     ON_FINISH,
     ON_START,
     FunctionCall,
     HookResult,
     PermissionCall,
-    Returned,
     Visit,
 )
 from orcha._service.reports.explanations import describe, explain
 from orcha._service.reports.explanations import said as said_by_plugin
 from orcha.exceptions import ConditionFailed, StaleCall
 from orcha.interfaces.built_in import BUILT_IN_MANAGERS
+from orcha.utils import this_process
 from orcha.utils.threads import NoThreadError, guarded, ignore_death, start
 
 if TYPE_CHECKING:
@@ -59,7 +60,6 @@ SAMPLE_SECONDS = 0.002
 CANCELLED_BEFORE = "cancelled before it started"
 MAX_RESULT_BYTES = MAX_FRAME_BYTES - 1024
 """Bytes of what a registered function returns, encoded: it goes in one answer."""
-_getpid = os.getpid
 _monotonic = time.monotonic
 
 
@@ -123,13 +123,13 @@ class Hooks:
         self.threads = threads
         self.functions: dict[str, Callable[..., Any]] = {}
         """What clients may call by name."""
-        self.done: Callable[[Visit], None]
-        """Told of a visit that is over, where the engine waits for it."""
+        self.done: Callable[[], None]
+        """Told that a visit is over, where the engine waits for it."""
         self.came_back: Callable[[int], object] = lambda _: None
         """Told the identity of a given-up thread whose call returned."""
         self.on_death: OnDeath = ignore_death
         """Told where the hook thread dies."""
-        self._pid = os.getpid()
+        self._pid = this_process.pid
         self._inbox: SimpleQueue[Visit | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._other: tuple[SimpleQueue[Visit | None], threading.Thread] | None = None
@@ -210,7 +210,7 @@ class Hooks:
                 self._visit(visit)
                 visit.over = True
                 if visit.awaited:  # looked at last: the engine sets it, and looks at `over` after that
-                    self.done(visit)
+                    self.done()
                 visit = self._next(inbox) if visit.started else inbox.get()
         except StaleCall:
             self._leave()
@@ -257,24 +257,26 @@ class Hooks:
         begun_others: tuple[float, float] | None = None
         said: Said | None = None
         while True:
-            if _getpid() != self._pid:
+            if this_process.pid != self._pid:
                 os._exit(FORKED_AND_RETURNED_CODE)
             with visit.lock:
                 if visit.abandoned:
                     raise StaleCall
-                visit.current = None
                 try:  # the round takes what the last petition said, and gives the next one
                     candidate = asking.send(said)  # type: ignore[arg-type]  # None begins it
                 except StopIteration:
+                    visit.current = None
                     break
-                if begun_others is not None and _monotonic() - begun_others[1] > SAMPLE_SECONDS:
-                    asked.stop_sampling()
-                    break
+                if asked.is_sampling:
+                    if begun_others is None:
+                        visit.firsts_cost = Cost(len(asked.waiting), *_since(begun))
+                        begun_others = _times()
+                    elif _monotonic() - begun_others[1] > SAMPLE_SECONDS:
+                        asked.stop_sampling()
+                        visit.current = None
+                        break
                 visit.since = asked_at = _monotonic()
                 visit.current = candidate
-            if begun_others is None and asked.is_sampling:
-                visit.firsts_cost = Cost(len(asked.waiting), *_since(begun))
-                begun_others = _times()
             said = _said(candidate, None if candidate.manager in BUILT_IN_MANAGERS else asked_at)
         if asked.by_time and begun_others is None:
             visit.firsts_cost = Cost(len(asked.waiting), *_since(begun))
@@ -288,30 +290,25 @@ class Hooks:
         for call in visit.calls:
             visit.since = _monotonic()
             visit.current = call
-            result: HookResult | Returned
-            starting: Record | None = None
-            if isinstance(call, FunctionCall):
-                result = self._call_function(call)
-                error = result.error
+            hook, about, is_again = call
+            if hook is ON_START:
+                result = self._on_start(about)
+            elif hook is ON_FINISH:
+                again = visit.round.again
+                result = self._on_finish(about, again.get(about.seq) if again else None)
+            elif hook is CONVERT:
+                result = self._convert(about, visit.round, is_new=not is_again)
             else:
-                hook, record, is_again = call
-                if hook is ON_START:
-                    result = self._on_start(record)
-                    starting = record
-                elif hook is ON_FINISH:
-                    result = self._on_finish(record, visit.round.again.get(record.seq))
-                else:
-                    result = self._convert(record, visit.round, is_new=not is_again)
-                error = result[2]
-            if _getpid() != self._pid:
+                result = self._call_function(about)
+            if this_process.pid != self._pid:
                 os._exit(FORKED_AND_RETURNED_CODE)
             with visit.lock:
                 if visit.abandoned:
                     raise StaleCall
-                if error is not None:
+                if result[2] is not None:
                     visit.awaited = True
-                elif starting is not None:
-                    result = self._go(starting, result)
+                elif hook is ON_START:
+                    result = self._go(about, result)
                     visit.started = True
                 visit.results.append(result)
                 visit.current = None
@@ -332,7 +329,7 @@ class Hooks:
             return ON_START, record, CANCELLED_BEFORE, None
         return ON_START, record, None, None
 
-    def _go(self, record: Record, result: HookResult | Returned) -> HookResult | Returned:
+    def _go(self, record: Record, result: HookResult) -> HookResult:
         """Have the action called; where no thread can be started for it, the petition ends with that."""
         try:
             self._steps.go(record)
@@ -354,11 +351,11 @@ class Hooks:
             return ON_FINISH, record, f"on_finish: {describe(error)}", None
         return ON_FINISH, record, None, None
 
-    def _call_function(self, call: FunctionCall) -> Returned:
+    def _call_function(self, call: FunctionCall) -> HookResult:
         """Call a function that the manager registered, or ask the manager whether a client may do something."""
         try:
             if isinstance(call, PermissionCall):
-                return Returned(call, None if call.asks() else "its plugin does not allow it")
+                return CALL, call, None if call.asks() else "its plugin does not allow it", None
             args, kwargs = values.decode(call.args, channel=bytes), values.decode(call.kwargs, channel=bytes)
             value = self.functions[call.name](*args, **kwargs)
             encoded = values.encode(value, "its result")
@@ -367,12 +364,13 @@ class Hooks:
                     f"its result has {len(encoded)} bytes, where {MAX_RESULT_BYTES} are allowed: put it on a channel"
                 )
                 raise ValueError(error)  # noqa: TRY301 - told as whatever the function itself raises
-            return Returned(call, None, encoded)
         except StaleCall:
             raise
         except BaseException as error:  # noqa: BLE001 - as above
             said = describe(error)
-            return Returned(call, f"{call.name} failed: {said}" if isinstance(call, PermissionCall) else said)
+            return CALL, call, f"{call.name} failed: {said}" if isinstance(call, PermissionCall) else said, None
+        else:
+            return CALL, call, None, encoded
 
     def _convert(self, record: Record, asked: Round, *, is_new: bool) -> HookResult:
         converted = convert(record, self._managers[record.manager], self._port, self._admission, is_new=is_new)

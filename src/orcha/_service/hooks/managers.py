@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from orcha._service.hooks.visit import FunctionCall
+from orcha._service.hooks.visit import CALL
 from orcha.interfaces.built_in import BUILT_IN_MANAGERS, COMMAND_MANAGER, COMMANDS, LEASES, WATCHDOG
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class Managers:
         if not ours:
             return False
         are_all = self.are_ours
-        if any(isinstance(call, FunctionCall) or not (are_all or call[1].manager in ours) for call in visit.calls):
+        if any(hook is CALL or not (are_all or about.manager in ours) for hook, about, _ in visit.calls):
             return False
         return are_all or (
             all(record.manager in ours for record in visit.round.waiting)

@@ -11,7 +11,7 @@ from orcha._core.record import Phase
 from orcha._core.state import State
 from orcha._protocol.messages import Reply, Verdict
 from orcha._service.hooks.deadlines import WEDGED
-from orcha._service.hooks.visit import CONDITION, CONVERT, ON_FINISH, ON_START, FunctionCall, PermissionCall, Returned
+from orcha._service.hooks.visit import CALL, CONDITION, CONVERT, ON_FINISH, ON_START, FunctionCall, PermissionCall
 from orcha.interfaces.built_in import BUILT_IN_MANAGERS, LEASE_MANAGER
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Outcomes:
         answered = {answer.record.seq: answer for answer in asked.answers}  # the last one, of several
         for record in converted:
             news = self._acceptance.take(record, answered.pop(record.seq, None), may_start=may_start)
-            if news is not None:
+            if news is not None and record.why is not SAYS_NO:
                 self._say_blocked(record, is_first=news)
         if not (answered or asked.unchanged):
             return False
@@ -97,25 +97,27 @@ class Outcomes:
             self._say_blocked(record, is_first=is_first)
         return settled.are_starting
 
-    def _take_results(self, results: Iterable[HookResult | Returned]) -> list[Record]:
+    def _take_results(self, results: Iterable[HookResult]) -> list[Record]:
         """Take the results of the calls; give the petitions that are to be accepted."""
+        petitions = self._petitions
         converted: list[Record] = []
-        for result in results:
-            if isinstance(result, Returned):
-                self._answer(result)
-                continue
-            hook, record, error, value = result
+        for hook, record, error, value in results:
             if hook is ON_START:
-                self.take_start(record, error, called=value is not False)
+                if error is None:
+                    transitions.finish.action_going(petitions, record.seq, record.attempt)
+                else:
+                    self.take_start(record, error, called=value is not False)
             elif hook is ON_FINISH:
                 if error is not None:
                     self._report(logging.ERROR, "petition %s: %s", record.key, error)
-                self.take_finish(record)
+                transitions.finish.hook_done(petitions, record.seq, petitions.now)
+            elif hook is CALL:
+                self._answer(record, error, value)
             elif error is not None:
                 self.not_converted(record, error)
             else:
                 transitions.submit.enter_converted(record, value)
-                if record.manager == LEASE_MANAGER:
+                if record.command and record.manager == LEASE_MANAGER:
                     self._leases.converted(record)
                 if record.phase is _CONVERTING:
                     converted.append(record)
@@ -135,13 +137,12 @@ class Outcomes:
         """Take that the on_finish of an attempt is over."""
         transitions.finish.hook_done(self._petitions, record.seq, self._petitions.now)
 
-    def _answer(self, result: Returned) -> None:
+    def _answer(self, call: FunctionCall, error: str | None, value: bytes | None) -> None:
         """Answer the client that called a function with what that returned, or what it raised."""
-        call, error = result.call, result.error
         if isinstance(call, PermissionCall):
             call.then(error)
             return
-        self._outbox.reply(call.peer, Reply(call.request, _OK if error is None else _RAISED, result.value, error))
+        self._outbox.reply(call.peer, Reply(call.request, _OK if error is None else _RAISED, value, error))
 
     def _converted_again(self, record: Record) -> None:
         if record.phase is _ACTION:
@@ -163,17 +164,13 @@ class Outcomes:
             text = "petition %s: on_finish is owed, but it cannot be made again: %s"
             self._report(logging.ERROR, text, record.key, reason)
 
-    def not_returned(self, call: HookCall | FunctionCall, reason: str) -> None:
+    def not_returned(self, call: HookCall, reason: str) -> None:
         """Take that a call was given up."""
         petitions = self._petitions
-        if isinstance(call, PermissionCall):
-            call.then(reason)
-            return
-        if isinstance(call, FunctionCall):
-            self._outbox.reply(call.peer, Reply(call.request, _RAISED, None, reason))
-            return
         hook, record, _ = call
-        if hook is CONVERT:
+        if hook is CALL:
+            self._answer(record, reason, None)
+        elif hook is CONVERT:
             self.not_converted(record, reason)
         elif hook is ON_START:
             transitions.finish.start_failed(petitions, record.seq, record.attempt, reason, petitions.now, hung=True)

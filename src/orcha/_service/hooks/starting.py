@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from orcha._client.attempt_channel import AttemptChannel
 from orcha._core import transitions
 from orcha._core.state import Outcome, State
-from orcha._processes.tag import ordinal_of_attempt
 from orcha._service.execution.action_threads import ActionRun
 from orcha._service.execution.retries import tries_of
 from orcha._service.reports.explanations import describe
@@ -75,9 +74,8 @@ class Starter:
 
     def begin(self, record: Record) -> None:
         """Note that a start is kept, and limit how long the attempt runs; on the engine's thread."""
-        run = None
-        if record.has_hooks:  # else no code of a plugin has the petition
-            run = ActionRun(self._port, record, ordinal_of_attempt(record.seq, record.attempt))
+        has_none = record.command and not record.has_hooks
+        run = None if has_none else ActionRun(self._port, record)  # no code of a plugin has the petition then
         transitions.start.started(record, None if record.retry is None else tries_of(self._store, record), run)
         if record.timeout is not None and not record.command:
             self._ending.limit_run(record)
@@ -88,41 +86,32 @@ class Starter:
         petition = record.petition
         queue = getattr(petition, "queue", None)
         if isinstance(queue, AttemptChannel) and record.manager != COMMAND_MANAGER:  # which puts nothing there
-            self._ending.bind(queue, run)
-        attach(petition, run, self._report)
+            queue.bind(run.seq, run.attempt)
+            run.queue = queue
+        try:  # by this its own finish() reaches the engine
+            object.__setattr__(petition, HANDLE, run)
+        except (AttributeError, TypeError):
+            self._report(logging.DEBUG, "petition %s has no room for the service's handle", run.key)
 
     def mark(self, record: Record, petition: Petition) -> None:
-        """Show the petition's object where the petition is."""
-        set_state(record, petition, self._report)
+        """Show the petition's own code where the petition is; an object that cannot take that goes without."""
+        state = record.state
+        shown = _END_STATES.get(record.outcome, _FINISHED) if state is _ENDED else _STATES[state]
+        try:
+            petition.state = shown
+        except BaseException as error:  # noqa: BLE001 - plugin code: a property, slots or a frozen dataclass
+            self._report(logging.DEBUG, "petition %s takes no state: %s", record.key, describe(error))
 
     def go(self, record: Record) -> None:
         """Hand a petition to an action thread, or a command to the executor of commands."""
         assert record.petition is not None
-        set_state(record, record.petition, self._report)
+        self.mark(record, record.petition)
         if self._journal.writes:
             self._journal.began(record)
         if record.command:
             (self._leases if record.manager == LEASE_MANAGER else self._commands).go(record)
         else:
             self._actions.go(record.run, record.petition)
-
-
-def set_state(record: Record, petition: Petition, report: Callable[..., None]) -> None:
-    """Show the petition's own code where it is; a petition that cannot take it goes without."""
-    state = record.state
-    shown = _END_STATES.get(record.outcome, _FINISHED) if state is _ENDED else _STATES[state]
-    try:
-        petition.state = shown
-    except BaseException as error:  # noqa: BLE001 - plugin code: a property, slots or a frozen dataclass
-        report(logging.DEBUG, "petition %s takes no state: %s", record.key, describe(error))
-
-
-def attach(petition: object, run: ActionRun, report: Callable[..., None]) -> None:
-    """Give the petition the way by which its own finish() reaches the engine."""
-    try:
-        object.__setattr__(petition, HANDLE, run)
-    except (AttributeError, TypeError):
-        report(logging.DEBUG, "petition %s has no room for the service's handle", run.key)
 
 
 def mark_started(petition: object) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from orcha._core.converted import Converted
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from orcha._core.asking_round import Round
     from orcha._core.converted import Candidate
-    from orcha._core.record import Record
     from orcha._core.selection import Cost
     from orcha._server.server import Peer
 
@@ -63,25 +62,12 @@ class PermissionCall(FunctionCall):
 
 # Plain tuples, taken apart where they are read: there are three of each for every petition, and a field of a named
 # tuple costs ten times an item that is unpacked.
-HookCall: TypeAlias = "tuple[Hook, Record, bool]"
-"""One call to make about a petition; True where a message is converted that was converted before and is kept."""
-HookResult: TypeAlias = "tuple[Hook, Record, str | None, Any]"
-"""The result of a call about a petition: an error in words (None for none), and the value that the call gave."""
-
-
-def hook_of(call: HookCall | FunctionCall) -> Hook:
-    """Tell which hook is called."""
-    return call[0] if isinstance(call, tuple) else CALL
-
-
-class Returned(NamedTuple):
-    """The result of the call of a function."""
-
-    call: FunctionCall
-    error: str | None
-    """What the function raised, for people; None where it returned."""
-    value: bytes | None = None
-    """The value that the function returned, encoded."""
+HookCall: TypeAlias = "tuple[Hook, Any, bool]"
+"""One call to make: about a petition (its record), or with CALL of a function (its `FunctionCall`); and True where a
+message is converted that was converted before and is kept."""
+HookResult: TypeAlias = "tuple[Hook, Any, str | None, Any]"
+"""The result of a call: the petition's record or the `FunctionCall`, an error in words (None for none), and the value
+that the call gave. What a function returned is encoded."""
 
 
 class Visit:
@@ -103,15 +89,15 @@ class Visit:
         "started",
     )
 
-    def __init__(self, calls: list[HookCall | FunctionCall], asked: Round, *, only_starts: bool = False) -> None:
+    def __init__(self, calls: list[HookCall], asked: Round, *, only_starts: bool = False) -> None:
         """Take the calls, which may be `only_starts`, then the round of the petitions that are to be asked."""
         self.calls = calls
         self.round = asked
         self.firsts_cost: Cost | None = None
         """The cost of asking petitions by time alone: the first petitions, and the others."""
         self.others_cost: Cost | None = None
-        self.results: list[HookResult | Returned] = []
-        self.current: HookCall | FunctionCall | Candidate | None = None
+        self.results: list[HookResult] = []
+        self.current: HookCall | Candidate | None = None
         """The call in flight; for a condition the petition that is asked about."""
         self.since = 0.0
         """When the call in flight began, on the monotonic clock."""
@@ -125,14 +111,14 @@ class Visit:
         self.over = False
         self.lock = threading.Lock()
 
-    def abandon(self, overdue: float, now: float) -> HookCall | FunctionCall | None:
+    def abandon(self, overdue: float, now: float) -> HookCall | None:
         """Give the thread up if the call in flight began more than `overdue` seconds ago; give that call."""
         with self.lock:
             if self.current is None or now - self.since < overdue:
                 return None
             self.abandoned = True
             current = self.current
-            if isinstance(current, tuple | FunctionCall):
+            if isinstance(current, tuple):
                 return current
             return CONDITION, current.record if isinstance(current, Converted) else current, False
 
@@ -140,6 +126,6 @@ class Visit:
         """Tell whether the call in flight began more than `seconds` ago; it may come back at any time."""
         return self.current is not None and now - self.since >= seconds
 
-    def left(self) -> list[HookCall | FunctionCall]:
+    def left(self) -> list[HookCall]:
         """Give the calls that come after the one in flight."""
         return [] if self.choosing else self.calls[len(self.results) + 1 :]

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING
 
 from orcha._core.asking_round import Round
 from orcha._service import faults
 from orcha._service.hooks.deadlines import WEDGED
 from orcha._service.hooks.hook_thread import CANCELLED_BEFORE
-from orcha._service.hooks.visit import CONVERT, ON_FINISH, ON_START, FunctionCall, Visit
+from orcha._service.hooks.visit import CALL, CONVERT, ON_FINISH, ON_START, Visit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from orcha._service.hooks.outcomes import Outcomes
     from orcha._service.hooks.preempting import Preempting
     from orcha._service.hooks.starting import Starter
-    from orcha._service.hooks.visit import HookCall
+    from orcha._service.hooks.visit import FunctionCall, HookCall
     from orcha._service.lifecycle.stored_records import StoredPetitions
     from orcha._service.mailbox import Mailbox
     from orcha._service.outbox import Outbox
@@ -108,7 +108,7 @@ class Visits:
         self._stops_on_timeout = stops_on_timeout
         hooks.done = self._over
         hooks.came_back = partial(mailbox.post, self._came_back)
-        deadline.given_up = self._give_up
+        deadline.under_way, deadline.given_up = lambda: self._visit, self._give_up
         self.are_inline = managers.are_ours
         """Whether built-in managers are the only ones, whose hooks the engine calls by itself: no thread is woken."""
         self.may_start = True
@@ -122,8 +122,10 @@ class Visits:
         self._functions: list[FunctionCall] = []
         self._converts: list[Record] = []
         self._converts_from = 0
-        self._again: list[HookCall | FunctionCall] = []
+        self._again: list[HookCall] = []
         self._visit: Visit | None = None
+        self.is_free = True
+        """Whether calls can be handed over: no visit is under way whose end hands them over."""
         self._when_free: list[Callable[[], None]] = []
         """Calls that are made when the visit under way is over."""
         self._finds = True
@@ -148,7 +150,7 @@ class Visits:
             self._timers.at(time.monotonic() + _HELD_FOR_SECONDS, lambda: self.on_start(record))
             return
         self._starter.begin(record)
-        if not record.has_hooks:
+        if record.command and not record.has_hooks:
             self._outbox.after(partial(self._start_command, record))  # the shim of an ended command is free then
             return
         self._starts.append(record)
@@ -168,7 +170,7 @@ class Visits:
 
     def on_finish(self, record: Record, _: object = None) -> None:
         """Have on_finish called; where the on_start is stuck, after the on_start has returned."""
-        if not record.has_hooks:
+        if record.command and not record.has_hooks:
             self._outcomes.take_finish(record)
         elif record.petition is None:
             if record.command or record.hook_owed:
@@ -202,7 +204,7 @@ class Visits:
             if not visit.over:
                 self._when_free.append(call)
                 return
-            self.end(visit)
+            self._end(visit)
         call()
 
     def set_look_ahead(self, count: int | None) -> None:
@@ -233,11 +235,6 @@ class Visits:
         return visit is not None and self._finds and bool(visit.round.waiting) and len(visit.calls) <= MAX_QUICK_CALLS
 
     @property
-    def is_free(self) -> bool:
-        """Whether calls can be handed over: no visit is under way whose end hands them over."""
-        return self._visit is None and self._stopped_by is None
-
-    @property
     def is_busy(self) -> bool:
         """Whether the hook thread has work, or work has gathered for it."""
         return (self._visit is not None and not self._visit.over) or self.has_calls
@@ -256,11 +253,11 @@ class Visits:
         """Hand over the gathered calls, if the hook thread is free."""
         visit = self._visit
         if visit is not None:
-            if not visit.awaited and (self.has_calls or self._petitions.waiting or self.selection.may_unpark):
+            if not visit.awaited and (self.has_calls or self._are_waited_for()):
                 visit.awaited = True  # before `over` is looked at: the hook thread sets that, and looks at this then
             if not visit.over:
                 return
-            self.end(visit)
+            self._end(visit)
         if self._petitions.preemptible or self._petitions.lent:
             self._preempting.look(may_start=self.may_start)
         if self._stopped_by is not None or not (self.has_calls or self._round_is_due()):
@@ -271,29 +268,35 @@ class Visits:
         starts_number = len(self._starts)
         calls = self._gathered(asked)
         self._visit = visit = Visit(calls, asked, only_starts=len(calls) == starts_number)
-        self.selection.handed_over()
+        self.is_free = False
+        if asked is not _NOBODY:
+            self.selection.handed_over()
         if self._managers.have_ours and self._managers.answer_at_once(visit):
             self.hooks.perform_here(visit)
-            self.end(visit)
+            self._end(visit)
         else:
-            self._deadline.watch(visit)
+            if not self._deadline.is_armed:
+                self._deadline.watch()
             self.hooks.perform(visit)
+
+    def _are_waited_for(self) -> bool:
+        """Tell whether petitions wait that the end of the visit under way may let start."""
+        petitions = self._petitions
+        return petitions.may_wait and (bool(petitions.waiting) or self.selection.may_unpark)
 
     def _round_is_due(self) -> bool:
         """Tell whether a round might ask anybody, or something may be done to prepare one."""
         selection = self.selection
-        return (
-            self.may_start
-            and not selection.is_idle
-            and (self._conditions.is_news or selection.is_due(time.monotonic()))
-        )
+        if not (self.may_start and self._petitions.may_wait and selection.has_waiting()):
+            return False
+        return self._conditions.is_news or selection.is_due(time.monotonic())
 
     def _next_round(self) -> Round:
         """Give the petitions to ask now; new ones may come with them."""
         selection = self.selection
         if not self.may_start:
             selection.stand_still()
-        if not self.may_start or selection.is_idle:
+        if not (self.may_start and self._petitions.may_wait and selection.has_waiting()):
             if not (self._converts or self._again):
                 return _NOBODY
             petitions = self._petitions
@@ -327,7 +330,7 @@ class Visits:
             if later is not None and later > time.monotonic():
                 self._arm()
 
-    def _gathered(self, asked: Round) -> list[HookCall | FunctionCall]:
+    def _gathered(self, asked: Round) -> list[HookCall]:
         """Take the calls that have gathered, in the order in which they are made."""
         calls, self._again = self._again, []
         if self._finishes:
@@ -337,7 +340,7 @@ class Visits:
             calls += [(ON_START, record, False) for record in self._starts]
             self._starts = []
         if self._functions:
-            calls += self._functions
+            calls += [(CALL, function, False) for function in self._functions]
             self._functions = []
         if asked.waiting or asked.sample:
             calls += [(CONVERT, record, True) for record in (*asked.waiting, *asked.sample) if record.petition is None]
@@ -347,8 +350,9 @@ class Visits:
         return calls
 
     def _take_converts(self) -> list[Record]:
-        begin = self._converts_from
-        most = CONVERSIONS_PER_BUSY_VISIT if self._petitions.granted else CONVERSIONS_PER_IDLE_VISIT
+        begin, most = self._converts_from, CONVERSIONS_PER_BUSY_VISIT
+        if len(self._converts) - begin > most and not self._petitions.granted:
+            most = CONVERSIONS_PER_IDLE_VISIT
         taken = self._converts[begin : begin + most]
         if begin + len(taken) >= len(self._converts):
             self._converts = []
@@ -359,21 +363,21 @@ class Visits:
 
     # --- what came of it ----------------------------------------------------------------------------------------
 
-    def _over(self, visit: Visit) -> None:
-        """Take the results of a visit; called on the hook thread."""
-        self._mailbox.run_or_post(self.end, visit, may_keep=True)
+    def _over(self) -> None:
+        """Have the results of a visit taken; called on the hook thread."""
+        self._mailbox.run_or_wake(may_keep=True)
 
     def collect(self) -> None:
         """Take the results of a visit that is over."""
         visit = self._visit
         if visit is not None and visit.over:
-            self.end(visit)
+            self._end(visit)
 
-    def end(self, visit: Visit) -> None:
-        """Have the results of a visit applied to the petitions."""
-        if visit is self._visit:
-            self._visit = None
-            self._take(visit)
+    def _end(self, visit: Visit) -> None:
+        """Have the results of the visit under way applied to the petitions."""
+        self._visit = None
+        self.is_free = self._stopped_by is None
+        self._take(visit)
 
     def _take(self, visit: Visit) -> None:
         self._take_answers(visit)
@@ -385,7 +389,7 @@ class Visits:
         are_starting = self._outcomes.take(visit, may_start=self.may_start)
         if asked.waiting:
             self._finds = are_starting
-        if asked.waiting or asked.new or asked.sample or asked.by_time:
+        if self._petitions.may_wait and (asked.waiting or asked.new or asked.sample or asked.by_time):
             self.selection.note(asked, time.monotonic(), firsts=visit.firsts_cost, others=visit.others_cost)
             self._arm()
         if self._conditions.is_news:
@@ -393,17 +397,19 @@ class Visits:
 
     # --- calls that do not come back ----------------------------------------------------------------------------
 
-    def _give_up(self, visit: Visit, call: HookCall | FunctionCall, reason: str, thread: int) -> None:
+    def _give_up(self, visit: Visit, call: HookCall, reason: str, thread: int) -> None:
         """Give a call up, and go on with the other calls of its visit."""
         self._visit = None
+        self.is_free = True
         self._take(visit)
         self._again = [*visit.left(), *self._again]
         self._petitions.note_change()
         if self._stops_on_timeout:
             self._stopped_by, self.wedged = thread, WEDGED
+            self.is_free = False
             self._turn_away()
         self._note_calls()
-        if not isinstance(call, FunctionCall) and call[0] is ON_START:
+        if call[0] is ON_START:
             self._owed.setdefault(thread, []).append(call[1])
         self._outcomes.not_returned(call, reason)
 
@@ -422,11 +428,10 @@ class Visits:
         self._note_calls()
         if self._stopped_by == thread:
             self._stopped_by = self.wedged = None
+            self.is_free = self._visit is None
 
 
-def _is_new(call: HookCall | FunctionCall) -> TypeGuard[HookCall]:
+def _is_new(call: HookCall) -> bool:
     """Tell whether a call converts a message for the first time."""
-    if isinstance(call, FunctionCall):
-        return False
     hook, _, is_again = call
     return hook is CONVERT and not is_again

@@ -75,10 +75,11 @@ class Statistics:
 
     def note(self, changes: Changes, records: dict[int, Record], now: float, steady: float) -> None:
         """Count what a transaction has kept; `now` is compared with when petitions were submitted."""
-        ends = self.ends
+        ends = 0
         self.accepted += len(changes.petitions)
         for new in changes.petitions:
             if new.state is _ENDED:
+                ends += 1
                 self._ended(new.seq, new.outcome, steady)
             elif new.state is _STARTING:
                 self.begins(new.seq, now - new.submitted, steady)
@@ -88,10 +89,12 @@ class Statistics:
                 if record is None or record.state is not _QUEUED:  # else its start is kept ahead
                     self.begins(seq, 0.0 if record is None else now - record.submitted, steady)
             elif step.state is _ENDED:
+                ends += 1
                 self._ended(seq, step.outcome, steady)
             elif step.state is _QUEUED or step.state is _HELD:
                 self._running.pop(seq, None)
-        self._note_rates(len(changes.petitions), self.ends - ends, steady)
+        self.ends += ends
+        self._note_rates(len(changes.petitions), ends, steady)
 
     def _note_rates(self, accepted: int, ends: int, steady: float) -> None:
         if accepted:
@@ -103,7 +106,6 @@ class Statistics:
             self._finished.add(ends, steady)
 
     def _ended(self, seq: int, outcome: Outcome | None, steady: float) -> None:
-        self.ends += 1
         if outcome is not None:
             self.outcomes[outcome] += 1
         begun = self._running.pop(seq, None)

@@ -183,7 +183,7 @@ def _malformed(engine: Engine, peer: Peer, item: Item) -> str | None:
     token, identity, _, channel = item
     if len(token) != 16 or (channel is not None and len(channel) != 16):
         return "tokens and channels are 16 bytes"
-    if _is_long(identity):
+    if len(str(identity)) > MAX_ID_BYTES // 4 and _is_long(identity):  # a character has four bytes at most
         return f"an id is at most {MAX_ID_BYTES} bytes"
     known = engine.channels.known(token if channel is None else channel)
     if known is None and channel is not None:
@@ -194,6 +194,5 @@ def _malformed(engine: Engine, peer: Peer, item: Item) -> str | None:
 
 
 def _is_long(identity: str | int) -> bool:
-    """Tell whether an id is too long; nothing of a quarter of the limit is, whatever its characters are."""
-    text = str(identity)
-    return len(text) > MAX_ID_BYTES // 4 and len(text.encode("utf-8", "surrogatepass")) > MAX_ID_BYTES
+    """Tell whether an id is too long."""
+    return len(str(identity).encode("utf-8", "surrogatepass")) > MAX_ID_BYTES
