@@ -131,6 +131,14 @@ def test_the_life_of_a_petition_is_read_by_its_id(serve, tmp_path):
 # --- the journal ------------------------------------------------------------------------------------------------------
 
 
+def test_why_a_service_does_not_start_is_an_error_in_the_log(serve):
+    """So journalctl -p err shows it."""
+    words = ("serve", "commands", "--log", "json")
+    refused = serve(start=False).run(*words, env=serve.environment() | {"ORCHA_COMMANDS": "never"})
+    last = json.loads(refused.stderr.splitlines()[-1])
+    assert (refused.returncode, last["level"], last["message"][:14]) == (78, "error", "ORCHA_COMMANDS")
+
+
 def test_an_entry_has_the_fields_of_its_petition(begin, journal):
     stderr = begin("journal")
     LOG.error("petition %s: lost", "a\nb", extra={"orcha_fields": {"id": "a\nb", "user": "alice"}})

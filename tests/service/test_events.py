@@ -51,6 +51,7 @@ def test_deeds_are_kept_over_restarts_with_what_came_of_them(serve):
     ]
     assert [each[2] for each in found if each[0] == "submit"] == ["done", "done", "refused"]
     assert [each[2] for each in found if each[0] == "cancel"] == ["done", "done", "refused"]
+    assert {each["door"] for each in json.loads(service.run("events", "--json").stdout)} == {"socket"}
     service.kill()
     service.start()
     assert events(service) == found

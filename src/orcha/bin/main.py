@@ -105,12 +105,23 @@ def _report(error: Exception) -> int:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     elif not isinstance(error, (OrchaError, PluginError)):
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    _say(text)
+    _say_failed(text)
     if os.environ.get("LOG_LEVEL", "").upper() == "DEBUG":
         import traceback
 
         _say("".join(traceback.format_exception(error)).rstrip())
     return error.exit_code if isinstance(error, OrchaError) else 1
+
+
+def _say_failed(line: str) -> None:
+    """Write why the command ends; in the log of a service for programs this is an error, and no other line."""
+    tell = getattr(sys.stderr, "say", None)  # orcha.utils.event_log.EventStream, where it stands in the place of stderr
+    if tell is None:
+        _say(line)
+    else:
+        import logging
+
+        tell(_plain(line), logging.ERROR)
 
 
 def _say(line: str) -> None:

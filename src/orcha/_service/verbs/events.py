@@ -98,7 +98,17 @@ def _described(sights: Sights, peer: Peer, entry: AuditEntry, number: int) -> di
     owners = [owner for owner in entry.owners if owner == peer.identity or may_act_for_all(peer)]
     names_all = entry.who == peer.identity or all(map(sights.sees, entry.owners))
     told = {name: value for name, value in entry._asdict().items() if name != "petition"}
+    told["door"] = entry.door or _door_of_a_submit(entry)
     return told | {"number": number, "user": user(entry.who), "ids": list(entry.ids) * names_all, "owners": owners}
+
+
+def _door_of_a_submit(entry: AuditEntry) -> str:
+    """Give the door of a submit that is told from its row: a submit by any other door has an entry of its own.
+
+    A schedule asks for its petitions by no door. Their ids have the sign of schedules; who else takes it in an id is
+    not told apart.
+    """
+    return "socket" if entry.verb == "submit" and not any("@" in each for each in entry.ids) else ""
 
 
 __all__ = ["list_events"]
