@@ -122,6 +122,8 @@ def test_a_cancelled_command_whose_shim_dies_is_broken_and_keeps_its_place_until
 def test_a_command_that_ended_while_others_had_its_place_tells_nothing_when_it_has_that_again():
     def is_executed_beside(story: HandMade) -> None:
         story.rests()
+        assert 1 not in story.service.engine.petitions.lent, "its shim has not told that it was stopped"
+        tells(story)
         assert 1 in story.service.engine.petitions.lent
         story.world.shims.executes((2, 1))
 

@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 from service_start import Start
 
-from orcha._supervisor.contract import CommandEnded, CommandNotStarted, CommandOutput, CommandStarted, Event, InputTaken
+from orcha._supervisor.contract import (
+    CommandEnded,
+    CommandNotStarted,
+    CommandOutput,
+    CommandStarted,
+    CommandStopped,
+    Event,
+    InputTaken,
+)
 from support.waiting import wait_for
 
 
@@ -213,6 +221,23 @@ def test_a_pause_holds_every_process_and_a_resume_lets_them_go_on(world: Start, 
     wait_for(lambda: "T" not in states())
     world.commands.kill(*key, "test")
     assert world.end(key).why == "test"
+
+
+@pytest.mark.parametrize("tells", [True, False], ids=["this build", "an older build"])
+def test_that_a_command_was_stopped_is_told_once_to_who_asks(world: Start, tells: bool) -> None:
+    key = world.start("sleep", "1000")
+    pid = world.wait(key, CommandStarted).pid
+    shim = world.commands._registry.by_key[key]
+    assert shim.stops
+    shim.stops = tells  # a shim of an older build passes over the question
+    world.commands.signal(*key, signal.SIGSTOP)
+    world.commands.signal(*key, signal.SIGCONT)
+    world.commands.stop(*key)
+    assert world.wait(key, CommandStopped) == CommandStopped(*key)
+    wait_for(lambda: Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T")
+    world.commands.kill(*key, "test")
+    world.end(key)
+    assert tells is (len([event for event in world.of(key) if isinstance(event, CommandStopped)]) == 1)
 
 
 def test_who_delivers_an_end_can_wait_for_the_end_of_a_command_that_began_a_moment_ago(world: Start) -> None:

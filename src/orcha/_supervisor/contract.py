@@ -244,8 +244,16 @@ class Silent(NamedTuple):
     is_silent: bool
 
 
+class CommandStopped(NamedTuple):
+    """SIGSTOP was sent to every process of the attempt, as the service had asked to be told."""
+
+    seq: int
+    attempt: int
+
+
 Event: TypeAlias = (
     CommandStarted
+    | CommandStopped
     | CommandOutput
     | InputTaken
     | CommandEnded
@@ -348,6 +356,10 @@ class CommandExecutor(Protocol):
 
     def signal(self, seq: int, attempt: int, signal: int) -> None:
         """Send a signal to every process of the attempt, as SIGSTOP and SIGCONT to pause and resume it."""
+        ...
+
+    def stop(self, seq: int, attempt: int) -> None:
+        """Send SIGSTOP to every process of the attempt; CommandStopped follows when that was done."""
         ...
 
     def limit(self, seq: int, attempt: int, limits: AttemptLimitValues) -> None:

@@ -278,7 +278,8 @@ class Shim:
             before.close()
         self._write(self._word._replace(epoch=epoch))
         self._flowing = self._reported = self._abandoned = False
-        state: Head = {"t": "state", "shim": self.name, "version": version, "phase": "idle", "pings": True}
+        state: Head = {"t": "state", "shim": self.name, "version": version, "phase": "idle"}
+        state |= {"pings": True, "stops": True}
         attempt = self._attempt
         if attempt is not None:
             state |= {"phase": _PHASES[attempt.phase], "s": attempt.spec.seq, "a": attempt.spec.attempt}
@@ -329,7 +330,7 @@ class Shim:
             case "kill":
                 attempt.kill(head["why"])
             case "signal":
-                attempt.signal(head["n"])
+                self._signal(attempt, head)
             case "limit":
                 attempt.limit(head)
             case "write":
@@ -338,6 +339,10 @@ class Shim:
                 attempt.pipes.close_stdin(head["n"])
             case "resize":
                 attempt.pipes.resize(head["rows"], head["columns"])
+
+    def _signal(self, attempt: ShimAttempt, head: Head) -> None:
+        if attempt.signal(head["n"]) and head.get("tell") and self._link is not None:
+            self._link.send({"t": "stopped", "s": head["s"], "a": head["a"]})
 
     def _about_output(self, attempt: ShimAttempt, kind: str, head: Head) -> None:
         match kind:

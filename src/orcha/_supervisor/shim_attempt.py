@@ -180,14 +180,15 @@ class ShimAttempt:
             self.escalation.kill(time.monotonic())
             self.reap()
 
-    def signal(self, number: int) -> None:
-        """Send a signal to every process of the attempt."""
+    def signal(self, number: int) -> bool:
+        """Send a signal to every process of the attempt; False where it does not run."""
         if self.phase != boxes.STARTED:
-            return
+            return False
         self._limits.note(number, time.monotonic())
         if number not in {signal.SIGSTOP, signal.SIGTSTP, signal.SIGCONT}:
             self.escalation.signals.append((time.time(), number, "signal"))
         self.tree.signal(number)
+        return True
 
     def limit(self, given: Mapping[str, Any]) -> None:
         """Have other limits; a service of an older build gives that of wall time alone."""

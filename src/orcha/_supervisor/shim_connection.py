@@ -14,10 +14,12 @@ from orcha._supervisor.contract import (
     CommandNotStarted,
     CommandOutput,
     CommandStarted,
+    CommandStopped,
     FileSpan,
     InputTaken,
     OutputChunk,
     ResourceUsage,
+    SurvivorsGone,
     UnkeptPiece,
 )
 from orcha._supervisor.link import Codec, ShimLink
@@ -26,6 +28,8 @@ from orcha._supervisor.protocol import VERSIONS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from orcha._supervisor.contract import Event
     from orcha._supervisor.link import Frame, Head
 
@@ -60,6 +64,8 @@ class ShimConnection:
         """The error in its own code by which the shim ends, as it has reported."""
         self.pings = False
         """Whether the shim answers pings; shims of other builds may not know them."""
+        self.stops = False
+        """Whether the shim tells when it has stopped a command; shims of other builds may not."""
         self.asked: float | None = time.monotonic()
         """Since when the shim owes an answer; None where it owes none. The greeting is the first question."""
         self.silence = 0.0
@@ -84,6 +90,8 @@ class ShimConnection:
         """Take what the shim reports of itself."""
         if head.get("pings"):
             self.pings = True
+        if head.get("stops"):
+            self.stops = True
 
     def answered(self) -> bool:
         """Note that the shim owes no answer; return whether people have been told that it did not answer."""
@@ -115,15 +123,13 @@ def connect(shims: int, name: str) -> ShimLink:
 def event_of(frame: Frame, shim: str) -> Event | None:
     """Return the event of a shim's message; None where the message is no event."""
     head = frame.head
+    if (of_head := _OF_HEADS.get(head["t"])) is not None:
+        return of_head(head)
     match head["t"]:
         case "output" | "spans" | "unkept" as kind:
             return CommandOutput(head["s"], head["a"], _OUTPUT[kind](frame))
         case "started":
             return CommandStarted(head["s"], head["a"], head["pid"], head["at"], _BOOT_ID, shim)
-        case "wrote":
-            return InputTaken(head["s"], head["a"], head["n"], head["got"], head["end"])
-        case "not-started":
-            return CommandNotStarted(head["s"], head["a"], head["code"], head["reason"])
         case "ended":
             return _ended(frame)
     return None
@@ -156,6 +162,12 @@ def _unkept(frame: Frame) -> list[OutputChunk]:
     return found
 
 
+_OF_HEADS: dict[str, Callable[[Head], Event]] = {
+    "wrote": lambda head: InputTaken(head["s"], head["a"], head["n"], head["got"], head["end"]),
+    "stopped": lambda head: CommandStopped(head["s"], head["a"]),
+    "not-started": lambda head: CommandNotStarted(head["s"], head["a"], head["code"], head["reason"]),
+    "gone": lambda head: SurvivorsGone(head["s"], head["a"]),
+}
 _OUTPUT = {"output": _chunks, "spans": _spans, "unkept": _unkept}
 
 

@@ -14,9 +14,18 @@ import threading
 import time
 from collections import deque
 from functools import partial
+from signal import SIGSTOP
 
 from orcha._supervisor import adoption
-from orcha._supervisor.contract import LOST, CommandEnded, CommandLost, CommandNotStarted, Silent, SurvivorsGone
+from orcha._supervisor.contract import (
+    LOST,
+    CommandEnded,
+    CommandLost,
+    CommandNotStarted,
+    CommandStopped,
+    Silent,
+    SurvivorsGone,
+)
 from orcha._supervisor.dead_shims import DeadShim, DeadShimCleaner, forget
 from orcha._supervisor.foreign_shims import ForeignShims
 from orcha._supervisor.handover_log import HandoverLog, HandoverNotes
@@ -186,6 +195,14 @@ class ShimExecutor:
     def signal(self, seq: int, attempt: int, signal: int) -> None:
         """See the contract."""
         self._tell(seq, attempt, {"t": "signal", "n": int(signal)})
+
+    def stop(self, seq: int, attempt: int) -> None:
+        """See the contract."""
+        with self._lock:
+            shim = self._registry.by_key.get((seq, attempt))
+            self._tell(seq, attempt, {"t": "signal", "n": int(SIGSTOP), "tell": True})
+            if shim is not None and not shim.stops:
+                self._post(CommandStopped(seq, attempt))
 
     def limit(self, seq: int, attempt: int, limits: AttemptLimitValues) -> None:
         """See the contract."""
@@ -512,7 +529,7 @@ class ShimExecutor:
         if kind == "failed":
             shim.failure = str(head["why"])
             return
-        event = SurvivorsGone(head["s"], head["a"]) if kind == "gone" else event_of(frame, shim.name)
+        event = event_of(frame, shim.name)
         if event is None:
             shim.said(head)
             return

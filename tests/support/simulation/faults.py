@@ -182,7 +182,15 @@ def _give_a_place_and_run_on(preempting: Preempting, record: Any, _: object = No
     transitions.preempt.stands_still(preempting._petitions, record)
 
 
+def _give_a_place_too_soon(preempting: Preempting, record: Any, _: object = None) -> None:
+    preempting._shims.reach().stop(record.seq, record.attempt)
+    transitions.preempt.stands_still(preempting._petitions, record)
+
+
 OF_PLACES: dict[str, Fault] = {
+    "a place that is given before its holder has stopped": lambda patch: patch.setattr(
+        Preempting, "stand_still", _give_a_place_too_soon
+    ),
     "a paused command that never comes back": lambda patch: patch.setattr(Preemption, "coming_back", lambda _: []),
     "a place that is given while its holder runs on": lambda patch: patch.setattr(
         Preempting, "stand_still", _give_a_place_and_run_on

@@ -145,10 +145,11 @@ def what_gave_its_place_stands_still(service: Service) -> None:
         is_paused = petition_name(seq) in service.engine.admission.paused
         stands_still = command.stands_still and command.lives and not command.is_lost  # nobody moves what a shim left
         if row is not None and stands_still and not is_paused and row.attempt == attempt:
-            assert row.state is not State.RUNNING or seq in petitions.lent, f"{row} has its place, and stands still"
+            has_none = row.state is not State.RUNNING or seq in petitions.lent or command.is_to_stop
+            assert has_none, f"{row} has its place, and stands still"
         runs = row is not None and row.state is State.RUNNING and command.lives and not petitions.changes
         if runs and seq in kept and kept[seq].how == PAUSE:
-            assert command.stands_still, f"{row} gave its place, as is kept, and runs on"
+            assert command.stands_still or command.is_to_stop, f"{row} gave its place, as is kept, and runs on"
 
 
 def no_action_runs_longer_than_it_may(service: Service) -> None:

@@ -14,6 +14,7 @@ from orcha._supervisor.contract import (
     CommandLost,
     CommandSpec,
     CommandStarted,
+    CommandStopped,
     Event,
     FoundAttempt,
     ResourceUsage,
@@ -41,6 +42,11 @@ class Command:
     """Whether its processes have been told to stop."""
     is_told: bool = True
     """Whether events reach the service: the events of an adopted attempt do once the service asks for them."""
+
+    @property
+    def is_to_stop(self) -> bool:
+        """Whether its shim has yet to stop its processes, and to tell that."""
+        return any(isinstance(event, CommandStopped) for event in self.untold)
 
     @property
     def lives(self) -> bool:
@@ -78,6 +84,12 @@ class SimulatedShims:
         command = self.commands.get((seq, attempt))
         if command is not None and number in {SIGSTOP, SIGCONT}:
             command.stands_still = number == SIGSTOP
+
+    def stop(self, seq: int, attempt: int) -> None:
+        """Take that it is to stop: it does when its shim comes to that, and tells."""
+        command = self.commands.get((seq, attempt))
+        if command is not None and command.lives:
+            command.untold.append(CommandStopped(seq, attempt))
 
     def resume(self, seq: int, attempt: int, *, after_chunk: int) -> None:
         """Tell of an adopted attempt."""
@@ -201,6 +213,7 @@ class SimulatedShims:
     def tell(self, key: Attempt, on_events: Callable[[list[Event]], None]) -> None:
         """Have the service hear of what happened to one command."""
         command = self.commands[key]
+        command.stands_still |= command.is_to_stop
         events, command.untold = command.untold, []
         on_events(events)
 

@@ -1,7 +1,7 @@
 """How a command that runs gives its place to a more urgent petition, and how it gets the place back.
 
 A requeued one is ended as by a cancel, and waits again in its old place; that counts neither as a failure nor as a
-retry. A paused one stands still: its slots are free once its processes have been told to stop.
+retry. A paused one stands still: its slots are free once its processes have been stopped.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def give_way(petitions: Petitions, record: Record, by: str, now: Moment) -> None
 
 
 def stands_still(petitions: Petitions, record: Record) -> bool:
-    """Note that the processes of a paused command have been told to stop: others get its place.
+    """Note that the processes of a paused command have been stopped: others get its place.
 
     False where it does not run any more, or is not to stand still.
     """

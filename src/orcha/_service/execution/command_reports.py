@@ -15,6 +15,7 @@ from orcha._supervisor.contract import (
     CommandNotStarted,
     CommandOutput,
     CommandStarted,
+    CommandStopped,
     InputTaken,
     Silent,
     SurvivorsGone,
@@ -67,6 +68,8 @@ class CommandReports:
         self._losses = losses
         self._standard_input = standard_input
         self._starts_ahead = starts_ahead
+        self.stopped: Callable[[Record], object] = lambda _: None
+        """Called when each process of a command has been stopped, so that others may have its place."""
         self._gathers_until = 0.0
         """Until when the transaction of these events may wait for ends of short commands, on the monotonic clock."""
         self._has_looked = False
@@ -76,6 +79,7 @@ class CommandReports:
             CommandOutput: output.take,
             CommandEnded: ends.ended,
             CommandNotStarted: ends.not_started,
+            CommandStopped: self._stopped,
         }
         """Kinds of reports that are ignored where the attempt is over."""
         self._others: dict[type[Any], Callable[[Any], None]] = {
@@ -141,6 +145,9 @@ class CommandReports:
         if record.attempt > 1:
             self._standard_input.began(record)
         self._running.stand_still(record)
+
+    def _stopped(self, record: Record, *_: object) -> None:
+        self.stopped(record)
 
     def _silent(self, event: Silent) -> None:
         """Tell people that the shim of a command does not answer, or answers again."""

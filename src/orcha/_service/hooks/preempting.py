@@ -95,11 +95,14 @@ class Preempting:
     # --- effects --------------------------------------------------------------------------------------------------
 
     def stand_still(self, record: Record, _: object = None) -> None:
-        """Stop the processes of a command, then let others have its place."""
+        """Have the processes of a command stopped: others have its place when its shim says that this was done."""
         mark = self._petitions.preempted.get(record.seq)
         if mark is None or mark.how != PAUSE or record.state is not State.RUNNING:
             return
-        self._shims.reach().signal(record.seq, record.attempt, signal.SIGSTOP)
+        self._shims.reach().stop(record.seq, record.attempt)
+
+    def has_stopped(self, record: Record) -> None:
+        """Let others have the place of a command whose processes have been stopped."""
         transitions.preempt.stands_still(self._petitions, record)
 
     def go_on(self, record: Record, _: object = None) -> None:

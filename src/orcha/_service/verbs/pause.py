@@ -73,7 +73,8 @@ def change_one(engine: Engine, row: Row, record: Record | None, *, paused: bool,
     if record.state in _RUNNING_STATES:
         if paused:
             engine.after_batch(lambda: engine.running_commands.stand_still(record))
-        elif record.seq not in engine.petitions.lent:  # at once: where this is not kept the next start stops it again
+        elif record.seq not in engine.petitions.preempted:
+            # At once: where this is not kept, the next start of the service stops it again.
             engine.commands.signal(record, signal.SIGCONT)
     return None
 
