@@ -143,6 +143,7 @@ def test_the_ids_of_elements_belong_to_the_array(service, gate):
     ("words", "why"),
     [
         (("--array", "3-1"), "goes upwards"),
+        (("--array", "1-3%0"), "runs nothing"),
         (("--array", "x"), "is no range: write it as 1-100"),
         (("--array", "1-2", "--sweep", "a=1"), "not allowed with"),
         (("--max-fails", "2"), "--max-fails is about many: give --array"),

@@ -123,6 +123,7 @@ def test_only_devices_that_are_as_wanted_are_given():
     assert machine.admission.refusal(None, {"gpu": "0.5@mem>=1T"}) == NeverEnough("gpu", 0.5, 0, "mem>=1T")
     assert machine.admission.refusal(None, {"gpu": "1.5"}) == NoSuchShare("gpu", 1.5)
     assert machine.admission.refusal(None, {"gpu": 4}) == NeverEnough("gpu", 4, 3)
+    assert machine.admission.refusal(None, {"gup": "1@name=9"}) == NeverEnough("gup", 1, 0)
 
 
 @pytest.mark.parametrize("sign", [">=", ">", "=", "!=", "<=", "<"])

@@ -32,7 +32,11 @@ def range_of(text: str) -> dict[str, Any]:
         )
     first, last, step, at_most = (None if each is None else int(each) for each in match.groups())
     step = 1 if step is None else step
-    if first is None or last is None or last < first or not step or at_most == 0:
+    if at_most == 0 or not step:
+        raise argparse.ArgumentTypeError(
+            f"{text!a} runs nothing: write it as 1-100, 1-100:5 (in steps of 5) or 1-100%4 (four at once)"
+        )
+    if first is None or last is None or last < first:
         raise argparse.ArgumentTypeError(
             f"{text!a} is no range that goes upwards: write it as 1-100, 1-100:10 or 1-100%4"
         )

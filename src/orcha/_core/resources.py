@@ -135,7 +135,8 @@ class Resources:
         if name is None:
             return None
         capacity = most[name] if wanted[name].where else self.inventory.capacity(name)
-        return NeverEnough(name, shown(wanted[name].amount), shown(capacity), _where(needs[name]))
+        where = _where(needs[name]) if name in self.inventory.names() else ""
+        return NeverEnough(name, shown(wanted[name].amount), shown(capacity), where)
 
     def blocked_by(self, candidate: Candidate) -> Reason | None:
         """Give for what a petition that may start otherwise has to wait; if it has to, it is in line from now on."""
