@@ -241,9 +241,9 @@ def test_what_shims_say_while_the_service_still_loads_is_handled_by_the_engine_a
     handlers = []
     take = CommandReports.take
 
-    def noting(self, event):
+    def noting(self, event, begun):
         handlers.append(threading.current_thread().name)
-        take(self, event)
+        take(self, event, begun)
 
     monkeypatch.setattr(CommandReports, "take", noting)
     later = engine.again(found_outlived(spec), make=TellsWhileTheRestIsLoaded)

@@ -10,6 +10,7 @@ import pytest
 from commands.fake_commands import ended, output, started
 from orcha._service import transaction
 from orcha._service.channels import output_pieces as spans
+from orcha._service.mailbox import MAX_EVENTS_OF_ANOTHER_THREAD
 from orcha._supervisor.contract import FileSpan
 from orcha._supervisor.output_rotation import _punch
 from support.waiting import wait_for
@@ -57,6 +58,8 @@ def test_how_far_output_was_taken_is_not_kept_before_the_output(engine, monkeypa
     busy, free = threading.Event(), threading.Event()
     engine.engine.post(lambda: busy.set() or free.wait(30))
     assert busy.wait(30)  # what comes from now on is one batch
+    for _ in range(MAX_EVENTS_OF_ANOTHER_THREAD):  # which is the engine's thread's, since so much has come
+        engine.engine.post(lambda: None)
     engine.commands.tell(output(spec, b"a line\n"))
     engine.engine.post(lambda: engine.engine.timers.at(0.0, engine.engine.transaction._flush))
     free.set()

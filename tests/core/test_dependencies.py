@@ -25,7 +25,7 @@ def dependencies():
 
 def test_a_petition_that_waits_for_nothing_is_not_known(dependencies):
     dependencies.add(3, [], IfFails.CANCEL)
-    assert (bool(dependencies), dependencies.blocks(3), dependencies.first(3)) == (False, None, None)
+    assert (dependencies.are_used, dependencies.blocks(3), dependencies.first(3)) == (False, None, None)
     assert not dependencies.has_dependents(1)
     assert dependencies.ended(1, Outcome.FAILED) == []
 
@@ -37,7 +37,7 @@ def test_it_waits_until_each_has_ended(dependencies):
     assert dependencies.ended(1, Outcome.SUCCEEDED) == []
     assert dependencies.blocks(3) == AfterOthers(("fetch",))
     assert dependencies.ended(2, Outcome.FAILED) == [], "it need not succeed"
-    assert (bool(dependencies), dependencies.blocks(3)) == (False, None)
+    assert dependencies.blocks(3) is None
 
 
 @pytest.mark.parametrize("if_fails", [IfFails.CANCEL, IfFails.HOLD])
@@ -60,9 +60,9 @@ def test_once_it_is_held_no_other_failure_counts(dependencies):
     assert len(dependencies.ended(1, Outcome.FAILED)) == 1
     dependencies.hold(3, "build")
     assert dependencies.ended(2, Outcome.FAILED) == []
-    assert (bool(dependencies), dependencies.held) == (True, {3: "build"})
+    assert (dependencies.are_used, dependencies.held) == (True, {3: "build"})
     dependencies.drop(3)
-    assert not dependencies
+    assert (dependencies.held, dependencies.blocks(3), dependencies.first(3)) == ({}, None, None)
 
 
 def test_a_petition_that_ends_waits_for_nothing_more(dependencies):
@@ -166,9 +166,9 @@ def test_a_petition_that_fails_by_the_end_of_another_one_is_blocked_until_it_is_
     assert world.admission.blocked_by(test) == AfterOthers((build.key,), must_succeed=True)
     world.admission.park(test)
     assert world.ready() == [build.seq]
-    assert world.admission.dependencies
+    assert world.admission.dependencies.blocks(test.seq) is not None
     world.admission.dependencies.drop(test.seq)
-    assert not world.admission.dependencies
+    assert world.admission.dependencies.blocks(test.seq) is None
 
 
 def test_a_petition_that_is_to_be_held_leaves_the_lot_of_the_other_one(world):

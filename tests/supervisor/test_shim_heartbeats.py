@@ -39,7 +39,7 @@ HOUR = 3600.0
 @pytest.fixture(autouse=True)
 def nobody_looks(world: Start) -> None:
     """Have a look taken by the test alone: any other would let go on what is to be stopped."""
-    world.commands._heartbeats._due = NEVER
+    world.commands._heartbeats._all_due = world.commands._heartbeats.due = NEVER
 
 
 class Clock:
@@ -59,8 +59,8 @@ class Clock:
         The look is at all shims, or only at shims that may have to be killed.
         """
         with self._lock:
-            self._heartbeats._due = self.now + seconds if at_all else NEVER
-            self._heartbeats._deadline = self.now + seconds
+            self._heartbeats._all_due = self.now + seconds if at_all else NEVER
+            self._heartbeats.due = self.now + seconds
             self.now += seconds + late
         self._wakes()
         wait_for(self._has_looked, what="a look")
@@ -68,7 +68,7 @@ class Clock:
     def _has_looked(self) -> bool:
         """Tell whether the look is over: the reader holds the lock until it has roused the last shim."""
         with self._lock:
-            return min(self._heartbeats._due, self._heartbeats._deadline) > self.now
+            return self._heartbeats.due > self.now
 
 
 @pytest.fixture
@@ -251,13 +251,14 @@ def test_a_shim_that_waits_for_a_disk_is_not_given_up(
 
 def test_a_shim_that_is_stopped_before_it_gets_a_command_is_told_to_go_on(world: Start, nap: str, clock: Clock) -> None:
     world.commands._heartbeats._interval = 0.01
+    world.commands._heartbeats._all_due = world.commands._heartbeats.due = clock.now
     world.run("true")
     name = wait_for(lambda: [shim.name for shim in world.commands._registry.idle], what="an idle shim")[-1]
     word = black_box.read(str(world.folder / "shims" / f"{name}.box"))
     wait_for(lambda: world.commands._sleeps, what="a reader that waits for nothing but messages")
     os.kill(word.pid, signal.SIGSTOP)
     wait_for(lambda: is_stopped(word.pid), what="a stopped shim")
-    world.commands._heartbeats._due = clock.now
+    world.commands._heartbeats._all_due = world.commands._heartbeats.due = clock.now
     assert world.end(world.start("true")).code == 0
 
 

@@ -303,7 +303,7 @@ class Admission:
         """Look at what others have come to; of a new petition that is known once it is accepted."""
         if petition.phase is _CONVERTING:
             return waits_for(petition.after) if petition.after else None
-        return self.dependencies.blocks(petition.seq) if self.dependencies else None
+        return self.dependencies.blocks(petition.seq) if self.dependencies.are_used else None
 
     def _text_blocks(self, petition: Candidate | Known) -> Reason | None:
         return None if petition.when is None else self.conditions.blocked_by(petition.when)

@@ -8,6 +8,8 @@ from typing import Protocol
 from orcha.interfaces.roles import ADMIN, ATTEMPT, OPERATOR, ROLES, SUBMITTER, VIEWER, is_at_least, role_of
 
 _UID = "uid:"
+_MAY_ACT_FOR_ALL = frozenset(role for role in ROLES if is_at_least(role, OPERATOR))
+_MAY_ACT = frozenset(role for role in ROLES if is_at_least(role, SUBMITTER))
 
 
 class Actor(Protocol):
@@ -33,7 +35,7 @@ def may_act_for(client: Actor, owner: str) -> bool:
     >>> may_act_for(ann, "uid:7"), may_act_for(ann, "uid:8"), may_act_for(ops, "uid:8")
     (True, False, True)
     """
-    return may_act_for_all(client) or (client.identity == owner and is_at_least(client.role, SUBMITTER))
+    return may_act_for_all(client) or (client.identity == owner and client.role in _MAY_ACT)
 
 
 def may_act_as(client: Actor, owner: str) -> bool:
@@ -41,12 +43,12 @@ def may_act_as(client: Actor, owner: str) -> bool:
 
     A submitter may in its own petitions; only admins may in the petitions of others.
     """
-    return client.role == ADMIN or (client.identity == owner and is_at_least(client.role, SUBMITTER))
+    return client.role == ADMIN or (client.identity == owner and client.role in _MAY_ACT)
 
 
 def may_act_for_all(client: Actor) -> bool:
     """Tell whether a client may change the petitions of all users."""
-    return is_at_least(client.role, OPERATOR)
+    return client.role in _MAY_ACT_FOR_ALL
 
 
 @lru_cache(1024)

@@ -62,16 +62,15 @@ class Dependencies:
         """What did not succeed, by the sequence number of each petition that is to be cancelled or held for it."""
         self.held: dict[int, str] = {}
         """The id of the petition that failed, by the sequence number of the petition that is paused for that."""
-
-    def __bool__(self) -> bool:
-        """Tell whether any petition waits for another one, or is paused since another one failed."""
-        return bool(self._unmet or self._failing or self.held)
+        self.are_used = False
+        """Whether any petition has waited for another one, or was paused since another one failed."""
 
     def add(self, seq: int, unmet: Iterable[Dependency], if_fails: IfFails) -> None:
         """Have a petition wait for others that have not ended."""
         others = {dependency.seq: dependency for dependency in unmet}
         if not others:
             return
+        self.are_used = True
         self._unmet[seq] = others
         self._if_fails[seq] = if_fails
         for other in others:
@@ -141,6 +140,7 @@ class Dependencies:
 
     def hold(self, seq: int, failed: str) -> None:
         """Note that a petition is paused since another one, of the id `failed`, did not succeed."""
+        self.are_used = True
         self.held[seq] = failed
         self._failing.pop(seq, None)
         if seq in self._if_fails:

@@ -38,7 +38,8 @@ class RawFiles:
         Raises:
             StoreBroken: the folder cannot be used.
         """
-        self._attempts: dict[bytes, set[tuple[int, int]]] = {}
+        self.attempts: dict[bytes, set[tuple[int, int]]] = {}
+        """The petitions' attempts that have files here, by channel, as sequence and number; 0 stands for the input."""
         try:
             self._folder = Folder(folder, open_at_once=MAX_OPEN_FILES)
             names = self._folder.names()
@@ -52,7 +53,7 @@ class RawFiles:
 
     def note(self, channel: bytes, seq: int, attempt: int) -> None:
         """Note that an attempt has files here."""
-        self._attempts.setdefault(channel, set()).add((seq, attempt))
+        self.attempts.setdefault(channel, set()).add((seq, attempt))
 
     def read(self, channel: bytes, seq: int, attempt: int, stream: int, offset: int, length: int) -> bytes | None:
         """Return a piece of an attempt's output; None where it is not there (any more), or has changed on the disk.
@@ -90,11 +91,11 @@ class RawFiles:
 
     def has_input(self, channel: bytes, seq: int) -> bool:
         """Return whether standard input of a petition is kept."""
-        return (seq, 0) in self._attempts.get(channel, ())
+        return (seq, 0) in self.attempts.get(channel, ())
 
     def inputs(self) -> list[tuple[bytes, int]]:
         """Return (channel, seq) of each petition whose standard input is kept."""
-        return [(channel, seq) for channel, known in self._attempts.items() for seq, attempt in known if not attempt]
+        return [(channel, seq) for channel, known in self.attempts.items() for seq, attempt in known if not attempt]
 
     def open_input(self, channel: bytes, seq: int, *, create: bool = False) -> int:
         """Return the descriptor of a petition's standard input, which this object keeps; raises OSError."""
@@ -114,7 +115,7 @@ class RawFiles:
             StoreBroken: the folder cannot be used.
         """
         try:
-            for seq, attempt in self._attempts.pop(channel, ()):
+            for seq, attempt in self.attempts.pop(channel, ()):
                 for suffix in ("1", "2", "index", "sums", "in"):
                     self._folder.delete(f"{channel.hex()}.{seq}.{attempt}.{suffix}")
         except OSError as error:
@@ -122,7 +123,7 @@ class RawFiles:
 
     def recover(self, known: Callable[[bytes], bool]) -> None:
         """Delete, at a start, the files of channels that are not known any more."""
-        for channel in list(self._attempts):
+        for channel in list(self.attempts):
             if not known(channel):
                 self.delete(channel)
 

@@ -223,7 +223,7 @@ class Engine:
             self.shims,
             self._effects(),
             Listeners(
-                self.dependents.ended,
+                self._free_dependents,
                 self._note_ends,
                 self.starts_ahead.begin,
                 self._about_to_keep,
@@ -591,16 +591,21 @@ class Engine:
         self.submissions.refused(record, verdict, reason)
 
     def _count(self, changes: Changes) -> None:
-        self.statistics.note(changes, self.petitions.records, self.petitions.now.wall, self.petitions.now.steady)
+        if changes.petitions or changes.transitions:
+            self.statistics.note(changes, self.petitions.records, self.petitions.now.wall, self.petitions.now.steady)
         if self.journal.writes and changes.petitions:
             self.journal.kept(changes, self.petitions.records)
         if self.arrays.due:
             self.arrays.fill_due()
 
+    def _free_dependents(self, finals: Sequence[Final]) -> None:
+        if self.admission.dependencies.are_used:
+            self.dependents.ended(finals)
+
     def _note_ends(self, finals: Sequence[Final], wall: float) -> None:
         if self.journal.writes:
             self.journal.ended(finals, wall)
-        self.dependents.ended(finals)
+        self._free_dependents(finals)
         secrets = self.admission.secrets
         if secrets.kept or secrets.lacking:
             for final in finals:

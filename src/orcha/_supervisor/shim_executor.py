@@ -32,7 +32,7 @@ from orcha._supervisor.handover_log import HandoverLog, HandoverNotes
 from orcha._supervisor.link import ProtocolError
 from orcha._supervisor.protocol import fits, pack_secrets, pack_spec, readable
 from orcha._supervisor.shim_connection import ShimConnection, connect, event_of, exited
-from orcha._supervisor.shim_heartbeats import KILLED, NO_END, SILENCE_SECONDS, ShimHeartbeats
+from orcha._supervisor.shim_heartbeats import KILLED, MAX_WAIT_SECONDS, NO_END, SILENCE_SECONDS, ShimHeartbeats
 from orcha._supervisor.shim_registry import SPARE_SHIMS, ShimRegistry
 from orcha._supervisor.supervisor_process import SupervisorProcess
 from orcha.utils.private import make_folder
@@ -426,9 +426,11 @@ class ShimExecutor:
         while not self._closing or self._registry or self._supervisor is not None:
             with self._lock:
                 looks = bool(self._registry.by_key or self._waiting or self._cleaner.without_thread)
-                looks = looks or self._foreign.lacks_thread or self._registry.has_surplus
+                looks = looks or self._registry.has_surplus
+                looks = looks or (bool(self._foreign.shims) and self._foreign.lacks_thread)
                 self._sleeps = not looks and was_quiet
-            events = self._listen(None if self._sleeps else self._heartbeats.wait(time.monotonic()))
+            left = min(self._heartbeats.due - time.monotonic(), MAX_WAIT_SECONDS)
+            events = self._listen(None if self._sleeps else max(0.0, left))
             was_quiet = not (looks or events)
             if not events:
                 self._go_on_with_threads()

@@ -74,18 +74,10 @@ class ShimHeartbeats:
         self._interval = silence / LOOKS_PER_SILENCE
         self._short_interval = silence / SHORT_LOOKS_PER_SILENCE
         self._supervisors_silence = max(silence, SILENCE_SECONDS)  # its start takes longer than any answer of a shim
-        self._due = 0.0
-        self._deadline = math.inf
-        """The earliest time at which a single shim is looked at before all are."""
-
-    @property
-    def due(self) -> float:
+        self.due = 0.0
         """When the next look is due, on the monotonic clock."""
-        return min(self._due, self._deadline)
-
-    def wait(self, now: float) -> float:
-        """Return the seconds until the next look."""
-        return min(self._interval, max(0.0, self.due - now), MAX_WAIT_SECONDS)
+        self._all_due = 0.0
+        """When the next look at all shims is due."""
 
     def look(
         self, shims: Iterable[ShimConnection], supervisor: SupervisorProcess | None = None, now: float | None = None
@@ -99,7 +91,7 @@ class ShimHeartbeats:
         shims = list(shims)
         if now - due > LATE_SECONDS:
             self._excuse(shims, supervisor, now)
-        is_full = now >= self._due
+        is_full = now >= self._all_due
         for shim in shims:
             if is_full or shim.is_silent or now >= shim.rouse_by:
                 self._rouse_in_time(shim, now)
@@ -110,8 +102,8 @@ class ShimHeartbeats:
         if supervisor is not None and (is_full or supervisor.is_silent):
             self._look_at_supervisor(supervisor, now)
         if is_full:
-            self._due = now + self._interval
-        self._deadline = self._earliest(shims, looked, now + self._short_interval, supervisor)
+            self._all_due = now + self._interval
+        self.due = min(self._all_due, self._earliest(shims, looked, now + self._short_interval, supervisor))
         return looked
 
     @staticmethod
@@ -154,7 +146,7 @@ class ShimHeartbeats:
         shim.rouse_by = min(shim.rouse_by, now + ROUSED_AFTER_SECONDS)
         if shim.ends_by == math.inf:
             shim.ends_by = now + ENDS_WITHIN_SECONDS
-        self._deadline = min(self._deadline, shim.rouse_by, shim.ends_by)
+        self.due = min(self.due, shim.rouse_by, shim.ends_by)
 
     def kill(self, name: str) -> None:
         """Kill a shim; its connection ends then, and the processes that it left are ended."""

@@ -227,12 +227,16 @@ class CommandPetition(Petition):
     def _check_limits(self) -> None:
         if self.secrets is not None:
             _check_secrets(self.secrets)
-        for name in ("idle_timeout", "cpu_timeout"):
-            if getattr(self, name) is not None:
-                _number(name, getattr(self, name), least=0.001)
-        for name in ("memory", "pids", "cpu_share"):
-            if getattr(self, name) is not None:
-                _whole(name, getattr(self, name), least=1, most=_MAX_LIMIT_NUMBER)
+        if self.idle_timeout is not None:
+            _number("idle_timeout", self.idle_timeout, least=0.001)
+        if self.cpu_timeout is not None:
+            _number("cpu_timeout", self.cpu_timeout, least=0.001)
+        if self.memory is not None:
+            _whole("memory", self.memory, least=1, most=_MAX_LIMIT_NUMBER)
+        if self.pids is not None:
+            _whole("pids", self.pids, least=1, most=_MAX_LIMIT_NUMBER)
+        if self.cpu_share is not None:
+            _whole("cpu_share", self.cpu_share, least=1, most=_MAX_LIMIT_NUMBER)
         if self.output_policy not in OUTPUT_POLICIES:
             raise ValueError(f"output_policy is one of {', '.join(OUTPUT_POLICIES)}, not {self.output_policy!r}")
         if self.retry is not None and not isinstance(self.retry, Retry):

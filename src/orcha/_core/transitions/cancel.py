@@ -37,13 +37,15 @@ def cancel(petitions: Petitions, record: Record, cancellation: Cancellation, now
         record.waiters.append(waiter)
     if record.phase is Phase.CONVERTING:
         record.cancellation = record.cancellation or cancellation
-    elif retry.is_decided(record):
-        record.phase = Phase.ACTION
-        _cancel_attempt(petitions, record, retry.overrule(record, cancellation), QUEUED, now)
     elif record.state in (State.QUEUED, State.HELD):
-        end_waiting(petitions, record, cancellation.outcome, cancellation.code, cancellation.reason, now)
+        if retry.is_decided(record):
+            record.phase = Phase.ACTION
+            _cancel_attempt(petitions, record, retry.overrule(record, cancellation), QUEUED, now)
+        else:
+            end_waiting(petitions, record, cancellation.outcome, cancellation.code, cancellation.reason, now)
     elif record.state in (State.STARTING, State.RUNNING):
-        cancellation = retry.or_try_again(petitions, record, cancellation, now)
+        if cancellation.outcome is Outcome.TIMED_OUT:
+            cancellation = retry.or_try_again(petitions, record, cancellation, now)
         _cancel_attempt(petitions, record, cancellation, STARTING | RUNNING, now)
     elif record.state is State.CANCELLING:
         _cancel_again(petitions, record, cancellation, now)

@@ -99,8 +99,6 @@ def or_try_again(petitions: Petitions, record: Record, cancellation: Cancellatio
     The decision is kept at once, as the limit is: a service that dies while the attempt is ended knows it at its next
     start.
     """
-    if cancellation.outcome is not Outcome.TIMED_OUT:
-        return cancellation
     due = next_due(record, Ended(cancellation.outcome, cancellation.code), now)
     if due is None:
         return cancellation

@@ -99,7 +99,20 @@ class Follower:
 class Channel:
     """What the service knows of a channel that is followed or written."""
 
-    __slots__ = ("bounded", "dropped", "followers", "id", "kept", "next", "own", "owner", "pending", "size", "stored")
+    __slots__ = (
+        "bounded",
+        "dropped",
+        "followers",
+        "id",
+        "kept",
+        "names_pieces",
+        "next",
+        "own",
+        "owner",
+        "pending",
+        "size",
+        "stored",
+    )
 
     def __init__(self, channel: bytes, owner: str, *, own: bool, following: int = 0, size: int = 0) -> None:
         """Know a channel whose next record gets the index `following`."""
@@ -114,6 +127,8 @@ class Channel:
         self.bounded = True
         """Whether it takes a bounded amount, and in files at last. Output of commands is bounded where it is read; that
         output stays in the store, since what is kept of it and what is acknowledged have to be one transaction."""
+        self.names_pieces = False
+        """Whether records that this service has appended may name pieces of output that lie elsewhere."""
         self.dropped = 0
         self.followers: dict[int, Follower] = {}
         self.pending: list[ChannelRecord] = []
@@ -352,7 +367,7 @@ class ChannelBook:
         delivery, self.delivery = self.delivery, []
         for channel, first, count, data in delivery:
             frame = b""
-            if channel.followers and has_pieces(data):
+            if channel.names_pieces and channel.followers and has_pieces(data):
                 for follower in channel.followers.values():
                     if follower.next == first:
                         self._send_pieces(channel, follower, first, data)

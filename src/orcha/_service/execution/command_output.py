@@ -147,6 +147,7 @@ class CommandsOutput:
         if pieces is not None:
             self._append_pieces(channel, record, pieces)
         for chunk in unkept:  # they come after all that is kept
+            channel.names_pieces = True
             assert isinstance(chunk.data, UnkeptPiece)
             place = record.seq, record.attempt, chunk.number, chunk.stream
             append(channel, spans.PASSED, record.seq, self._channels.unkept.add(channel, *place, chunk.data))
@@ -154,6 +155,7 @@ class CommandsOutput:
     def _append_pieces(self, channel: Channel, record: Record, pieces: spans.Pieces) -> None:
         if self._raw is not None:
             self._raw.note(record.channel, record.seq, record.attempt)
+        channel.names_pieces = True
         for payload in pieces.take():
             self._channels.append(channel, spans.SPAN, record.seq, payload)
 

@@ -101,7 +101,8 @@ class CommandReports:
 
         Where petitions wait for the places of short commands, this waits for other ends of short commands for a moment.
         """
-        may_wait = self._starts_ahead.may_gather and self._petitions.waiting
+        ahead = self._starts_ahead
+        may_wait = ahead.ends and self._petitions.waiting and ahead.may_gather
         wait = max(0.0, self._gathers_until - time.monotonic()) if may_wait else 0.0
         commands = self._shims.reached()
         if commands is None or (self._has_looked and not wait):
@@ -112,29 +113,32 @@ class CommandReports:
         return bool(events)
 
     def _handle(self, events: list[Event]) -> None:
+        begun = None
         for event, following in zip_longest(events, events[1:]):
             if type(event) is CommandStarted and type(following) is CommandEnded and following.seq == event.seq:
-                self._started_and_ended(event)
+                begun = event
                 continue
-            self.take(event)
+            self.take(event, begun)
+            begun = None
             if type(event) is CommandEnded and event.usage.wall <= MAX_SHORT_SECONDS:
                 self._starts_ahead.note_end()
 
-    def take(self, event: Event) -> None:
-        """Call the part that an event is about."""
+    def take(self, event: Event, begun: CommandStarted | None = None) -> None:
+        """Call the part that an event is about.
+
+        With the end of a command comes how it has `begun`, where both are told together: one transaction keeps both,
+        and nobody meets the petition as running.
+        """
         handle = self._of_attempts.get(type(event))
         if handle is None:
             self._others[type(event)](event)
         elif (live := self._running.live(event)) is not None:  # type: ignore[arg-type]  # the table says which they are
-            handle(*live, event)
+            record, attempt = live
+            if begun is not None:
+                attempt.note_start(begun)
+            handle(record, attempt, event)
         elif isinstance(event, CommandEnded):
             self._losses.told_again(event)
-
-    def _started_and_ended(self, event: CommandStarted) -> None:
-        """Take that a command ran whose end comes next: one transaction keeps both, and nobody meets it as running."""
-        live = self._running.live(event)
-        if live is not None:
-            live[1].note_start(event)
 
     def started(self, record: Record, attempt: Attempt, event: CommandStarted) -> None:
         """Take that the first process of a command runs."""

@@ -111,9 +111,9 @@ class StandardInput:
 
     def over(self, record: Record, *, is_last: bool) -> None:
         """Note that an attempt has ended, perhaps the last one: a client that waits for room is answered."""
-        if is_last:
+        if is_last and (self._inputs or (self._files is not None and self._files.attempts)):
             self._forget(record)
-        pipe = self._pipes.pop(record.seq, None)
+        pipe = self._pipes.pop(record.seq, None) if self._pipes else None
         if pipe is None:
             return
         waiting = [(brought.peer, brought.request) for brought in pipe.waiting]

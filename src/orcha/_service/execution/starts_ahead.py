@@ -81,9 +81,7 @@ class StartsAhead:
 
     @property
     def may_gather(self) -> bool:
-        """Whether ends of short commands may wait for other ends: commands in their places run, or none can."""
-        if not self.ends:
-            return False
+        """Whether the transaction of these ends may wait for other ends: commands in their places run, or none can."""
         return not self.has_begun or (bool(self._petitions.ahead) and self.ends < self._most_ends())
 
     def _most_ends(self) -> int:

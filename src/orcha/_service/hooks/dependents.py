@@ -205,8 +205,6 @@ class Dependents:
         What these become is kept with the ends, or later.
         """
         dependencies = self._admission.dependencies
-        if not dependencies:
-            return
         for final in finals:
             dependencies.drop(final.record.seq)
             if dependencies.has_dependents(final.record.seq):

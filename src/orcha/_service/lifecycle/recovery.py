@@ -69,7 +69,7 @@ def recover_all(engine: Engine) -> None:
     petitions.load_waiting(keys)
     if engine.managers.serves(LEASE_MANAGER):
         petitions.eager = {waiting.seq: waiting.id for waiting in engine.store.waiting(LEASE_MANAGER)}
-    if engine.admission.dependencies:
+    if engine.admission.dependencies.are_used:
         engine.admission.park_stored(keys)
     if petitions.ageing is not None:
         engine.ageing_steps.recover()
