@@ -215,7 +215,7 @@ def test_one_batch_takes_the_ends_that_have_come_and_of_short_commands_those_tha
         return [later.pop(0)] if comes and later else []
 
     mailbox = OneBatch()
-    shims = SimpleNamespace(reached=lambda: SimpleNamespace(more=more))
+    shims = SimpleNamespace(executor=SimpleNamespace(more=more))
     running = SimpleNamespace(live=lambda event: (event.seq, None))
     ends = SimpleNamespace(ended=lambda seq, *_: mailbox.batch.append(seq), not_started=None)
     others = SimpleNamespace(take=None, wrote=None, lost=None, gone=None)

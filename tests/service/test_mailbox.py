@@ -53,7 +53,7 @@ class Parts:
         self.batch_is_over = threading.Event()
         heard = (lambda _: None, lambda *_: None, lambda: None, lambda: None, lambda _: None)
         listeners = Listeners(*heard, self.errors.append)
-        shims = SimpleNamespace(are_reached=True, settle=self.batch_is_over.set)
+        shims = SimpleNamespace(executor=SimpleNamespace(settle=self.batch_is_over.set))
         self.mailbox.serve(Batch(self.petitions, self.mailbox, self.visits, self, self, self, shims, {}, listeners))
 
     def note(self, what):

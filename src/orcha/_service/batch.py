@@ -128,8 +128,8 @@ class Batch:
             step = self._next_step(_KEEP)
         if step is not _KEEP:  # a reply says what is kept: with what is not kept yet, it waits for the disk
             self.send()
-        if self._shims.are_reached and not self._petitions.ahead:
-            self._shims.settle()  # else a start follows soon, and wakes the shim of an ended command once for both
+        if (executor := self._shims.executor) is not None and not self._petitions.ahead:
+            executor.settle()  # else a start follows soon, and wakes the shim of an ended command once for both
         if self._mailbox.is_over or step is not _LISTEN:
             self._mailbox.wake()
 

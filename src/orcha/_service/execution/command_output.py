@@ -108,10 +108,12 @@ class CommandsOutput:
     def _acknowledge(self) -> None:
         """Tell shims what is kept now."""
         kept, self._appended = self._appended, {}
-        shims, unkept = self._shims.reach(), self._channels.unkept
+        executor, unkept = self._shims.executor, self._channels.unkept
+        if executor is None:
+            return
         for seq, (attempt, chunk, channel) in kept.items():
             if not (unkept.attempts and unkept.delays(channel, seq, attempt, chunk)):
-                shims.took(seq, attempt, chunk)
+                executor.took(seq, attempt, chunk)
 
     def over(self, record: Record) -> None:
         """Acknowledge nothing of an attempt that is over: a shim that may forget all need not be told of a part."""

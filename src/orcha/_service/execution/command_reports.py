@@ -104,7 +104,7 @@ class CommandReports:
         ahead = self._starts_ahead
         may_wait = ahead.ends and self._petitions.waiting and ahead.may_gather
         wait = max(0.0, self._gathers_until - time.monotonic()) if may_wait else 0.0
-        commands = self._shims.reached()
+        commands = self._shims.executor
         if commands is None or (self._has_looked and not wait):
             return False
         self._has_looked = True

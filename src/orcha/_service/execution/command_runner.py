@@ -89,7 +89,8 @@ class CommandRunner:
         if lost is not None:
             self._mailbox.post(self._reports.take, lost)
             return
-        self._shims.reach().cancel(record.seq, record.attempt, self._why(record))
+        if (executor := self._shims.executor) is not None:  # else no command was handed over
+            executor.cancel(record.seq, record.attempt, self._why(record))
 
     def _why(self, record: Record) -> str:
         """Tell why a command is ended."""

@@ -138,8 +138,9 @@ class RunningCommands:
 
         def forget() -> None:
             self._output.is_kept(channel, seq, number)
-            if not lives:  # a shim's box tells a later start what lives on
-                self._shims.reach().forget(seq, number)
+            executor = self._shims.executor
+            if executor is not None and not lives:  # a shim's box tells a later start what lives on
+                executor.forget(seq, number)
 
         self._outbox.after(forget)
 

@@ -24,9 +24,8 @@ class Shims:
         """Reach nothing before `connect`."""
         self._lock = threading.Lock()
         self._make: Callable[[OnEvents], CommandExecutor] | None = None
-        self._commands: CommandExecutor | None = None
-        self.are_reached = False
-        """Whether a command has needed the supervisor's side."""
+        self.executor: CommandExecutor | None = None
+        """The supervisor's side; None before the first command, and at the end. A forked child may read this."""
         self.on_events: OnEvents = lambda _: None
         """Where events go; set before the first command."""
         self.rebooted = False
@@ -38,25 +37,20 @@ class Shims:
 
     def reach(self) -> CommandExecutor:
         """Give the supervisor's side, made now where no command needed it before."""
-        commands = self._commands
-        if commands is not None:
-            return commands
+        executor = self.executor
+        if executor is not None:
+            return executor
         with self._lock:
-            if self._commands is None:
+            if self.executor is None:
                 assert self._make is not None, "nobody said how commands are run"
-                self._commands = self._make(self.on_events)
-                self.are_reached = True
-            return self._commands
-
-    def reached(self) -> CommandExecutor | None:
-        """Give the supervisor's side where it was made; takes no lock, since a forked child calls it too."""
-        return self._commands
+                self.executor = self._make(self.on_events)
+            return self.executor
 
     def let_go(self) -> CommandExecutor | None:
         """Let go of the supervisor's side; give it, so that the caller closes it."""
         with self._lock:
-            commands, self._commands, self._make = self._commands, None, None
-        return commands
+            executor, self.executor, self._make = self.executor, None, None
+        return executor
 
     def kill(self, record: Record, why: str) -> None:
         """Kill the command of a petition's current attempt, without waiting for its graces."""
@@ -72,17 +66,12 @@ class Shims:
 
     def descriptors(self) -> list[int]:
         """Give what a forked child must not keep; takes no lock."""
-        return [] if self._commands is None else self._commands.descriptors()
-
-    def settle(self) -> None:
-        """Send shims the messages that waited for the end of a batch."""
-        if self._commands is not None:
-            self._commands.settle()
+        return [] if self.executor is None else self.executor.descriptors()
 
     def recovered(self) -> None:
         """Note that what was made of the attempts that were found is kept."""
-        if self._commands is not None:
-            self._commands.recovered()
+        if self.executor is not None:
+            self.executor.recovered()
 
     def find(self, folder: Path) -> list[FoundAttempt]:
         """Give the attempts that outlived an earlier start of the service; what dead shims left is swept then."""
@@ -92,7 +81,7 @@ class Shims:
         """Tell whether an attempt that was not found may have been executed; after a reboot nobody knows."""
         if self.rebooted:
             return True
-        return self._commands is None or self._commands.may_have_run(row.seq, attempt, epoch=row.epoch)
+        return self.executor is None or self.executor.may_have_run(row.seq, attempt, epoch=row.epoch)
 
 
 __all__ = ["Shims"]
