@@ -34,8 +34,10 @@ def run(namespace: argparse.Namespace) -> int:
 
     with connected() as service:
         service.done(service.drain(why=namespace.why, seconds=namespace.seconds))
-        states = service.done(service.stats())["states"]
-    left = sum(states.get(name, 0) for name in ("starting", "running", "cancelling"))
+        found = service.done(service.stats())
+    left = sum(found["states"].get(name, 0) for name in ("starting", "running", "cancelling"))
     still = "1 petition runs still" if left == 1 else f"{left} petitions run still" if left else "nothing runs"
-    render.note(f"{still}, and nothing starts until orcha undrain")
+    until = (found["drained"] or {}).get("until")
+    end = "" if until is None else f"{render.clock(until)}, or "
+    render.note(f"{still}, and nothing starts until {end}orcha undrain")
     return 0
