@@ -634,6 +634,17 @@ def test_roles_come_from_the_configuration_and_change_for_connected_clients(stop
     assert machine.run(CAROL, "run", "--", "true").returncode == 0
 
 
+def test_an_admin_who_is_not_root_stops_the_service_and_waits_for_its_end(stopped):
+    """The lock of the service is closed to that admin."""
+    machine, file = stopped, stopped.folder / "etc/orcha/orcha.toml"
+    file.parent.mkdir(parents=True)
+    file.write_text('[roles]\nadmin = ["carol"]\n')
+    machine.start("commands")
+    done = machine.run(CAROL, "stop")
+    assert (done.returncode, done.stderr) == (0, "")
+    machine.process.communicate(timeout=DEADLINE)
+
+
 def test_what_others_see_of_a_command_is_as_the_configuration_says(stopped):
     machine, file, canary = stopped, stopped.folder / "etc/orcha/orcha.toml", "canary-of-alice"
     file.parent.mkdir(parents=True)

@@ -28,7 +28,7 @@ from orcha._server.listening import ListeningSockets
 from orcha._server.loop_writer import LoopWriter
 from orcha._server.peer import Peer
 from orcha.utils.threads import guarded, ignore_death, start
-from orcha.utils.users import described
+from orcha.utils.users import described, described_group
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -380,7 +380,7 @@ class _SharedByRoles(NamedTuple):
 def _people(roles: RoleBook) -> str:
     """Name the users and groups who have roles."""
     users = [described(uid) for uid in roles.uids]
-    groups = [f"the group {gid}" for gid in roles.gids]
+    groups = [described_group(gid) for gid in roles.gids]
     return ", ".join((*users, *groups, *(["every user of this machine"] if roles.others else [])))
 
 

@@ -13,6 +13,20 @@ def described(uid: int) -> str:
     return f"{name} (uid {uid})" if name else f"uid {uid}"
 
 
+def described_group(gid: int) -> str:
+    """Give a group's name and number: ``the group lab (gid 1100)``; the number alone where it has no name here.
+
+    >>> described_group(0), described_group(2**31 - 5)
+    ('the group root (gid 0)', 'the group 2147483643')
+    """
+    import grp
+
+    try:
+        return f"the group {grp.getgrgid(gid).gr_name} (gid {gid})"
+    except (KeyError, OverflowError):
+        return f"the group {gid}"
+
+
 def name_of(uid: int) -> str:
     """Give a user's name; empty where it has none here.
 
@@ -51,4 +65,4 @@ def groups_of(uid: int) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-__all__ = ["described", "groups_of", "name_of"]
+__all__ = ["described", "described_group", "groups_of", "name_of"]
