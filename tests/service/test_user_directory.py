@@ -176,13 +176,13 @@ def test_what_is_held_has_few_bytes_and_who_sends_most_of_them_is_not_waited_for
         assert answers == [Verdict.ACCEPTED] * 3
         assert {*asked.rows()} == {"a", "b", "c"}
         held = asked.engine.held_messages
-        assert {*held._held} == {"uid:7"}
-        assert held._size == held._held["uid:7"].size
+        assert {*held.held} == {"uid:7"}
+        assert held._size == held.held["uid:7"].size
         again = send(asked, asked.stranger, "d", text="x" * 40_000)
         directory.answer()
         assert asked.answer(asked.user, small).results[0].verdict == Verdict.ACCEPTED
         assert asked.answer(asked.stranger, again).results[0].verdict == Verdict.ACCEPTED
-        wait_for(lambda: (held._held, held._size) == ({}, 0), what="nothing is held or counted any more")
+        wait_for(lambda: (held.held, held._size) == ({}, 0), what="nothing is held or counted any more")
 
 
 def test_a_message_that_is_longer_with_the_fields_that_it_left_out_is_held_as_well():

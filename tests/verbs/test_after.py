@@ -132,13 +132,12 @@ def test_a_failure_in_the_transaction_that_accepts_what_comes_after_it_counts(fi
         engine.post(lambda: engine.after_batch(lambda: (stands.set(), goes_on.wait(30))))
         assert stands.wait(30)
 
-        def end():
-            manager.free("build")
-
-        for step in (end, manager.may_read.set) if first == "the end" else (manager.may_read.set, end):
-            before = len(engine.mailbox)
+        before, visit = len(engine.mailbox), engine.visits._visit
+        end = (lambda: manager.free("build"), lambda: len(engine.mailbox) > before)
+        reading = (manager.may_read.set, lambda: visit.over)
+        for step, is_there in (end, reading) if first == "the end" else (reading, end):
             step()
-            wait_for(lambda more=before + 1: len(engine.mailbox) >= more, what="the event of it")
+            wait_for(is_there, what="the end, and what the hook thread has read")
         goes_on.set()
         asked.wait_for("build", "failed")
         wait_for(lambda: asked.state("test") is not None, what="it is accepted")

@@ -251,7 +251,7 @@ class Round:
                     break
                 refused.append(candidate)
                 patience -= not is_new
-            candidates = again or self._next_sample()
+            candidates = again or (self._next_sample() if self.sample else again)
 
     def _firsts(self, fresh: set[int]) -> Sequence[Candidate]:
         """Give the first waiting petitions, merged in order with the petitions that have just come."""

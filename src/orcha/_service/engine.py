@@ -486,7 +486,10 @@ class Engine:
 
     def receive(self, peer: Peer, message: ClientMessage) -> None:
         """Take a message from the wire."""
-        if self.held_messages.hold(peer.identity, self._on_message, peer, message):
+        users, held = self.users, self.held_messages
+        if (users.renewed_for or held.held or peer.identity not in users.answered) and held.hold(
+            peer.identity, self._on_message, peer, message
+        ):
             return
         waits = self.petitions.ahead and len(self.mailbox)  # a message before it may have starts put back on the disk
         if type(message) is Submit and len(message.items) <= FEW_EVENTS_COUNT and not waits:

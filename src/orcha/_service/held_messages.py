@@ -48,22 +48,22 @@ class HeldMessages:
         self._directory = directory
         self._post = post
         self._lock = threading.Lock()
-        self._held: dict[str, _HeldOfUser] = {}
-        """By user."""
+        self.held: dict[str, _HeldOfUser] = {}
+        """By user, until all that was held of the user has been posted. Any thread may look whether it is empty."""
         self._size = 0
         """Bytes of all that is held."""
 
     def hold(self, user: str, handler: Callable[..., None], peer: Peer, *message: ClientMessage) -> bool:
         """Hold an event of a user's client back; False where nothing is waited for: the event is the caller's then."""
-        if user not in self._held and not self._directory.is_due(user):
+        if user not in self.held and not self._directory.is_due(user):
             return False
         size = _EVENT_BYTES + sum(map(_size_of, message))
         with self._lock:
-            held = self._held.get(user)
+            held = self.held.get(user)
             if held is None:
                 if not self._directory.is_due(user):  # it has been looked up meanwhile
                     return False
-                held = self._held[user] = _HeldOfUser()
+                held = self.held[user] = _HeldOfUser()
                 self._post(self._directory.ask, user, partial(self._free, user))
             held.events.append(_HeldEvent(handler, (peer, *message)))
             held.size += size
@@ -71,7 +71,7 @@ class HeldMessages:
             if len(held.events) > MAX_HELD_EVENTS:
                 self._post_all(user)
             while self._size > MAX_HELD_BYTES:
-                self._post_all(max(self._held, key=lambda each: self._held[each].size))
+                self._post_all(max(self.held, key=lambda each: self.held[each].size))
         return True
 
     def _free(self, user: str) -> None:
@@ -80,13 +80,13 @@ class HeldMessages:
 
     def _post_all(self, user: str) -> None:
         """Hand over what is held, and hold nothing any more only then: an event that comes meanwhile comes after."""
-        held = self._held.get(user)
+        held = self.held.get(user)
         if held is None:
             return
         for event in held.events:
             self._post(event.handler, *event.arguments)
         self._size -= held.size
-        del self._held[user]
+        del self.held[user]
 
 
 def _size_of(message: ClientMessage) -> int:

@@ -49,13 +49,15 @@ class UserDirectory:
         self._timers = timers
         self._look_up = _look_up
         self._known: dict[str, KnownUser] = {}
+        self.answered: set[str] = set()
+        """The users of whom the machine has answered what it knows."""
         self._asked: dict[str, list[Callable[[], None]]] = {}
         """What is called when a user has been looked up."""
         self._hanging: set[str] = set()
         """The users whose lookup was given up, and has not come back."""
         self._slow: set[str] = set()
         """The users whose names no answer waits for any more."""
-        self._renewed_for: set[str] = set()
+        self.renewed_for: set[str] = set()
         """For what groups count: then users are looked up again."""
         self.on_news: list[Callable[[str], None]] = []
         """Each is told of a user of whom something else is known than before."""
@@ -63,9 +65,9 @@ class UserDirectory:
     def renew_for(self, what: str, *, wanted: bool) -> None:
         """Have users looked up again and again for something for which their groups count, or no more for that."""
         if wanted:
-            self._renewed_for.add(what)
+            self.renewed_for.add(what)
         else:
-            self._renewed_for.discard(what)
+            self.renewed_for.discard(what)
 
     def known(self, owner: str) -> KnownUser | None:
         """Give what is known of an owner of petitions."""
@@ -76,7 +78,7 @@ class UserDirectory:
         known = self._known.get(owner)
         if known is None:
             return uid_of(owner) is not None
-        return (bool(self._renewed_for) or not known.is_answered) and known.due <= time.monotonic()
+        return (bool(self.renewed_for) or not known.is_answered) and known.due <= time.monotonic()
 
     def ask(self, owner: str, then: Callable[[], None]) -> None:
         """Have an owner looked up, and `then` called: with an answer, or when none has come in time."""
@@ -157,6 +159,7 @@ class UserDirectory:
     def _note(self, owner: str, name: str, groups: tuple[str, ...]) -> None:
         before = self._known.get(owner, _NOTHING_KNOWN)
         self._known[owner] = known = KnownUser(name, groups, time.monotonic() + MEMBERSHIP_SECONDS)
+        self.answered.add(owner)
         user_names.note(owner, name)
         if (before.name, before.groups) != (known.name, known.groups):
             for tell in self.on_news:
@@ -166,6 +169,7 @@ class UserDirectory:
         """Go on with what was known before, for a while."""
         before = self._known.get(owner, _NOTHING_KNOWN)
         self._known[owner] = before._replace(due=time.monotonic() + RETRY_SECONDS, is_answered=False)
+        self.answered.discard(owner)
 
 
 def _do_nothing() -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from orcha._service.outbox import Outbox
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
-_ACTION, _CONVERTING, _WAITING = Phase.ACTION, Phase.CONVERTING, Phase.WAITING
+_ACTION, _CONVERTING, _ON_START, _WAITING = Phase.ACTION, Phase.CONVERTING, Phase.ON_START, Phase.WAITING
 _BUSY, _OK, _RAISED, _REFUSED = Verdict.BUSY, Verdict.OK, Verdict.RAISED, Verdict.REFUSED
 _QUEUED = State.QUEUED
 
@@ -103,9 +103,7 @@ class Outcomes:
         converted: list[Record] = []
         for hook, record, error, value in results:
             if hook is ON_START:
-                if error is None:
-                    transitions.finish.action_going(petitions, record.seq, record.attempt)
-                else:
+                if record.phase is _ON_START:  # else its action has returned already
                     self.take_start(record, error, called=value is not False)
             elif hook is ON_FINISH:
                 if error is not None:
