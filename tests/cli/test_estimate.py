@@ -66,6 +66,14 @@ def test_what_runs_beyond_what_is_known_ends_by_its_limit_at_the_latest():
     assert reckon(2, live, ONE_SLOT, History([ended(10)]), 100.0) == Estimate(103.0, 103.0, 103.0, 2, 0)
 
 
+def test_a_command_that_stands_still_goes_on_before_what_waits():
+    given = {"state": "running", "group": "g"}
+    paused = row(1, started=-10.0, expect=30.0, preemptible="pause", stands_still=True, **given)
+    urgent = row(2, started=0.0, expect=20.0, priority=-5, **given)
+    live = [paused, urgent, row(3, group="g", expect=5.0)]
+    assert reckon(3, live, ONE_SLOT, History([]), 0.0) == Estimate(40.0, 40.0, 40.0, 3, 0)
+
+
 def test_the_length_of_other_commands_is_a_guess():
     live = [row(1, state="running", started=0.0, command="sleep 1000"), row(2)]
     found = reckon(2, live, ONE_SLOT, History([ended(10)]), 0.0)
@@ -114,6 +122,7 @@ def test_what_nobody_can_foretell_is_not_foretold(known):
 
 def test_a_condition_of_a_plugin_cannot_be_foretold():
     assert foreseeable("queued", ["group_full", "starts_later"])
+    assert foreseeable("queued", ["group_full", "behind_preempted"])
     assert not foreseeable("queued", ["group_full", "condition_said_no"])
     assert foreseeable("queued", ["text_is_false"])
     assert not foreseeable("held", [])

@@ -116,7 +116,7 @@ def test_a_paused_command_stands_still_and_goes_on_before_what_came_later(rig, t
     known = shown(rig, "train")
     assert (known["state"], known["paused"], known["preempted"]["how"]) == ("running", True, "pause")
     assert known["why"] == "preempted by urgent: it stands still, and lacks a slot of its group rig"
-    assert [each["kind"] for each in known["blocked"]] == ["preempted_by"]
+    assert [(each["kind"], each["since"]) for each in known["blocked"]] == [("preempted_by", known["preempted"]["at"])]
     row = rig.run("ps").stdout
     assert ("paused" in row, "preempted by urgent" in row) == (True, True), row
     pid = known["attempts"][0]["pid"]
@@ -124,7 +124,9 @@ def test_a_paused_command_stands_still_and_goes_on_before_what_came_later(rig, t
     assert rig.run("pause", "train").returncode == rig.run("resume", "train").returncode == 0
     fifo.write_bytes(b"\n")
     assert state_of(pid) == "T"
-    assert [each["kind"] for each in shown(rig, "later")["blocked"]] == ["group_full", "behind_preempted"]
+    known = shown(rig, "later")
+    assert [each["kind"] for each in known["blocked"]] == ["group_full", "behind_preempted"]
+    assert known["estimate"] is not None
     first.touch()
     assert rig.run("wait", "urgent", "train", "later").returncode == 0
     known, later = shown(rig, "train"), shown(rig, "later")

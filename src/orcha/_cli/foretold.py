@@ -39,6 +39,7 @@ _FORESEEABLE = frozenset(
         "not_alone",
         "machine_taken",
         "behind_exclusive",
+        "behind_preempted",
     }
 )
 """Reasons that end by themselves when others end, or with time."""

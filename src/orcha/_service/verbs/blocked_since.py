@@ -17,6 +17,7 @@ from orcha._core.reasons import (
     MachineFull,
     NeedsShort,
     PetitionPaused,
+    PreemptedBy,
     QuotaInUse,
     RateReached,
     Reason,
@@ -57,6 +58,9 @@ def since(engine: Engine, reason: Reason, record: Record, holders: Iterable[str]
         who, when = engine.admitting.paused_by.get(_name_of(reason, record), (None, None))
         by = None if who is None else user(who)
         return {"since": None if when is None else max(when, record.submitted), "by": by}
+    if isinstance(reason, PreemptedBy):
+        mark = engine.petitions.preempted.get(record.seq)
+        return {"since": None if mark is None else mark.at}
     if isinstance(reason, ServiceDrained):
         drained = engine.drains.drained
         since = None if drained is None else max(drained.since, record.submitted)
