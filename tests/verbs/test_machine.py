@@ -568,6 +568,9 @@ def test_the_doctor_looks_at_the_service_that_the_client_would_use(machine):
 def test_the_state_of_the_machines_service_is_copied_and_put_back_by_root_alone(machine):
     copy = machine.folder / "copy.tar"
     assert machine.run(ALICE, "run", "--name", "hers", "--", "echo", "kept").returncode == 0
+    for words in (["backup"], ["--service", "system", "backup"]):
+        closed = machine.run(ALICE, *words, f"{machine.home(ALICE)}/copy.tar")
+        assert (closed.returncode, "is closed to you: back up as its user, root (uid 0)" in closed.stderr) == (78, True)
     assert machine.run(0, "backup", str(copy)).returncode == 0
     assert machine.run(0, "stop").returncode == 0
     machine.process.communicate(timeout=DEADLINE)

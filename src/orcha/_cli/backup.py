@@ -86,11 +86,22 @@ def _chosen(place: Endpoint, folders: list[str]) -> tuple[str, bool]:
         if is_held(f"{folder}/lock"):
             return folder, True
     if not folders:
+        for folder in place.folders():
+            if os.path.isdir(folder) and not os.access(folder, os.X_OK):  # noqa: PTH112 - pathlib starts slowly
+                raise ConfigurationError(_closed(folder))
         raise ConfigurationError(
             f"no service keeps a state in {place.folder}: name the service before the command (--port), and back up on"
             " the machine of the service"
         )
     return folders[0], False
+
+
+def _closed(folder: str) -> str:
+    """Say whose the state in a folder is that this user may not read."""
+    from orcha.utils.users import described
+
+    owner = described(os.stat(folder).st_uid)  # noqa: PTH116 - pathlib starts slowly
+    return f"what the service keeps in {folder} is closed to you: back up as its user, {owner}"
 
 
 def _back_up(folder: str, path: str, *, served: bool) -> dict[str, Any]:
