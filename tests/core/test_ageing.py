@@ -282,6 +282,18 @@ def test_what_lacks_a_resource_gains_in_its_line_and_what_is_behind_another_one_
     assert begun == {"run": 0, "later": 22, "early": 100}
 
 
+def test_what_lacks_a_resource_and_whose_group_is_full_leaves_its_line_with_a_gain():
+    jobs = [
+        Job("run", 0, 100, needs={"gpu": 1}),
+        Job("wide", 1, 10, group="slow", needs={"gpu": 2}),
+        Job("filler", 2, 50, group="slow"),
+        Job("small", 3, 10, needs={"gpu": 1}),
+    ]
+    capacity = Capacity(groups={"slow": 1}, resources={"gpu": 2}, rules={"slow": GroupRules(age=10)})
+    begun = {each.job.id: each.started for each in VirtualSchedule(jobs, capacity).run()}
+    assert begun == {"run": 0, "filler": 2, "small": 11, "wide": 100}
+
+
 def test_where_several_owners_or_quotas_are_each_gain_has_those_asked_that_wait():
     world = AgeingGroups(slow=60.0)
     parked = world.waits()

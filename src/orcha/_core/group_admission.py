@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from orcha._core.groups import Slots
     from orcha._core.moment import Moment
     from orcha._core.petitions import Petitions
+    from orcha._core.resource_lines import Waiter
     from orcha._core.start_log import StartRate
 
 _GROUP = "group:"
@@ -256,7 +257,7 @@ class GroupAdmission:
         """Tell whether petitions are parked until a condition holds that is a group's."""
         return any(rules.when == text and self.parked_in(group) for group, rules in self.rules.items())
 
-    def in_line(self, petition: Candidate) -> InOrder | None:
+    def in_line(self, petition: Candidate | Waiter) -> InOrder | None:
         """Tell whether a petition would take a slot that became free for an earlier petition since the round began.
 
         The earlier petition is asked in the next round.
@@ -271,6 +272,12 @@ class GroupAdmission:
             first = self._petitions.waiting.first_parked(group_name(group)) if is_limited else None
         is_first = first is None or not self._petitions.is_before(first, petition.place)
         return None if is_first else InOrder(1)
+
+    def holds_back(self, waiter: Waiter) -> bool:
+        """Tell whether its group keeps a petition from starting that stands in line for a resource."""
+        known = Known(waiter.place[1], waiter.owner, waiter.group, None)
+        terms = (self.text_blocks, self.user_full, self.full, self.too_soon)
+        return any(term(known) is not None for term in terms) or self.in_line(waiter) is not None
 
     # --- lots ---------------------------------------------------------------------------------------------------
 

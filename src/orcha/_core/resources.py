@@ -98,6 +98,7 @@ class Resources:
         self._petitions = petitions
         self.inventory = petitions.granted.inventory = Inventory(stock)
         self._is_paused = is_paused
+        self._of_groups = of_groups
         self._lock = lock if lock is not None else nullcontext()
         self._lines = Lines(self._waits, lambda: petitions.fairness)
         self._elsewhere = WaitingElsewhere(self._place_elsewhere)
@@ -444,11 +445,14 @@ class Resources:
         """Have a parked petition be at another place of its lines; tell whether nothing may start for that.
 
         Nothing may where the petition lacks something whatever its place is: then it need not be asked. Petitions that
-        are behind it now were no earlier before. Where lengths are known another order may open a gap for others.
+        are behind it now were no earlier before. But a petition that its group keeps from starting leaves its lines
+        when it is asked, for the petitions behind it; and where lengths are known another order may open a gap.
         """
         with self._lock:
             waiter = self._lines.waiters.get(place[1])
             if waiter is None or waiter.place != place or waiter.asked or not waiter.lines or WHOLE in waiter.needs:
+                return False
+            if self.whole_waits or self._petitions.granted.whole or self._of_groups.holds_back(waiter):
                 return False
             if self._lines.are_timed or self._petitions.quotas is not None or not self._short(waiter.needs):
                 return False
