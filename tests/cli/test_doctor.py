@@ -12,6 +12,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import apsw
 import pytest
@@ -457,6 +458,21 @@ def test_a_socket_on_which_systemd_listens_is_no_dead_service(stopped, monkeypat
         assert looks._is_listened_to("orcha.sock")
         monkeypatch.setattr(looks, "_is_listened_to", lambda name: name == str(path))
         assert found(look(stopped)) == {}
+
+
+def test_limits_are_looked_for_in_the_cgroup_of_the_service_that_runs(own_service, monkeypatch):
+    """A login session may have no cgroup to hand on where the unit of the service has one."""
+    asked = []
+
+    def places(own, *, changes):
+        asked.append((own, changes))
+        return SimpleNamespace(available=frozenset({"memory"}))
+
+    monkeypatch.setattr(looks, "CgroupPlaces", places)
+    assert look(own_service).limits == {"memory"}
+    own_service.stop()
+    look(own_service)
+    assert asked == [(f"/proc/{own_service.pid}/cgroup", False), ("/proc/self/cgroup", False)]
 
 
 def test_a_quota_of_nobody_is_noted(stopped):

@@ -75,7 +75,7 @@ class DoctorFacts:
     plugins: tuple[tuple[str, str], ...] = ()
     """Module and problem of each plugin that cannot be used."""
     limits: frozenset[str] = frozenset()
-    """Which limits of a command cgroups can set here."""
+    """Which limits of a command cgroups can set: for the service that runs, else for a service that is started here."""
     no_login_limits: str | None = None
     """Why commands of users have no limits of their logins; None where they have, and for a service of a user."""
     hidden: str | None = None

@@ -100,7 +100,7 @@ def look(
         service=_program(holder, []) if holder else None,
         supervisors=tuple(_supervisors(folder)),
         plugins=plugins,
-        limits=CgroupPlaces(changes=False).available,
+        limits=CgroupPlaces(own=f"/proc/{holder or 'self'}/cgroup", changes=False).available,
         no_login_limits=pam_session.missing() if endpoint.is_system else None,
         hidden=hidden(),
         has_inotify=(inotify or _has_inotify)(),
