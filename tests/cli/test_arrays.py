@@ -78,7 +78,13 @@ def test_no_more_run_at_once_than_may(service, gate):
     detach(service, "--array", "1-5%1", "--name", "one", "--", "sh", "-c", waits_for(gate))
     wait_for(lambda: row(service, "one")["elements_running"] == 1, what="the first runs")
     known = row(service, "one")
-    assert (known["state"], known["elements_waiting"]) == ("running", 4)
+    assert (known["state"], known["elements_waiting"], known["elements_at_most"]) == ("running", 4, 1)
+    why = service.run("why", "one").stdout
+    assert "  4 of its 5 elements wait: at most 1 of them wait or run at once as petitions\n" in why
+    done = service.run("why", "one.5")
+    told = "others of the array 'one' come before it, and at most 1 of them wait or run at once"
+    assert (done.stderr, done.returncode) == (f"orcha: 'one.5' is no petition yet: {told}\n", 1)
+    assert "there is no petition with the id 'one.6'" in service.run("why", "one.6").stderr
     gate.touch()
     assert service.run("wait", "one").returncode == 0
     assert row(service, "one")["elements_succeeded"] == 5

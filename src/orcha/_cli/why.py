@@ -179,6 +179,10 @@ def story(details: dict[str, Any]) -> Iterator[str]:
     from orcha._cli import ps, render
 
     yield f"{details['id']} is {ps.state(details)}"
+    if details.get("elements_waiting") and details["state"] == "running":
+        most = details.get("elements_at_most")
+        bound = "" if most is None else f": at most {most} of them wait or run at once as petitions"
+        yield f"  {details['elements_waiting']} of its {details['elements']} elements wait{bound}"
     for at, text in sorted([*_events(details), *_changes(details)], key=lambda event: event[0]):
         yield f"  {render.clock(at)}  {text}"
 

@@ -131,6 +131,16 @@ class Array:
         """Tell whether an element has ended."""
         return bool(self._ends[position * _BYTES_PER_ELEMENT])
 
+    def is_to_come(self, position: int) -> bool:
+        """Tell whether an element is no petition yet.
+
+        >>> array = Array(7, "train", 2, Bounds(at_most=1))
+        >>> array.live[0] = 8
+        >>> array.is_to_come(0), array.is_to_come(1)
+        (False, True)
+        """
+        return position not in self.live and not self.has_ended(position)
+
     def note_end(self, position: int, outcome: Outcome, code: int | None) -> int:
         """Note how an element ended; give the part of the ends that is to be kept."""
         self.live.pop(position, None)

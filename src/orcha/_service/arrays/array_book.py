@@ -431,7 +431,7 @@ class ArrayBook:
     def cancel_element(self, entry: LiveArray, position: int) -> bool:
         """Cancel an element that is no petition yet; False where it is one, or was one."""
         array = entry.array
-        if position in array.live or array.has_ended(position):
+        if not array.is_to_come(position):
             return False
         self._keep_ends(array, [array.note_end(position, Outcome.CANCELLED, CANCELLED_CODE)])
         self._end_if_over(entry)
@@ -440,7 +440,7 @@ class ArrayBook:
     def cancel_unmade(self, entry: LiveArray, positions: Iterable[int]) -> None:
         """Cancel elements that are no petitions yet, and have not ended."""
         array = entry.array
-        left = (each for each in positions if each not in array.live and not array.has_ended(each))
+        left = (each for each in positions if array.is_to_come(each))
         self._keep_ends(array, array.cancel_these(left))
         self._end_if_over(entry)
 

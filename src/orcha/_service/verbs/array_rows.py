@@ -43,6 +43,7 @@ def described(engine: Engine, row: Row) -> dict[str, Any]:
         "elements_succeeded": counts.succeeded,
         "elements_failed": counts.failed,
         "elements_cancelled": counts.cancelled,
+        "elements_at_most": spec.bounds.at_most,
     }
     return known | ({"state": "running"} if running and row.state is not State.ENDED else {})
 

@@ -84,14 +84,7 @@ def find(engine: Engine, peer: Peer, message: Naming) -> Found | None:
     if row is not None and message.seq is None and not Sights(engine, peer).sees(row.owner):
         row = row_of(engine, message, peer.identity)  # the id may also be that of an ended petition of the client's own
     if row is None or not Sights(engine, peer).sees(row.owner):
-        which = f"with the id {quoted(message.id)}" if message.seq is None else f"number {message.seq}"
-        refuse(
-            engine,
-            peer,
-            message.request,
-            Verdict.UNKNOWN,
-            f"there is no petition {which}: orcha ps --all shows the petitions that are kept",
-        )
+        refuse(engine, peer, message.request, Verdict.UNKNOWN, _unknown(engine, peer, message))
         return None
     deed = deed_of(message)
     if not may_do(engine, peer, deed, row.owner):
@@ -99,6 +92,18 @@ def find(engine: Engine, peer: Peer, message: Naming) -> Found | None:
         return None
     live = engine.find(row.id)
     return Found(row, live if live is not None and live.seq == row.seq else None)
+
+
+def _unknown(engine: Engine, peer: Peer, message: Naming) -> str:
+    """Give why a message names no petition that its caller may know of."""
+    if message.seq is not None or message.id is None:
+        return f"there is no petition number {message.seq}: orcha ps --all shows the petitions that are kept"
+    entry, position = engine.arrays.element(message.id) or (None, 0)
+    if entry is not None and Sights(engine, peer).sees(entry.record.owner) and entry.array.is_to_come(position):
+        most, array = entry.array.bounds.at_most, quoted(entry.record.key)
+        bound = "" if most is None else f", and at most {most} of them wait or run at once"
+        return f"{quoted(message.id)} is no petition yet: others of the array {array} come before it{bound}"
+    return f"there is no petition with the id {quoted(message.id)}: orcha ps --all shows the petitions that are kept"
 
 
 def is_somebody_elses(engine: Engine, peer: Peer, message: OfAnAttempt, gone: str | None = None) -> bool:
