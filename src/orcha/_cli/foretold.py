@@ -157,8 +157,11 @@ def _basis(estimate: Estimate) -> str:
 
     >>> _basis(Estimate(0.0, 0.0, 0.0, 4, 1))
     'reckoned from how long 4 petitions probably take; 1 of these lengths is a guess, since no such petition has ended'
+    >>> _basis(Estimate(0.0, 0.0, 0.0, 1, 0))
+    'reckoned from how long 1 petition probably takes'
     """
-    known = f"reckoned from how long {estimate.reckoned} petitions probably take"
+    count = estimate.reckoned
+    known = f"reckoned from how long {count} petition{' probably takes' if count == 1 else 's probably take'}"
     if not estimate.guessed:
         return known
     some = (
