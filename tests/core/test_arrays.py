@@ -145,6 +145,19 @@ def test_what_lives_or_ended_is_not_cancelled_with_the_rest():
     assert (made.cancel_rest(), made.counts()) == ({0}, (5, 1, 1, 0, 3))
 
 
+def test_whole_parts_of_the_rest_are_cancelled_beside_parts_in_which_elements_live_or_ended():
+    ended = ELEMENTS_PER_PART + 1
+    total = 3 * ELEMENTS_PER_PART + 1
+    made = array(total=total, ends=bytes(2 * ended) + bytes((FAILED, 3)))
+    made.take(2)
+    assert (made.cancel_rest(), made.take(1), made.unmade) == ({0, 1, 2, 3}, [], 0)
+    assert made.counts() == (total, 2, 0, 1, total - 3)
+    assert [made.has_ended(position) for position in (0, 1, 2, ended)] == [False, False, True, True]
+    assert made.part(1)[2:4] == bytes((FAILED, 3))
+    assert made.part(2) == bytes((CANCELLED, 130)) * ELEMENTS_PER_PART
+    assert made.cancel_rest() == set()
+
+
 def test_ends_are_kept_in_parts_of_two_bytes_an_element():
     made = array(total=ELEMENTS_PER_PART + 1)
     made.take(ELEMENTS_PER_PART + 1)

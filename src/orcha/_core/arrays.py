@@ -150,12 +150,25 @@ class Array:
         return position // ELEMENTS_PER_PART
 
     def cancel_rest(self) -> set[int]:
-        """Note that each element that is no petition and has not ended is cancelled; give the parts to be kept."""
-        rest = range(self._next, self.total)
-        self._next = self.total
-        return self.cancel_these(
-            position for position in rest if not self.has_ended(position) and position not in self.live
-        )
+        """Note that each element that is no petition and has not ended is cancelled; give the parts to be kept.
+
+        Of most parts no element was made: such a part is noted as a whole. Element by element 100,000 take 50 ms.
+        """
+        begin, self._next = self._next, self.total
+        made, parts = {position // ELEMENTS_PER_PART for position in self.live}, set()
+        while begin < self.total:
+            number = begin // ELEMENTS_PER_PART
+            rest = range(begin, min(self.total, (number + 1) * ELEMENTS_PER_PART))
+            begin = rest.stop
+            span = slice(rest.start * _BYTES_PER_ELEMENT, rest.stop * _BYTES_PER_ELEMENT)
+            if number in made or any(self._ends[span]):
+                each = (position for position in rest if not self.has_ended(position) and position not in self.live)
+                parts |= self.cancel_these(each)
+            else:
+                self._ends[span] = bytes((Outcome.CANCELLED, CANCELLED_CODE)) * len(rest)
+                self._left -= len(rest)
+                parts.add(number)
+        return parts
 
     def cancel_these(self, positions: Iterable[int]) -> set[int]:
         """Note that elements which are no petitions and have not ended are cancelled; give the parts to be kept."""
