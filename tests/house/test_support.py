@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import threading
@@ -56,3 +57,27 @@ def test_a_leaked_descriptor_is_found(impatient):
     with pytest.raises(AssertionError, match=r"descriptor .*/dev/null"), no_leaks():
         descriptor = os.open("/dev/null", os.O_RDONLY)
     os.close(descriptor)
+
+
+class _Cycle:
+    """An object in a cycle that has a descriptor."""
+
+    def __init__(self):
+        self.itself = self
+        self.descriptor = os.open(os.devnull, os.O_RDONLY)
+
+    def __del__(self):
+        os.close(self.descriptor)
+
+
+def test_what_becomes_garbage_while_the_end_is_waited_for_is_no_leak(monkeypatch):
+    collect, is_collected = gc.collect, threading.Event()
+    monkeypatch.setattr(gc, "collect", lambda: (collect(), is_collected.set()))
+
+    def hold():
+        cycle = _Cycle()
+        is_collected.wait()
+        del cycle  # garbage from now on, after the first collection
+
+    with no_leaks():
+        threading.Thread(target=hold).start()

@@ -90,7 +90,8 @@ def test_the_last_words_of_others_are_heard_after_the_leader_s_end(world: Start)
 
 
 def test_the_record_says_which_signals_were_sent_and_why(world: Start) -> None:
-    key = world.start("sh", "-c", "trap 'echo polite; exit 7' INT; echo ready; while :; do sleep 0.01; done")
+    key = world.start("sh", "-c", "trap 'echo polite; exit 7' INT; echo ready; while :; do sleep 0.01; done",
+                      grace=1000)  # fmt: skip
     world.said(key, b"ready")
     world.commands.cancel(*key, "cancelled")
     world.commands.cancel(*key, "twice")
@@ -106,14 +107,24 @@ def test_the_ladder_goes_from_the_stop_signal_over_term_to_kill(world: Start, na
     world.commands.cancel(*key, "cancelled")
     ended = world.end(key)
     assert ended.signal == signal.SIGUSR1  # nothing catches that one
-    key = world.start("sh", "-c", "trap 'echo usr' USR1; trap 'echo term' TERM; echo ready; while :; do :; done",
+    key = world.start("sh", "-c", f"trap '' USR1 TERM; echo ready; exec {nap} 1000",
                       stop_signal=signal.SIGUSR1, grace=0.4)  # fmt: skip
     world.said(key, b"ready")
     world.commands.cancel(*key, "cancelled")
     ended = world.end(key)
     assert ended.signal == signal.SIGKILL
     assert [number for _, number, _ in ended.signals] == [signal.SIGUSR1, signal.SIGTERM, signal.SIGKILL]
-    assert world.output(key).split() == [b"ready", b"usr", b"term"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
+def test_a_command_that_takes_a_signal_of_the_ladder_ends_as_it_likes(world: Start, number: int) -> None:
+    script = "trap 'echo USR1; exit 7' USR1; trap 'echo TERM; exit 7' TERM; echo ready; while :; do sleep 0.01; done"
+    key = world.start("sh", "-c", script, stop_signal=number, grace=1000)
+    world.said(key, b"ready")
+    world.commands.cancel(*key, "cancelled")
+    ended = world.end(key)
+    assert (ended.code, [sent for _, sent, _ in ended.signals]) == (7, [number])
+    assert world.output(key).split() == [b"ready", signal.Signals(number).name.removeprefix("SIG").encode()]
 
 
 def test_the_shim_that_ends_one_runs_the_next_as_it_ran_the_first(world: Start, nap: str) -> None:

@@ -46,10 +46,15 @@ def no_leaks(allowed: frozenset[str] = frozenset()) -> Iterator[None]:
     def left() -> list[str]:
         return sorted(item for kind, give in kinds.items() for item in give() - before[kind])
 
-    if left():
-        gc.collect()  # an object in a cycle keeps its descriptor until then; that is no leak
+    def is_all_gone() -> bool:
+        """Collect garbage at each look: a cycle keeps its descriptor until then, and may be garbage only by now."""
+        if not left():
+            return True
+        gc.collect()
+        return not left()
+
     try:
-        wait_for(lambda: not left(), what="the end of what the test started", interval=0.02)
+        wait_for(is_all_gone, what="the end of what the test started", interval=0.02)
     except AssertionError:
         message = "the test left behind: " + "; ".join(left())
         raise AssertionError(message) from None
