@@ -75,7 +75,7 @@ def test_limits_go_on_over_a_restart_and_a_kill_and_hold_for_what_runs_beside(li
     assert (limiting.rows()["keep"]["state"], machine.processes("sleep")) == ("running", command)
     beside = machine.run_as("alice", f"orcha exec keep -- sh -c 'cat {OWN_GROUP}/memory.max; id -un'")
     assert beside == f"{100 * MIB}\nalice"
-    assert "104857600 of 3221225472" in machine.run("orcha", "resource", "ls")
+    assert "100M of 3G" in machine.run("orcha", "resource", "ls")
     machine.run_as("alice", "orcha cancel keep")
     group = "/sys/fs/cgroup/system.slice/orcha.service"
     left = "orcha-commands\norcha-service"
