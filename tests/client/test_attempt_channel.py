@@ -357,14 +357,16 @@ def test_an_interrupted_put_tears_and_doubles_nothing(service, remote, swallowed
 
 def test_a_pickle_carries_the_attempt_and_no_port(bound, port, monkeypatch):
     monkeypatch.setattr(attempt_channel, "_service", None)
-    woken = []
+    woken, tags = [], []
     monkeypatch.setattr(attempt_channel, "on_unpickled", [lambda *numbers: woken.append(numbers)])
+    monkeypatch.setattr(attempt_channel, "_tag", tags.append)  # else the process of the tests bears it for ever
     data = pickle.dumps(bound)
     other = pickle.loads(data)
     assert other.__orcha_channel__ == CHANNEL
     assert other._binding == bound._binding
     assert other._port is None
     assert woken == [(7, 2)]
+    assert tags == [5]
 
 
 def test_what_another_process_needs_is_asked_for_once_and_kept(bound, port, monkeypatch):
