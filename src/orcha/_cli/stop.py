@@ -69,10 +69,14 @@ def run(namespace: argparse.Namespace) -> int:
 
         wait_until_stopped(endpoint.ssh)
         return 0
-    if process is not None:
-        is_gone = _has_ended(process)
-    else:
-        is_gone = wait_until_gone(endpoint.lock_path, f"{endpoint.folder}/{PIDFILE}", counter)
+    try:
+        if process is not None:
+            is_gone = _has_ended(process)
+        else:
+            is_gone = wait_until_gone(endpoint.lock_path, f"{endpoint.folder}/{PIDFILE}", counter)
+    except PermissionError:
+        render.note("the service is stopping; its lock is closed to this user, so its end cannot be seen from here")
+        return 75
     if is_gone:
         return 0
     render.note(still_runs_text())
@@ -82,8 +86,10 @@ def run(namespace: argparse.Namespace) -> int:
 def _process_of_another(client: Session) -> int | None:
     """Give a descriptor of the service's process where its lock is closed to this user; else None.
 
-    So it is for an admin of the machine's service who is not root. pidfd_open(2) asks for no rights.
+    So it is for an admin of the machine's service who is not root. pidfd_open(2) asks for no rights. From another pid
+    namespace, as in a container, the process cannot be had.
     """
+    import contextlib
     import os
 
     if client.endpoint.ssh is not None:
@@ -92,7 +98,8 @@ def _process_of_another(client: Session) -> int | None:
         is_held(client.endpoint.lock_path)
     except PermissionError:
         found: dict[str, Any] = client.done(client.stats())
-        return os.pidfd_open(found["pid"])
+        with contextlib.suppress(OSError):
+            return os.pidfd_open(found["pid"])
     return None
 
 

@@ -42,7 +42,7 @@ class AskingPace:
     """
 
     def __init__(self, *, every: float, most: int) -> None:
-        """Ask `most` each time, `every` seconds, until it is known what that costs."""
+        """Ask `most` petitions each time, `every` seconds apart, until it is known what that costs."""
         self._every = every
         self._most = most
         self._cost = 0.0

@@ -169,8 +169,8 @@ class Round:
         Of several owners the order is that of what each of them has in use when the next petition is yielded.
 
         Of the petitions that waited before, `MAX_REFUSALS_PER_ROUND` may say no. A petition that has just come is asked
-        once in any case, so that a queue of blocked petitions hides nobody. With `look_ahead` only the first so many
-        of all petitions are considered.
+        once in any case, so that a queue of blocked petitions hides nobody. With `look_ahead` only that many of the
+        first petitions are considered.
 
         A yes counts where nothing has ended since others said no. Else the others are asked once more first,
         from the first one on: otherwise a later petition would take what an earlier one waits for. `version` gives the

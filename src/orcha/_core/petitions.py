@@ -479,8 +479,7 @@ class Petitions:
         if known is record or known == record.place:
             del self.live[record.key]
         self.records.pop(record.seq, None)
-        if self._of_token.get(record.token) is record:
-            del self._of_token[record.token]
+        self._forget_token(record)
         if self.preempted:
             self.forget_preempted(record.seq)
         if self.fairness is not None:
@@ -498,6 +497,10 @@ class Petitions:
                 quotas.enter(seq, owner, known.manager if isinstance(known, Record) else "")
         self.granted.count_for_quotas(quotas)
         self.quotas = quotas
+
+    def _forget_token(self, record: Record) -> None:
+        if self._of_token.get(record.token) is record:
+            del self._of_token[record.token]
 
     # --- the queue ----------------------------------------------------------------------------------------------
 
@@ -568,7 +571,6 @@ class Petitions:
             near = self.waiting.is_ready(key) and not self.waiting.is_parked(key)
             if record is not None and record.state is _QUEUED and not near and record.seq not in self.ahead:
                 del self.records[key[1]]
-                if self._of_token.get(record.token) is record:
-                    del self._of_token[record.token]
+                self._forget_token(record)
                 self.live[key[2]] = key
         self._unloading = {}

@@ -173,7 +173,7 @@ class WaitingQueue:
         return list(self._lots.get(lot, ()))
 
     def first_parked_of(self, lots: Mapping[str, int], most: int) -> list[Key]:
-        """Give the first keys of several lots, `most` at most, and of each lot so many; any thread may ask."""
+        """Give the first keys of several lots, of each lot its number at most, `most` in all; any thread may ask."""
         return sorted(key for lot, room in lots.items() for key in self.first_parked_in(lot, room))[:most]
 
     def park(self, key: Key, lot: str) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 GONE_SECONDS = 45
-"""A machine at the other end of TCP that is gone without a word is noticed after so many seconds without traffic."""
+"""Seconds without traffic after which a machine at the other end of TCP counts as gone without a word."""
 _PROBES = 3
 _CREDENTIALS = struct.Struct("3I")
 """struct ucred: pid, uid, gid."""
@@ -48,17 +48,17 @@ def prepare_tcp(sock: socket.socket, gone_seconds: int = GONE_SECONDS) -> None:
 
 
 def give_up_sending(sock: socket.socket, gone_seconds: int = GONE_SECONDS) -> None:
-    """Have a client's kernel give up bytes that are not acknowledged for so long: tcp(7), TCP_USER_TIMEOUT.
+    """Have a client's kernel give up bytes that stay unacknowledged for too long: tcp(7), TCP_USER_TIMEOUT.
 
-    Else it tries for some 15 minutes. It also gives up a service that takes nothing from this client for so long, while
-    the client has more to send than the kernels hold: the client connects again then.
+    Else it tries for some 15 minutes. It also gives up a service that takes nothing from this client for that time
+    while the client has more to send than the kernels hold: the client connects again then.
     """
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, gone_seconds * 1000)
 
 
 def is_gone(sock: socket.socket, seconds: float) -> bool:
-    """Tell whether the other kernel has acknowledged nothing for so long, though bytes are on the way to it.
+    """Tell whether the other kernel has acknowledged nothing for `seconds`, though bytes are on the way to it.
 
     A kernel that lives acknowledges also where its program does not read. Then it has no room, says so, and is asked
     from time to time whether it has some by now (RFC 9293, 3.8.6.1): it is gone when it has left two of these questions

@@ -96,7 +96,7 @@ class ClientConnection(asyncio.Protocol):
         return tls is not None and now is not None and tls.client_ca == now.client_ca
 
     def is_gone(self, seconds: float) -> bool:
-        """Tell whether the client's machine was sent something, and has acknowledged nothing for so long."""
+        """Tell whether the client's machine was sent something, and has acknowledged nothing for `seconds`."""
         if self._kind != TLS or self._transport is None:
             return False
         return is_gone(self._transport.get_extra_info("socket"), seconds)

@@ -22,7 +22,7 @@ class GoneClients:
     """Cuts off clients whose machines acknowledge nothing; the loop's."""
 
     def __init__(self, table: ConnectionTable, seconds: float = GONE_SECONDS) -> None:
-        """Know the connections; a machine that acknowledges nothing for so many seconds is gone."""
+        """Know the connections; a machine that acknowledges nothing for `seconds` is gone."""
         self._table = table
         self._seconds = seconds
 

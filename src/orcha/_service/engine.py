@@ -338,6 +338,7 @@ class Engine:
         )
         self.command_adoption.goes_on = self.preempting.adopted
         self.preempting.is_silent = running.is_silent
+        self.preempting.is_apart = running.is_apart
         reports.stopped = self.preempting.has_stopped
         self.leases = Leases(
             petitions, self.store, self.timers, self.mailbox, output.say, self.channels.is_followed, self.report

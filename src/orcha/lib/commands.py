@@ -104,7 +104,7 @@ class CommandManager(Manager):
 
 @lru_cache(1)
 def _machine_full(slots: int) -> ConditionFailed:
-    """Give the no that each command hears while so many run; each round of asking ends with it."""
+    """Give the no that each command hears while `slots` commands run; each round of asking ends with it."""
     from orcha._core.reasons import MachineFull
     from orcha.exceptions import ConditionFailed
 

@@ -77,7 +77,7 @@ def recover(
 
 
 def never_executed(losses: int) -> Recovered:
-    """Decide for a command whose attempt was lost before it was executed, for the so manyth time in a row.
+    """Decide for a command whose attempt was lost before it was executed, as `losses` attempts in a row were.
 
     >>> never_executed(1).state
     <State.QUEUED: 1>

@@ -87,7 +87,7 @@ class CommandAdoption:
         if adopted is None or not self._running.knows(record.seq, adopted.there.attempt):
             return
         row, there = adopted
-        self._running.take_over(record, row)
+        self._running.take_over(record, row).is_apart = there.phase == FOREIGN
         if there.phase == LOST:
             self._losses.lost(
                 CommandLost(record.seq, record.attempt, there.executed, there.ended, there.failure, there.survivors)
@@ -100,6 +100,7 @@ class CommandAdoption:
         self._journal.found(record)
         if there.phase == FOREIGN:
             self._output.say(record, APART_LINE)
+            self.goes_on(record)
         else:
             self._shims.reach().resume(record.seq, record.attempt, after_chunk=row.last_chunk)
             self._running.stand_still(record)

@@ -68,6 +68,7 @@ class Attempt:
     __slots__ = (
         "attempt",
         "history",
+        "is_apart",
         "is_cut",
         "is_silent",
         "looked",
@@ -94,6 +95,8 @@ class Attempt:
         self.tails: dict[int, bytes] = {}
         self.is_cut = False
         """Whether some of its output is known to be lost."""
+        self.is_apart = False
+        """Whether the shim is of a build with another protocol, and so takes no orders."""
         self.is_silent = False
         """Whether the shim has not answered for a while."""
         self.looked = False

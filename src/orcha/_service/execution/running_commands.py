@@ -110,6 +110,11 @@ class RunningCommands:
         attempt = self._attempts.get(seq)
         return attempt is not None and attempt.is_silent
 
+    def is_apart(self, seq: int) -> bool:
+        """Tell whether the shim of a petition's command takes no orders: it is of a build with another protocol."""
+        attempt = self._attempts.get(seq)
+        return attempt is not None and attempt.is_apart
+
     def stand_still(self, record: Record) -> None:
         """Stop every process of a running command whose petition is paused: while it started that came too early."""
         paused = self._admission.paused

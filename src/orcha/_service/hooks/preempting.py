@@ -60,10 +60,12 @@ class Preempting:
         self._standard_input = standard_input
         self.is_silent: Callable[[int], bool] = lambda _: False
         """Tells whether what watches over the command of a petition does not answer, by sequence."""
+        self.is_apart: Callable[[int], bool] = lambda _: False
+        """Tells whether what watches over the command takes no orders, by sequence: nothing can stop its processes."""
         self._preemption = Preemption(petitions, admission, self._may_give)
 
     def _may_give(self, record: Record) -> bool:
-        if self.is_silent(record.seq):
+        if self.is_silent(record.seq) or self.is_apart(record.seq):
             return False
         return record.preemptible == PAUSE or self._standard_input.may_be_given_again(record)
 
@@ -125,11 +127,14 @@ class Preempting:
     def adopted(self, record: Record) -> None:
         """Note that a command of an earlier start goes on: it stands still, or may be preempted.
 
-        The service may have died before it told the command to go on.
+        The service may have died before it told the command to go on. A command that takes no orders keeps its place.
         """
         transitions.preempt.adopted(self._petitions, record)
         mark = self._petitions.preempted.get(record.seq)
-        if mark is not None and mark.how == PAUSE:
+        if self.is_apart(record.seq):
+            if mark is not None and mark.how == PAUSE:
+                self._petitions.forget_preempted(record.seq)
+        elif mark is not None and mark.how == PAUSE:
             self.stand_still(record)
         elif record.preemptible == PAUSE and record.state is State.RUNNING:
             self.go_on(record)
