@@ -123,9 +123,16 @@ def refuse_both(option: str) -> None:
     render.note(f"{option} is not about single petitions: leave it out, or the options that choose petitions")
 
 
-def found(service: Session, selector: dict[str, Any]) -> list[str]:
-    """Give the ids of all petitions that meet a selector, the oldest first, each once."""
+def found(service: Session, selector: dict[str, Any], *, no_such: str = "there is no such petition") -> list[str]:
+    """Give the ids of all petitions that meet a selector, the oldest first, each once; where none does, say `no_such`.
+
+    A selector with a typing error meets no petition, so silence would look like success.
+    """
+    from orcha._cli import render
+
     ids = [identity for answer in _answers(service, None, selector, {}, dry_run=True) for identity in answer["met"]]
+    if not ids:
+        render.note(no_such)
     return list(dict.fromkeys(reversed(ids)))
 
 
@@ -142,6 +149,8 @@ def apply(namespace: argparse.Namespace, verb: str, selector: dict[str, Any], ar
             if namespace.dry_run:
                 for identity in met:
                     render.line(identity)
+                if not met:
+                    render.note("there is no such petition")
                 return 0
             if len(met) > ASKED_ABOVE_PETITIONS and not _agreed(verb, met):
                 render.note("nothing was done")

@@ -45,13 +45,15 @@ def run(namespace: argparse.Namespace) -> int:
     if selector is not None and namespace.all:
         selecting.refuse_both("--all")
         return USAGE_ERROR_CODE
+    no_such = "there is no such petition"
     if selector is not None and not selector["states"]:
         selector["states"] = list(selecting.LIVE_STATES)
+        no_such = "there is no such petition that has not ended"
     until = None if namespace.timeout is None else render.steady() + namespace.timeout
     ends: list[dict[str, Any]] = []
     code = 0
     with connected() as service:
-        chosen = namespace.ids if selector is None else selecting.found(service, selector)
+        chosen = namespace.ids if selector is None else selecting.found(service, selector, no_such=no_such)
         for identity in _all(service) if namespace.all else chosen:
             with per_petition.errors_said() as failed:
                 end = for_end(service, identity, until)
