@@ -100,7 +100,7 @@ class GateManager:
 
 
 _POLICY = (
-    *("group", "needs", "once", "if_exists", "timeout", "queue_timeout", "expect"),
+    *("group", "needs", "once", "if_exists", "timeout", "queue_timeout", "expect", "on_interrupt"),
     *("after", "after_ok", "if_dependency_fails", "at", "delay", "when"),
 )
 """Extras that are fields of a policy."""
