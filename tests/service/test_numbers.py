@@ -112,7 +112,8 @@ def test_who_asks_again_and_again_without_reading_gets_no_more_ahead_than_others
         for body in link.read_frames():
             data = decode_service_message(body)
             last = data.index + len(data.records) - 1
-            link.send(encode(Credit(channel, MOST)))
+            if select.select([], [link], [], 0)[1]:  # else the service reads again once more is taken here
+                link.send(encode(Credit(channel, MOST)))
     link.close()
     assert peak(service.pid) - before < 64 * MIB
 
