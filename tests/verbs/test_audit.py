@@ -8,7 +8,7 @@ from orcha._core.permissions import Visibility
 from orcha._core.retention import AUDIT_ENTRIES_PER_LOOK
 from orcha._protocol import values
 from orcha._protocol.identities import new_identity
-from orcha._protocol.messages import Cancel, Item, List, ListEvents, Select, Submit, Verdict
+from orcha._protocol.messages import Cancel, Item, List, ListEvents, Retry, Select, Submit, Verdict
 from orcha._server.client_login import STRANGER, ClientLogin
 from orcha._service.audit_book import MAX_REFUSALS_PER_MINUTE, Named
 from orcha.exceptions.store import StoreFull
@@ -34,6 +34,36 @@ def test_a_submit_by_a_key_names_the_key_and_the_machine_and_is_told_once(door):
         assert (found["who"], found["door"], found["host"], found["verb"]) == ("uid:7", door, "192.0.2.7", "submit")
         assert len(events(asked, asked.owner, id="mine")) == 1
         assert [each["key"] for each in events(asked, laptop)] == ["ci"]
+
+
+@pytest.mark.parametrize("door", ["key", "socket"])
+def test_a_submit_has_its_door_whatever_its_id_holds_also_when_its_petition_is_forgotten(door):
+    with asking() as asked:
+        person = Person("submitter", "uid:7")
+        person.door = door
+        for identity in ("ann@rig", "plain"):
+            assert submit(asked, person, identity).verdict == Verdict.ACCEPTED
+            assert [each["door"] for each in events(asked, asked.owner, id=identity)] == [door]
+        wait_for(lambda: not asked.engine.petitions.live, what="both have ended")
+        asked.ask(asked.owner, Select, "rm", ["ann@rig", "plain"])
+        wait_for(lambda: not asked.ask(asked.owner, List, EVERY, 9).rows, what="both are forgotten")
+        for identity in ("ann@rig", "plain"):
+            found = events(asked, asked.owner, id=identity, verb="submit")
+            assert [(each["who"], each["door"]) for each in found] == [("uid:7", door)]
+
+
+def test_a_petition_that_is_asked_for_again_is_told_of_the_client_that_asks_and_its_door():
+    with asking() as asked:
+        ann, operator = Person("submitter", "uid:7"), Person("operator", "uid:9")
+        assert submit(asked, ann, "mine").verdict == Verdict.ACCEPTED
+        wait_for(lambda: not asked.engine.petitions.live, what="it has ended")
+        operator.door, operator.key = "key", "ci"
+        assert asked.ask(operator, Retry, new_identity(), "mine").verdict == Verdict.OK
+        again, first = events(asked, asked.owner, id="mine", verb="submit")
+        assert [(each["who"], each["door"], each["key"]) for each in (first, again)] == [
+            ("uid:7", "socket", ""),
+            ("uid:9", "key", "ci"),
+        ]
 
 
 def test_a_submit_by_a_key_is_noted_in_the_transaction_of_its_petition_and_not_where_that_fails(monkeypatch):

@@ -1,7 +1,7 @@
 """What clients do and try, as it is kept and told: each deed once, with the client, the door, and what came of it.
 
-A deed is kept in the transaction that keeps what it changed, where its verb decides at once. An accepted submit of
-a client without a key needs no entry: its petition's row says who asked for it and when.
+A deed is kept in the transaction that keeps what it changed, where its verb decides at once. An accepted submit needs
+no entry where its petition's row says who asked for it and when: `submissions.py` knows where the row does not.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ class AuditBook:
         self._post(self.refused, peer, Named("submit", [str(item.id)], [peer.identity]), reason)
 
     def submitted(self, peer: Peer, new: NewPetition) -> None:
-        """Note that a client with a key has asked for a petition that is about to be kept: its row names no key."""
+        """Note that a client has asked for a petition that is about to be kept, and whose row does not tell it."""
         self.note(peer, Named("submit", [new.id], [new.owner]), petition=new.seq)
 
     # --- what is kept -------------------------------------------------------------------------------------------

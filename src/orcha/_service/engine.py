@@ -585,8 +585,8 @@ class Engine:
         ahead = self.starts_ahead
         if ahead.ends or ahead.has_begun or self.petitions.prompt:
             ahead.about_to_keep()
-        if self.submissions.has_keys and (accepted := self.petitions.changes.petitions):
-            for peer, new in self.submissions.by_key(accepted):
+        if self.submissions.has_noted and (accepted := self.petitions.changes.petitions):
+            for peer, new in self.submissions.noted(accepted):
                 self.audit.submitted(peer, new)
 
     def _refused(self, record: Record, verdict: int, reason: str) -> None:

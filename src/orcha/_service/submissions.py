@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 # Looked up once: an attribute of an enumeration costs ten times a global name.
 _ACCEPTED, _KNOWN, _REFUSED = Verdict.ACCEPTED, Verdict.KNOWN, Verdict.REFUSED
 
-_KEY = Entrance.KEY.value
+_SOCKET = Entrance.SOCKET.value
+_OF_SCHEDULES = "@"
+"""The sign in the ids of petitions that a schedule asks for: by it a row tells that no client did."""
 
 SOMEBODY_ELSES = "this token is somebody else's"
 
@@ -49,15 +51,13 @@ class Asker(Protocol):
 class Submission:
     """The submit of a client, and what has been answered so far."""
 
-    __slots__ = ("_due", "_items", "_notes", "_outbox", "_request", "_results", "_tells", "credit", "has_key", "peer")
+    __slots__ = ("_due", "_items", "_notes", "_outbox", "_request", "_results", "_tells", "credit", "peer")
 
     def __init__(self, peer: Peer, message: Submit, outbox: Outbox, tells: Tells) -> None:
         """Gather answers for a message; `tells` takes each refusal."""
         self._items = message.items
         self._tells = tells
         self.peer = peer
-        self.has_key = peer.door == _KEY or bool(peer.key)
-        """Whether the client came in with a key, or has one that its connection names."""
         self.credit = message.credit
         self._request = message.request
         self._outbox = outbox
@@ -121,19 +121,20 @@ class Submissions:
         self._store = store
         self._once = once
         self.undecided: dict[bytes, Undecided] = {}
-        self._by_key: dict[bytes, Peer] = {}
-        """The clients with a key that ask for petitions, by token."""
-        self.has_keys = False
-        """Whether any client with a key has asked for petitions; most services have no such client."""
+        self._noted: dict[bytes, Peer] = {}
+        """The clients that ask for petitions whose rows do not tell of that, by token."""
+        self.has_noted = False
+        """Whether there has been any such client; most services have none."""
         self._told: dict[bytes, str] = {}
         """Lines for the submitter of a petition when the petition is accepted, by token."""
 
     def add(self, record: Record, asked: Asked) -> None:
         """Note that a petition is to be decided."""
         self.undecided[record.token] = new_tuple(Undecided, (record, [asked]))
-        if isinstance(asked.asker, Submission) and asked.asker.has_key:
-            self._by_key[record.token] = asked.asker.peer
-            self.has_keys = True
+        peer = asked.asker.peer
+        if not _is_told_by_row(record, peer):
+            self._noted[record.token] = peer
+            self.has_noted = True
 
     def join(self, token: bytes, asked: Asked) -> None:
         """Have somebody else answered too about the petition of this token, which is undecided."""
@@ -148,9 +149,9 @@ class Submissions:
         peer = self.undecided[record.token].asked[0].asker.peer
         return lambda owner: may_act_for(peer, owner)
 
-    def by_key(self, kept: Iterable[NewPetition]) -> list[tuple[Peer, NewPetition]]:
-        """Give the petitions among these for which a client with a key asks, each with the client."""
-        return [(peer, new) for new in kept if (peer := self._by_key.get(new.token)) is not None]
+    def noted(self, kept: Iterable[NewPetition]) -> list[tuple[Peer, NewPetition]]:
+        """Give the petitions among these whose rows do not tell of their submit, each with the client that asks."""
+        return [(peer, new) for new in kept if (peer := self._noted.get(new.token)) is not None]
 
     def tell(self, record: Record, text: str) -> None:
         """Have who asks for a petition that is undecided told something about it, when it is accepted."""
@@ -191,8 +192,8 @@ class Submissions:
 
     def _decide(self, token: bytes) -> list[Asked]:
         """Give who is to be answered about a petition that is undecided no more."""
-        if self.has_keys:
-            self._by_key.pop(token, None)
+        if self.has_noted:
+            self._noted.pop(token, None)
         return self.undecided.pop(token).asked
 
     def is_kept(self, token: bytes, asked: Asked) -> bool:
@@ -212,6 +213,13 @@ class Submissions:
         known, peer = self._channels.get(channel), asker.peer
         if asker.credit > 0 and known is not None and peer.id in self._outbox.peers and peer.id not in known.followers:
             self._channels.follow(peer, known, 0, asker.credit)
+
+
+def _is_told_by_row(record: Record, peer: Any) -> bool:
+    """Tell whether the row of a petition tells who asked for the petition, and by which door."""
+    if peer.door != _SOCKET:
+        return not peer.door  # a schedule, or an array that makes its elements
+    return not peer.key and _OF_SCHEDULES not in record.key and bool(peer.identity == record.owner)
 
 
 __all__ = ["SOMEBODY_ELSES", "Asked", "Asker", "Submission", "Submissions"]

@@ -52,6 +52,7 @@ class _ArrayOwner:
     id = 0
     role = SUBMITTER
     is_other = False
+    door = key = ""
 
     def __init__(self, identity: str) -> None:
         self.identity = identity

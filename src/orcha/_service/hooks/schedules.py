@@ -57,7 +57,7 @@ class TheService:
     """No client has this number, so that nothing is sent to it."""
     role = ADMIN
     is_other = False
-    identity = ""
+    identity = door = key = ""
 
 
 class Planned:

@@ -105,8 +105,8 @@ def _described(sights: Sights, peer: Peer, entry: AuditEntry, number: int) -> di
 def _door_of_a_submit(entry: AuditEntry) -> str:
     """Give the door of a submit that is told from its row: a submit by any other door has an entry of its own.
 
-    A schedule asks for its petitions by no door. Their ids have the sign of schedules; who else takes it in an id is
-    not told apart.
+    A schedule asks for its petitions by no door, and their ids have an @. Where a client takes an @ into an id, that
+    submit has an entry of its own as well.
     """
     return "socket" if entry.verb == "submit" and not any("@" in each for each in entry.ids) else ""
 

@@ -32,6 +32,7 @@ class Insider:
     door = "socket"
     """What it asks for is decided as what its user asks for by the Unix socket."""
     is_other = False
+    key = host = ""
 
     def __init__(self) -> None:
         """Have the rights of the user who runs the service."""
