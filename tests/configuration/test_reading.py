@@ -22,6 +22,7 @@ from orcha._core.devices import Device
 from orcha._core.quota_rules import ANY_NUMBER
 from orcha._core.quotas import Limit
 from orcha._core.start_log import StartRate
+from orcha.interfaces import needs
 
 WHOLE = b"""\
 [service]
@@ -193,6 +194,35 @@ def test_a_resource_is_written_as_it_is_read():
     assert read_resources(",") == {}
     with pytest.raises(ValueError, match="means something else"):
         read_resources("id=0,1")
+
+
+NUMBERS = st.from_regex(r"[0-9]{1,34}(\.[0-9]{1,6})?([KMGT]|[KMGT]i?B)?", fullmatch=True)
+
+
+@given(NUMBERS)
+@example("9P")  # no unit: a text
+@example("9007199254740993")
+@example("16384T")
+@example("9999999999999999.999999T")
+@example("0.000001")
+@example("9007199254740993.000001")
+@example("9" * 30)
+@example("9" * 31)
+@example("9" * 30 + "T")
+def test_a_property_is_the_same_when_it_is_read_again_and_when_a_program_has_it(text):
+    (device,) = read_resources(f"disk=0@room={text},")["disk"]
+    value = device.properties["room"]
+    assert read_written("disk", written((device,))) == (device,)
+    assert needs.read_value(str(json.loads(json.dumps(needs.shown_value(value))))) == value
+    assert needs.read(f"1@room={text}").where[0].is_met_by(value)
+
+
+@pytest.mark.parametrize("text", ["9000T", "16384T", "1" * 17, "9" * 30])
+def test_more_than_is_wanted_will_do_however_large_it_is(text):
+    """A larger number than 2**53 was read back as text, which is compared with no amount."""
+    (device,) = read_resources(f"disk=0@room={text},")["disk"]
+    (known,) = read_written("disk", written((device,)))
+    assert needs.read("1@room>=20G").where[0].is_met_by(known.properties["room"])
 
 
 def test_a_device_without_a_name_is_refused():

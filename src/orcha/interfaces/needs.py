@@ -21,7 +21,11 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _MIN_IN_UNITS = 1 << 20
 """An amount below that is no quantity of bytes that people would write with a unit."""
 _PAGE_BYTES = 4096
-_AMOUNT = re.compile(rf"(\d{{1,16}}(?:\.\d{{1,{_MAX_DECIMALS}}})?)(?:([KMGT])(?:i?B)?)?", re.ASCII | re.IGNORECASE)
+_MAX_DIGITS = 30
+"""Digits before the point. What has more digits is text, also where a unit makes it that large: a number is written
+without its unit, and would be read back as text."""
+_NUMBER = rf"(\d{{1,{_MAX_DIGITS}}}(?:\.\d{{1,{_MAX_DECIMALS}}})?)"
+_AMOUNT = re.compile(rf"{_NUMBER}(?:([KMGT])(?:i?B)?)?", re.ASCII | re.IGNORECASE)
 _REQUIREMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\s*(>=|<=|!=|=|>|<)\s*([^\s=<>!].*)")
 _FORM = "give an amount above zero, as in 1, 0.5 or 4G, and what a device must have, as in 1@mem>=20G"
 
@@ -103,11 +107,17 @@ def read_amount(text: str) -> Amount | None:
     if found is None:
         return None
     amount = Fraction(found[1]) * _UNITS[(found[2] or "").upper()]
+    if amount >= 10**_MAX_DIGITS:
+        return None
     return int(amount) if amount.denominator == 1 else amount
 
 
 def read_value(text: str) -> Amount | str:
-    """Read the value of a property: a number where it looks like one, else the text."""
+    """Read the value of a property: a number where it looks like one, else the text.
+
+    >>> read_value("24K"), read_value("a100"), read_value("9" * 31) == "9" * 31
+    (24576, 'a100', True)
+    """
     amount = read_amount(text)
     return text.strip() if amount is None else amount
 
@@ -166,6 +176,18 @@ def shown(amount: Amount) -> int | float:
     return int(amount) if amount.denominator == 1 else float(amount)
 
 
+def shown_value(value: Amount | str) -> float | str:
+    """Give the value of a property for programs: a number, or text that reads back as it, where no number is exact.
+
+    >>> shown_value(24), shown_value("a100"), shown_value(Fraction(1, 2)), shown_value(Fraction(1, 10**6))
+    (24, 'a100', 0.5, '0.000001')
+    """
+    if isinstance(value, str):
+        return value
+    number = shown(value)
+    return number if read_value(str(number)) == value else spelled(value)
+
+
 __all__ = [
     "WHOLE",
     "Amount",
@@ -177,5 +199,6 @@ __all__ = [
     "read_amount",
     "read_value",
     "shown",
+    "shown_value",
     "spelled",
 ]

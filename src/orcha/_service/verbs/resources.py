@@ -13,7 +13,7 @@ from orcha._service.verbs import answer_size as fitting
 from orcha._service.verbs import lease_rows
 from orcha._service.verbs.petition_lookup import refuse
 from orcha._service.verbs.sights import Sights
-from orcha.interfaces.needs import shown
+from orcha.interfaces.needs import shown_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -72,9 +72,7 @@ def _holder(engine: Engine, key: str, resource: str, may_see: Callable[[str], bo
 def _device(device: Device, holders: list[dict[str, Any]], drains: Any) -> dict[str, Any]:
     return {
         "name": device.name,
-        "properties": {
-            name: each if isinstance(each, str) else shown(each) for name, each in device.properties.items()
-        },
+        "properties": {name: shown_value(each) for name, each in device.properties.items()},
         "holders": [each for each in holders if device.name in each["devices"]],
         "drained": _drain(drains.get(device.name)),
     }
