@@ -28,7 +28,7 @@ from orcha._protocol.messages import Ping, Reply, Verdict
 from orcha._protocol.tls import client_context, server_tls
 from orcha._server import accepting
 from orcha._server.server import Server, ServerSettings
-from orcha.exceptions import AuthenticationError, ConfigurationError, OrchaConnectionError
+from orcha.exceptions import AuthenticationError, ConfigurationError, ManagerShutdownError, OrchaConnectionError
 from orcha.interfaces.roles import RoleBook
 from server.answering import ask
 from support import warm
@@ -144,11 +144,18 @@ AT_ONCE = 1e-6
 """Seconds in which nobody has answered yet."""
 
 
-def test_a_service_that_systemd_starts_has_more_time_than_a_service_that_is_there(answering, links, as_systemd):
+def test_a_service_that_systemd_starts_has_more_time_than_a_service_that_is_there(
+    answering, links, as_systemd, orcha_home
+):
     running = answering()
     links(running.endpoint, timeout=AT_ONCE, start_timeout=60)
-    with pytest.raises(OrchaConnectionError, match="does not answer: see systemctl --user status"):
-        dial(running.endpoint, timeout=AT_ONCE, start_timeout=2 * AT_ONCE)
+    silent = Endpoint("", 0, f"{orcha_home}/silent")
+    silent.make_folder()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(silent.socket_path)
+        listener.listen()
+        with pytest.raises(OrchaConnectionError, match="does not answer: see systemctl --user status"):
+            dial(silent, timeout=AT_ONCE, start_timeout=2 * AT_ONCE)
 
 
 def test_a_client_connects_to_a_service_that_systemd_starts(answering, as_systemd, monkeypatch):
@@ -613,3 +620,85 @@ def test_a_client_on_the_unix_socket_imports_nothing_heavy_before_its_first_mess
         env={**os.environ, "PYTHONPATH": str(Path(frames.__file__).parents[2])},
     )
     assert done.stdout.strip() == "unix []"
+
+
+# --- how long the service may take -----------------------------------------------------------------------------------
+
+
+class _Clock:
+    """A clock that the test sets."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def monotonic(self):
+        return self.now
+
+
+class _Handshake:
+    """A handshake of three answers, each of which comes four seconds after the one before."""
+
+    done = False
+    server = ServerHello(OK, 1, 0, b"")
+
+    def __init__(self, clock):
+        self.clock = clock
+        self.answers = 0
+
+    def start(self):
+        return frame(b"hello")
+
+    def receive(self, body):
+        self.clock.now += 4.0
+        self.answers += 1
+        self.done = self.answers == 3
+        assert bytes(body) == b"answer"
+        return b""
+
+
+@pytest.fixture
+def dialled(monkeypatch):
+    """Give a client's connection, the service's end of it, and the clock of the client."""
+    clock = _Clock()
+    monkeypatch.setattr(connection, "time", clock)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield connection.ServiceConnection(ours, handshake.UNIX, Endpoint("", 0, "/nowhere")), theirs, clock
+
+
+def test_each_answer_of_the_service_has_time_of_its_own(dialled):
+    link, service, clock = dialled
+    asked = _Handshake(clock)
+    received = asked.receive
+
+    def receive(body):
+        service.sendall(frame(b"answer"))
+        return received(body)
+
+    asked.receive = receive
+    service.sendall(frame(b"answer"))
+    link.handshake(asked, 5.0)
+    assert (asked.done, clock.now) == (True, 112.0)
+
+
+def test_a_service_that_falls_silent_is_waited_for_as_long_as_for_its_first_answer(dialled):
+    link, _, clock = dialled
+    asked = _Handshake(clock)
+    parts = iter([[b"answer"], [], []])  # an answer, then bytes of the next one
+
+    def read_some():
+        clock.now += 3.0
+        return next(parts)
+
+    link.read_some = read_some
+    with pytest.raises(TimeoutError):
+        link.handshake(asked, 5.0)
+    assert asked.answers == 1
+
+
+def test_what_the_service_said_before_it_closed_is_told(dialled):
+    link, service, _ = dialled
+    service.sendall(frame(ServerHello(handshake.STOPPING, 1, 0, bytes(16)).pack()))
+    service.close()
+    with pytest.raises(ManagerShutdownError):
+        link.handshake(handshake.ClientHandshake(handshake.UNIX, "x", None), 5.0)

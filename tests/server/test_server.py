@@ -8,6 +8,8 @@ import os
 import resource
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -199,9 +201,33 @@ def test_a_wrong_key_is_refused_on_every_transport_and_the_others_stay(answering
 
 def test_a_wrong_proof_is_answered_after_the_delay_and_at_the_deadline_at_the_latest(answering, links):
     assert server_module.ConnectionLimits().refusal_delay == 1.0
-    running = answering(limits={"refusal_delay": 600, "handshake_deadline": 0.3})
-    with pytest.raises(OrchaConnectionError, match="closed"):
-        links(running.remote, make_key())
+    running = answering(limits={"refusal_delay": 601, "handshake_deadline": 600})
+    running.server._table.loop = timers = _Timers(running.server._loop)
+
+    def reach_the_deadline():
+        wait_for(lambda: timers.calls.keys() >= {600, 601}, what="the wait of a wrong proof for its answer")
+        timers.loop.call_soon_threadsafe(timers.calls[600])
+
+    with ThreadPoolExecutor(1) as helper:
+        reaching = helper.submit(reach_the_deadline)
+        with pytest.raises(AuthenticationError):
+            links(running.remote, make_key())
+        reaching.result()
+
+
+class _Timers:
+    """A loop that tells what it is to call later."""
+
+    def __init__(self, loop):
+        self.loop = loop
+        self.calls = {}
+
+    def __getattr__(self, name):
+        return getattr(self.loop, name)
+
+    def call_later(self, delay, call, *arguments):
+        self.calls[delay] = partial(call, *arguments)
+        return self.loop.call_later(delay, call, *arguments)
 
 
 def test_the_same_key_as_text_is_enough(answering, links):

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 RECEIVE_BYTES = 256 * 1024
 """Of one recv(2)."""
+CLOSED_ERRORS = (ConnectionResetError, BrokenPipeError, ConnectionAbortedError)
+"""Errors of a connection that the other end has closed."""
 
 
 class ServiceConnection:
@@ -118,21 +120,35 @@ class ServiceConnection:
         """Close this process's copy of the socket: for a forked child, whose parent goes on using the connection."""
         self.sock.close()
 
-    def handshake(self, handshake: ClientHandshake, deadline: float) -> None:
-        """Carry out a handshake; raises the handshake's errors, and ConnectionError where the connection ends."""
-        self.send(handshake.start())
+    def handshake(self, handshake: ClientHandshake, timeout: float, *, start_timeout: float = 0.0) -> None:
+        """Carry out a handshake: the service has `timeout` seconds for each answer, for the first one `start_timeout`.
+
+        The larger of the two counts for the first answer. A service that has answered is there, so the time before
+        that answer is no part of the silence after it. Raises the handshake's errors, ConnectionError where the
+        connection ends, and TimeoutError.
+        """
+        self._say(handshake.start())
+        deadline = time.monotonic() + max(timeout, start_timeout)
         while not handshake.done:
             self.sock.settimeout(time_left(deadline))
-            bodies = self.read_frames()
-            if not bodies:
+            bodies = self.read_some()
+            if bodies is None:
                 raise ConnectionAbortedError
+            if not bodies:
+                continue
             while bodies and not handshake.done:
                 if data := handshake.receive(bodies.pop(0)):
-                    self.send(data)
+                    self._say(data)
             self._early = bodies
+            deadline = time.monotonic() + timeout
         self._reader.limit = MAX_FRAME_BYTES
         self.server = handshake.server
         self.sock.settimeout(None)
+
+    def _say(self, data: bytes) -> None:
+        """Send a part of the handshake; where the service has closed already, its last answer is still to be read."""
+        with contextlib.suppress(*CLOSED_ERRORS):
+            self.send(data)
 
     def _receive_tls(self, tls: TlsSession, data: bytes) -> list[bytes]:
         with self._tls_lock:

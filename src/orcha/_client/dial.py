@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import stat
@@ -10,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from orcha import properties
-from orcha._client.connection import RECEIVE_BYTES, ServiceConnection, time_left
+from orcha._client.connection import CLOSED_ERRORS, RECEIVE_BYTES, ServiceConnection, time_left
 from orcha._client.tcp import connect_tcp
 from orcha._protocol.endpoint import with_short_path
 from orcha._protocol.frames import FrameError
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from orcha._protocol.tls import TlsSession
     from orcha._protocol.trust import ServiceTrust
 
-_CLOSED = (ConnectionResetError, BrokenPipeError, ConnectionAbortedError)
-"""Errors of a connection that the other end has closed."""
 _NOT_TAKEN = "the service at {name} does not take the certificate {shown} of this client, "
 _ALERTS = {
     "CERTIFICATE_EXPIRED": (
@@ -64,8 +63,9 @@ def dial(
 
     Without `key` the client proves nothing on the Unix socket of a service of the same user or of root, where the
     kernel names both users, and proves the key of the user's key file elsewhere. The client always proves a `key` that
-    is given; without `prove` only where the kernel does not name the user. `timeout` is in seconds, for each socket
-    that is tried; a service that systemd starts for this client has `start_timeout` seconds, where these are more.
+    is given; without `prove` only where the kernel does not name the user. `timeout` is in seconds: for connecting,
+    for TLS, and for each answer of the service in the handshake. A service that systemd starts for this client has
+    `start_timeout` seconds for its first answer, where these are more.
     `allow_weak_key` says whether a weak key may be proved to another machine, None for the value of
     ``orcha.properties.allow_weak_key``.
 
@@ -151,24 +151,23 @@ def _dial_unix(
     endpoint: Endpoint, path: str, keys: _Keys, timeout: float, start_timeout: float
 ) -> ServiceConnection | None:
     """Connect over a Unix socket; None without a socket, or a service, or where another user may have made it."""
-    deadline = time.monotonic() + timeout
     sock = None
     by_systemd = False
     try:
         sock = open_unix(path, timeout, endpoint.owner)
         if sock is None:
             return None
-        if by_systemd := is_systemds(sock):
-            deadline += max(0.0, start_timeout - timeout)
+        by_systemd = is_systemds(sock)
         connection = ServiceConnection(sock, UNIX, endpoint.found(path))
         load = keys.load if endpoint.owner is None else partial(_refuse_to_prove, endpoint.owner)
-        connection.handshake(ClientHandshake(UNIX, endpoint.name, keys.given(), load_key=load), deadline)
+        handshake = ClientHandshake(UNIX, endpoint.name, keys.given(), load_key=load)
+        connection.handshake(handshake, timeout, start_timeout=start_timeout if by_systemd else 0.0)
     except BaseException as error:
         if sock is not None:
             sock.close()
-        if by_systemd and isinstance(error, (TimeoutError, *_CLOSED)):
+        if by_systemd and isinstance(error, (TimeoutError, *CLOSED_ERRORS)):
             raise _not_started(path, error) from None
-        if isinstance(error, (FrameError, HandshakeError, TimeoutError, *_CLOSED)):
+        if isinstance(error, (FrameError, HandshakeError, TimeoutError, *CLOSED_ERRORS)):
             raise _no_service(endpoint.found(path), error) from None
         raise
     return connection
@@ -241,7 +240,6 @@ def _dial_tcp(endpoint: Endpoint, keys: _Keys, timeout: float, *, allow_weak: bo
     from orcha._protocol.keys import check_strength
     from orcha._protocol.socket_ends import give_up_sending, name_of, prepare_tcp
 
-    deadline = time.monotonic() + timeout
     try:
         sock = connect_tcp(endpoint.address, endpoint.port, timeout)
     except socket.gaierror as error:
@@ -257,7 +255,7 @@ def _dial_tcp(endpoint: Endpoint, keys: _Keys, timeout: float, *, allow_weak: bo
         key = None if by_certificate else keys.load()
         if key is not None:
             check_strength(key, loopback=endpoint.is_loopback, allow_weak=allow_weak)
-        session = _start_tls(sock, deadline, endpoint)
+        session = _start_tls(sock, timeout, endpoint)
         if key is not None:
             _check_owner(sock, endpoint, keys)
         pin = _unknown_pin(session, endpoint)
@@ -271,7 +269,7 @@ def _dial_tcp(endpoint: Endpoint, keys: _Keys, timeout: float, *, allow_weak: bo
                 certificate_hash=certificate_hash,
                 by_certificate=by_certificate,
             ),
-            deadline,
+            timeout,
         )
         if pin is not None:
             _keep(endpoint, pin)
@@ -331,12 +329,12 @@ def _about_certificates(endpoint: Endpoint, error: BaseException) -> str | None:
     return None
 
 
-def _start_tls(sock: socket.socket, deadline: float, endpoint: Endpoint) -> TlsSession:
+def _start_tls(sock: socket.socket, timeout: float, endpoint: Endpoint) -> TlsSession:
     from orcha._protocol.tls import TlsSession, client_context
 
     is_checked = endpoint.trust is not None and endpoint.trust.ca is not None
     session = TlsSession(client_context(endpoint.trust), server=False, name=endpoint.address if is_checked else None)
-    data = b""
+    deadline, data = time.monotonic() + timeout, b""
     while not session.established:
         try:
             said = session.receive(data)
@@ -346,7 +344,8 @@ def _start_tls(sock: socket.socket, deadline: float, endpoint: Endpoint) -> TlsS
         if said:  # pragma: no cover - a service speaks second
             raise OrchaConnectionError("what listens there is no service of Orcha: give another --port")
         if outgoing := session.outgoing():
-            sock.sendall(outgoing)
+            with contextlib.suppress(*CLOSED_ERRORS):  # a service that turns a client away says so, and closes
+                sock.sendall(outgoing)
         if not session.established:
             sock.settimeout(time_left(deadline))
             data = sock.recv(RECEIVE_BYTES)
@@ -377,7 +376,7 @@ def _no_service(endpoint: Endpoint, error: Exception) -> OrchaConnectionError:
         return OrchaConnectionError(
             f"what listens on {endpoint.name} does not answer: see its log, or give another --port"
         )
-    if isinstance(error, _CLOSED):
+    if isinstance(error, CLOSED_ERRORS):
         return OrchaConnectionError(
             f"what listens on {endpoint.name} closed the connection before it said who it is, as a service does that"
             " ends at this moment: try again, or give another --port"

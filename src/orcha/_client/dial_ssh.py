@@ -93,8 +93,7 @@ def dial_ssh(
     try:
         ssh.be_quiet()
         connection = RelayedConnection(ssh, replace(endpoint, ssh=_found(place, far)), far)
-        deadline = time.monotonic() + max(timeout, _HANDSHAKE_SECONDS)
-        connection.handshake(ClientHandshake(UNIX, "ssh", key(), load_key=load_key), deadline)
+        connection.handshake(ClientHandshake(UNIX, "ssh", key(), load_key=load_key), max(timeout, _HANDSHAKE_SECONDS))
     except BaseException as error:
         ssh.socket.close()
         ssh.end()

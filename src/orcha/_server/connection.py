@@ -79,7 +79,9 @@ class ClientConnection(asyncio.Protocol):
         self._takes_nothing = False
         """The client has let much lie: it is read no more until it takes that."""
         self._backlog = 0
-        self._deadline = table.loop.call_later(table.limits.handshake_deadline, self.abort)
+        self._refusal: bytes | None = None
+        """The answer to a wrong proof, which waits for its time."""
+        self._deadline = table.loop.call_later(table.limits.handshake_deadline, self._end_handshake)
 
     @property
     def host(self) -> str:
@@ -368,7 +370,15 @@ class ClientConnection(asyncio.Protocol):
             self._answer(refused.answer)
             return
         self._transport.pause_reading()
+        self._refusal = refused.answer
         self._table.loop.call_later(self._table.limits.refusal_delay, self._answer, refused.answer)
+
+    def _end_handshake(self) -> None:
+        """End the connection of a client that took too long; a client that has sent a wrong proof is told so."""
+        if self._refusal is None:
+            self.abort()
+        else:
+            self._answer(self._refusal)
 
     def _note_tls(self, error: ssl.SSLError) -> None:
         """Note that a client was refused since its certificate is not what the service asks for."""
