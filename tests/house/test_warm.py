@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -114,6 +115,18 @@ def script(tmp_path):
 def test_a_script_finds_the_same(script, options):
     warm_one, cold_one = told([script, "a word", "ä"], **options)
     assert warm_one == cold_one
+
+
+def test_a_variable_that_a_library_has_set_is_there(script):
+    """Readline sets COLUMNS and LINES in a process that imports it, which Python's `os.environ` does not show."""
+    library = ctypes.CDLL(None)
+    library.setenv(b"SET_BY_A_LIBRARY", b"24", 1)
+    try:
+        warm_one, cold_one = told([script])
+    finally:
+        library.unsetenv(b"SET_BY_A_LIBRARY")
+    assert warm_one == cold_one
+    assert warm_one["environment"]["SET_BY_A_LIBRARY"] == "24"
 
 
 @pytest.mark.parametrize("words", [["-c", TELLS, "a"], ["-P", "-c", TELLS], ["-c", TELLS, "-c", "--port", "1"]])

@@ -7,7 +7,9 @@ costs. Everything else is the same process: pid, session, descriptors, arguments
 
 from __future__ import annotations
 
+import ctypes
 import inspect
+import itertools
 import json
 import os
 import signal
@@ -126,7 +128,7 @@ class Popen(subprocess.Popen[Any]):
         numbers = [number for number, theirs in streams.items() if _is_open(theirs)]
         job = {
             "words": [os.fspath(word) for word in bound["args"][1:]],
-            "environment": dict(bound["env"] if bound["env"] is not None else os.environ),
+            "environment": dict(bound["env"] if bound["env"] is not None else _variables()),
             "numbers": numbers,
             "session": bound["start_new_session"],
             "group": None if bound["process_group"] == -1 else bound["process_group"],
@@ -230,6 +232,17 @@ def _is_warm(bound: Mapping[str, Any]) -> bool:
     if not (program[:2] == ["-m", "orcha"] or program[:1] == ["-c"] or (program and Path(program[0]).suffix == ".py")):
         return False
     return _watched(env) == WARM.watched
+
+
+def _variables() -> dict[str, str]:
+    """Give the variables that a program gets for which none are named: environ(7).
+
+    `os.environ` does not have what a library has set, as readline sets COLUMNS and LINES.
+    """
+    entries = ctypes.POINTER(ctypes.c_char_p).in_dll(ctypes.CDLL(None), "environ")
+    each = map(entries.__getitem__, itertools.count())
+    texts = map(os.fsdecode, itertools.takewhile(lambda entry: entry is not None, each))
+    return {name: text for name, _, text in (entry.partition("=") for entry in texts)}
 
 
 def _watched(environment: Mapping[str, str]) -> dict[str, str]:
