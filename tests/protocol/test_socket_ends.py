@@ -8,11 +8,12 @@ import socket
 import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from orcha._protocol.endpoint import Endpoint
-from orcha._protocol.socket_ends import find_owner, name_of, owner_of_peer
+from orcha._protocol.socket_ends import find_owner, name_of, owner_of_peer, service_pid
 from orcha._service.lifecycle.settings import from_environment
 from orcha.exceptions import ConfigurationError
 from support.waiting import DEADLINE, wait_for
@@ -126,3 +127,76 @@ def test_ends_of_tunnels_are_read_from_the_environment(monkeypatch):
 def test_what_is_no_end_of_a_tunnel_is_told(monkeypatch, text):
     with pytest.raises(ConfigurationError, match="ORCHA_REACHED_AS holds"):
         settings_of(monkeypatch, text)
+
+
+# --- the process of a service ----------------------------------------------------------------------------------------
+
+LISTENS = """
+import os, socket, sys
+with open("/proc/self/comm", "w") as name:
+    name.write(sys.argv[2])
+with socket.socket(socket.AF_UNIX) as listener:
+    listener.bind(sys.argv[1])
+    listener.listen()
+    print(os.getpid(), flush=True)
+    sys.stdin.read()
+"""
+DIALS = """
+import socket, sys
+from orcha._protocol.socket_ends import service_pid
+with socket.socket(socket.AF_UNIX) as sock:
+    sock.connect(sys.argv[1])
+    print(service_pid(sock, 1))
+"""
+
+
+def apart():
+    """Give the words that start a command in a pid namespace of its own."""
+    words = ["unshare", "--pid", "--fork", "--kill-child", *(["--map-root-user"] if os.geteuid() else [])]
+    if subprocess.run([*words, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this user makes no pid namespace here")
+    return words
+
+
+@contextlib.contextmanager
+def listening(path, name, *before):
+    """Give a connection to a process of this name, and the number that the process has in its own pid namespace."""
+    command = [*before, sys.executable, "-c", LISTENS, path, name]
+    with (
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process,
+        socket.socket(socket.AF_UNIX) as sock,
+    ):
+        told = int(process.stdout.readline())
+        sock.connect(path)
+        yield sock, told, process
+        process.stdin.close()
+        process.wait(DEADLINE)
+
+
+def test_the_process_that_listens_is_the_service_whatever_number_it_tells(tmp_path):
+    with listening(f"{tmp_path}/sock", "python") as (sock, told, process):
+        assert service_pid(sock, told) == service_pid(sock, os.getpid()) == told == process.pid
+
+
+def test_a_service_for_which_systemd_listens_is_where_systemd_is(tmp_path):
+    with listening(f"{tmp_path}/sock", "systemd") as (sock, told, _):
+        assert service_pid(sock, os.getpid()) == os.getpid()
+        assert service_pid(sock, told) is None  # that is systemd itself
+
+
+def test_the_number_that_a_service_has_in_a_namespace_below_is_not_taken_for_one_here(tmp_path):
+    before = apart()
+    with listening(f"{tmp_path}/sock", "python", *before) as (sock, told, process):
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+        assert (told, service_pid(sock, told)) == (1, int(children))
+    with listening(f"{tmp_path}/another", "systemd", *before) as (sock, told, _):
+        assert service_pid(sock, os.getpid()) is None
+
+
+def test_a_service_outside_of_a_namespace_has_no_number_in_it(tmp_path):
+    before = apart()
+    with listening(f"{tmp_path}/sock", "python"):
+        done = subprocess.run(
+            [*before, sys.executable, "-c", DIALS, f"{tmp_path}/sock"], capture_output=True, text=True, check=True
+        )
+    assert done.stdout == "None\n"

@@ -15,6 +15,7 @@ import pytest
 from orcha._cli import stop
 from orcha._core.transitions.command import OUTSIDE
 from orcha._processes.identity import read_stat
+from orcha._protocol import socket_ends
 from orcha._protocol.messages import Verdict
 from orcha.interfaces import Message, Petition
 from support.asking import asking
@@ -260,26 +261,29 @@ def test_a_stop_waits_for_an_on_finish_that_has_just_come_to_be_owed():
         assert is_quiet == [False]
 
 
-def test_an_end_that_this_user_cannot_see_is_told_after_the_service_was_asked_to_stop(monkeypatch, capsys):
-    """An admin who is not root has no right to the lock, and in a container the process has no number."""
+@pytest.mark.parametrize("transport", ["unix", "tls"])
+def test_an_end_that_this_user_cannot_see_is_told_after_the_service_was_asked_to_stop(monkeypatch, capsys, transport):
+    """An admin who is not root has no right to the lock, and in a container the service has no number.
+
+    The number that the service has in its own pid namespace is that of a process here, which does not end.
+    """
     asked = []
 
     def closed(lock):
         raise PermissionError(lock)
 
-    def unknown(pid):
-        raise ProcessLookupError(pid)
-
     client = SimpleNamespace(
         endpoint=SimpleNamespace(ssh=None, lock_path="lock", folder="folder"),
+        connection=SimpleNamespace(transport=transport, sock=None),
         stats=dict,
-        done=lambda _: {"pid": 4711},
+        done=lambda _: {"pid": os.getppid()},
         stop=lambda **options: asked.append(options) or SimpleNamespace(verdict=Verdict.OK),
     )
     monkeypatch.setattr("orcha._cli.connection.connected", lambda *_: contextlib.nullcontext(client))
     monkeypatch.setattr(stop, "say_what_runs", lambda *_, **__: stop.Counter("", 0.0))
     monkeypatch.setattr(stop, "is_held", closed)
-    monkeypatch.setattr(os, "pidfd_open", unknown)
+    monkeypatch.setattr(stop, "_MAX_STOP_SECONDS", 0.0)
+    monkeypatch.setattr(socket_ends, "peer_credentials", lambda _: (0, 0, 0))
     assert stop.run(Namespace(keep_commands=False, end_commands=False, now=False)) == 75
     assert len(asked) == 1
     assert "its end cannot be seen from here" in capsys.readouterr().err

@@ -77,10 +77,13 @@ class Session(Client):
 
     far: FarSide | None = None
     """What the relay said when the client connected first, where the service is reached over SSH."""
+    connection: ServiceConnection | None = None
+    """The connection that was made last."""
 
     def _dial(self, timeout: float, *, start_timeout: float = 0.0) -> ServiceConnection:
         connection = super()._dial(timeout, start_timeout=start_timeout)
         self.far = self.far or connection.far
+        self.connection = connection
         return connection
 
     def details(self, identity: str) -> Row:

@@ -87,10 +87,12 @@ def _process_of_another(client: Session) -> int | None:
     """Give a descriptor of the service's process where its lock is closed to this user; else None.
 
     So it is for an admin of the machine's service who is not root. pidfd_open(2) asks for no rights. From another pid
-    namespace, as in a container, the process cannot be had.
+    namespace, as in a container, the process cannot be had, nor over TCP, where the kernel names no process.
     """
     import contextlib
     import os
+
+    from orcha._protocol.socket_ends import service_pid
 
     if client.endpoint.ssh is not None:
         return None
@@ -98,8 +100,10 @@ def _process_of_another(client: Session) -> int | None:
         is_held(client.endpoint.lock_path)
     except PermissionError:
         found: dict[str, Any] = client.done(client.stats())
-        with contextlib.suppress(OSError):
-            return os.pidfd_open(found["pid"])
+        if client.connection is not None and client.connection.transport == "unix":
+            with contextlib.suppress(OSError):
+                pid = service_pid(client.connection.sock, found["pid"])
+                return None if pid is None else os.pidfd_open(pid)
     return None
 
 

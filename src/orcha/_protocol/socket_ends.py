@@ -93,6 +93,31 @@ def is_systemds(sock: socket.socket) -> bool:
         return pid == 1
 
 
+def service_pid(sock: socket.socket, told: int) -> int | None:
+    """Give the pid by which this process sees the service at the other end of a Unix socket; None where it sees none.
+
+    The service has `told` its pid, which is its number in its own pid namespace (pid_namespaces(7)): here the same
+    number may be another process's. The kernel names the process that listens by its number here: that is the service,
+    or systemd, which listens for a service in its own namespace.
+    """
+    pid = peer_credentials(sock)[0]
+    if not is_systemds(sock):
+        return pid or None
+    return told if told != pid and _is_of_this_namespace(pid) else None
+
+
+def _is_of_this_namespace(pid: int) -> bool:
+    """Tell whether a process that is seen here is no process of a pid namespace below: proc_pid_status(5), NSpid."""
+    if pid == 1:
+        return True
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:  # noqa: PTH123 - pathlib costs a client 5 ms
+            numbers = next((line.split()[1:] for line in file if line.startswith(b"NSpid:")), [])
+    except OSError:
+        return False
+    return len(numbers) == 1
+
+
 def peer_groups(sock: socket.socket) -> tuple[int, ...]:
     """Give the supplementary groups of that process: unix(7), SO_PEERGROUPS; none where the kernel does not tell."""
     size = _FEW_GROUPS_BYTES
