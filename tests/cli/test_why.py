@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
+from orcha._cli import render
 from support.waiting import wait_for
 
 AT_ONCE = 1
@@ -47,6 +49,32 @@ def test_what_waits_says_for_what_who_holds_it_and_what_ends_it(busy):
     shown = json.loads(busy.run("why", "it", "--json").stdout)
     assert [reason["kind"] for reason in shown["blocked"]] == ["petition_paused", "after_others", "machine_full"]
     busy.run("cancel", "it", "next")
+
+
+def test_times_of_reasons_are_in_the_zone_of_the_reader_and_in_utc_for_programs(service):
+    detach(service, "later", "true", options=("--at", "2100-01-31T22:00+00:00"))
+    there = service.environment | {"TZ": "NINE-9"}
+    for words in (("why", "later"), ("ps",), ("show", "later")):
+        shown = " ".join(service.run(*words, env=there, warm=False).stdout.split())
+        assert "it starts at 2100-02-01 07:00:00 at the earliest" in shown, words
+    (row,) = json.loads(service.run("ps", "--json", env=there).stdout)
+    shown = json.loads(service.run("why", "later", "--json", env=there).stdout)
+    for text in (row["why"], shown["why"], shown["blocked"][0]["text"]):
+        assert text == "it starts at 2100-01-31 22:00:00 UTC at the earliest"
+    service.run("cancel", "later")
+
+
+@pytest.mark.parametrize(
+    "text", ["9999-12-31 23:59:59 UTC", "2100-13-01 00:00:00 UTC", "12100-01-01 00:00:00 UTC", "UTC"]
+)
+def test_what_is_no_time_in_the_zone_of_the_reader_stays(monkeypatch, text):
+    monkeypatch.setenv("TZ", "NINE-9")
+    time.tzset()
+    try:
+        assert render.local(f"until {text}: why") == f"until {text}: why"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_what_has_ended_tells_its_story(service):

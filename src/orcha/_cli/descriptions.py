@@ -68,9 +68,10 @@ def why(row: dict[str, Any]) -> str | None:
     >>> why({"why": "rig 3 is taken", "asked_ago": 1.4}), why({"why": "everything is paused"}), why({"why": None})
     ('rig 3 is taken (asked 1 s ago)', 'everything is paused', None)
     """
-    reason: str | None = row.get("why")
-    ago = row.get("asked_ago")
-    return reason if reason is None or ago is None else f"{reason} ({asked_ago(ago)})"
+    if (reason := row.get("why")) is None:
+        return None
+    text, ago = render.local(reason), row.get("asked_ago")
+    return text if ago is None else f"{text} ({asked_ago(ago)})"
 
 
 def cancelled(details: dict[str, Any]) -> str | None:

@@ -301,7 +301,7 @@ def _held_back(names: list[str], drained: str | None) -> Iterator[str]:
     from orcha._cli import render
 
     if drained is not None:
-        yield f"{render.plain(drained)}, nothing starts: orcha undrain"
+        yield f"{render.plain(render.local(drained))}, nothing starts: orcha undrain"
     if _ALL in names:
         yield "everything is paused, nothing starts: orcha resume --all"
     for name in names:
@@ -426,7 +426,7 @@ def columns(row: Row, now: float, branch: str = "", starts: str = "") -> tuple[s
             progress(row),
             cut(_command(row), _MAX_COMMAND_COLUMNS, _COLUMNS["COMMAND"]),
             starts,
-            row["why"] or row["reason"] or "",
+            render.local(row["why"] or row["reason"] or ""),
         )
     )
 

@@ -192,6 +192,26 @@ def clock(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
+def local(text: str) -> str:
+    """Give a text of the service with its times as a person here reads them: the service writes them in UTC.
+
+    >>> local("it starts at 2023-11-14 22:13:20 UTC at the earliest").replace(clock(1_700_000_000), "<then>")
+    'it starts at <then> at the earliest'
+    """
+    if " UTC" not in text:
+        return text
+    import re
+    from datetime import datetime
+
+    def here(found: re.Match[str]) -> str:
+        try:
+            return clock(datetime.fromisoformat(f"{found[1]}+00:00").timestamp())
+        except (ValueError, OverflowError):  # no date, or one that this zone moves out of the calendar
+            return found[0]
+
+    return re.sub(r"\b(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC\b", here, text)
+
+
 def iso(seconds: float | None) -> str | None:
     """Give a time as ISO 8601 in UTC.
 

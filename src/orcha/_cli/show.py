@@ -103,6 +103,8 @@ def lines(details: dict[str, Any]) -> Iterator[tuple[str, str]]:
         known["priority"] = ps.aged(details)
     known["after"] = ", ".join(map(_other, details.get("after") or ()))
     known["why"] = descriptions.why(known)
+    if known.get("reason"):
+        known["reason"] = render.local(known["reason"])
     known.pop("asked_ago", None)
     if command:
         yield "command", render.plain(shlex.join(command["argv"]))
@@ -151,7 +153,7 @@ def _attempt(attempt: dict[str, Any], state: str = "running") -> str:
     if over:  # and tried again, or lost; a signal is named below
         parts = [f"exit code {known['code']}"] if known["code"] is not None else []
     if known.get("reason"):
-        reason = render.plain(known["reason"])
+        reason = render.plain(render.local(known["reason"]))
         parts = [reason] if parts and reason.startswith(parts[0]) else [*parts, reason]
     if known.get("signals"):
         parts.append(

@@ -77,7 +77,7 @@ def lines(details: dict[str, Any]) -> Iterator[str]:
     asked = render.ago(render.now() - details["submitted"])
     yield f"{details['id']} is {ps.state(details)}, and was asked for {asked}:"
     if not blocked and details["why"]:
-        yield f"  - {details['why']}"
+        yield f"  - {render.local(details['why'])}"
     for reason in blocked:
         yield f"  - {descriptions.why(reason | {'why': reason['text']})}"
         if reason.get("since") is not None:
@@ -212,16 +212,18 @@ def _events(details: dict[str, Any]) -> Iterator[tuple[float, str]]:
     if details.get("until") is not None:
         yield details["until"], "its time is over, unless it is extended"
     if details.get("ended") is not None and not details.get("attempts"):
-        yield details["ended"], details.get("reason") or ps.state(details)
+        yield details["ended"], render.local(details.get("reason") or ps.state(details))
 
 
 def _end(attempt: dict[str, Any]) -> str:
     """Give how an attempt ended."""
+    from orcha._cli import render
+
     failed = attempt.get("code") or attempt.get("signal")
     outcome = str(attempt.get("outcome") or ("failed" if failed else "ended")).replace("_", " ")
     parts = [f"attempt {attempt.get('attempt', '?')} {outcome}"]
     if attempt.get("code"):
         parts.append(f"code {attempt['code']}")
     if attempt.get("reason"):
-        parts.append(str(attempt["reason"]))
+        parts.append(render.local(str(attempt["reason"])))
     return ", ".join(parts)
