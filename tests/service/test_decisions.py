@@ -26,4 +26,4 @@ def test_a_decision_alone_is_something_to_keep_and_waits_for_nothing(kind):
     changes = Changes(**{kind: DECISIONS[kind]})
     assert changes
     assert changes.declares
-    assert not transaction._may_wait(changes)
+    assert not transaction._are_flags_alone(changes)

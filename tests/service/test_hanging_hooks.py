@@ -91,3 +91,19 @@ def test_what_a_hook_that_comes_back_after_the_stop_starts_is_not_called():
         pool.go(ActionRun(None, Record(1, b"", "late", "", "", b"", None, 0.0)), petition)
     wait_for(lambda: not pool._threads, what="the end of every thread")
     assert not called
+
+
+def test_calls_are_handed_over_where_no_visit_is_under_way_and_no_hook_that_was_given_up_is_waited_for():
+    with asking() as asked:
+        visits = asked.engine.visits
+
+        def free():
+            found = [visits.is_free]
+            for name, value in (("_visit", object()), ("_stopped_by", 7)):
+                before = getattr(visits, name)
+                setattr(visits, name, value)
+                found.append(visits.is_free)
+                setattr(visits, name, before)
+            return [*found, visits.is_free]
+
+        assert as_engine(asked, free) == [True, False, False, True]

@@ -41,7 +41,7 @@ class Parts:
 
     def __init__(self):
         self.petitions = Petitions()
-        self.petitions.may_wait = True  # what `visits` say of those that wait is asked
+        self.petitions.may_have_waiting = True  # what `visits` say of those that wait is asked
         self.visits = Visits()
         self.timers = Timers()
         self.mailbox = Mailbox(self.timers)

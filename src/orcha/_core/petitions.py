@@ -80,7 +80,7 @@ class Petitions:
         """str(id) of every live petition; a spilled one is only its key."""
         self.waiting = WaitingQueue(most_ready)
         """The waiting petitions; replaced by another object when there are petitions of a second owner."""
-        self.may_wait = False
+        self.may_have_waiting = False
         """Whether anything waits, as far as is known without a look into the queue."""
         self.owner: str | None = None
         """The owner of the first petition that was entered."""
@@ -510,7 +510,7 @@ class Petitions:
             self.eager[record.seq] = record.key
         if self.ageing is not None:
             record.priority, record.unaged = self.ageing.enter(record)
-        self.may_wait = True
+        self.may_have_waiting = True
         if not self.waiting.add(record.place):
             self._unloading[record.seq] = record.place
 
@@ -520,9 +520,9 @@ class Petitions:
 
     def look_for_waiting(self) -> bool:
         """Tell whether anything waits, parked petitions included; where nothing does, nobody looks again until then."""
-        if self.may_wait and self.waiting.is_empty:
-            self.may_wait = False
-        return self.may_wait
+        if self.may_have_waiting and self.waiting.is_empty:
+            self.may_have_waiting = False
+        return self.may_have_waiting
 
     def keep_loaded(self, record: Record) -> None:
         """Keep the full record of a petition, where only its key was about to be kept."""
@@ -560,7 +560,7 @@ class Petitions:
     def load_waiting(self, keys: list[Key]) -> None:
         """Take the waiting petitions, in order, from the store, as keys only; their owners were noted before."""
         self.waiting.load(keys)
-        self.may_wait = True
+        self.may_have_waiting = True
         for key in keys:
             self.live[key[2]] = key
 

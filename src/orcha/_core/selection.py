@@ -283,7 +283,7 @@ class Selection:
         """Learn from a round whose answers are settled, and from what it cost where time alone had it made."""
         if self._admission.resources.left:
             self._admission.resources.note_left()
-        if self._petitions.may_wait and self._petitions.waiting:
+        if self._petitions.may_have_waiting and self._petitions.waiting:
             self._is_start_due(now)
         asking = self._asking
         if asked.by_time:

@@ -143,7 +143,7 @@ class Batch:
         """
         visits = self._visits
         return not visits.are_inline and (
-            visits.has_calls or (self._petitions.may_wait and (visits.may_find if ends else visits.are_news))
+            visits.has_calls or (self._petitions.may_have_waiting and (visits.may_find if ends else visits.are_news))
         )
 
     def _next_step(self, done: Step, *, own: bool = True) -> Step:
@@ -153,8 +153,8 @@ class Batch:
         answer has left.
         """
         visits = self._visits
-        may_wait = self._petitions.may_wait
-        if done is _HANDLE and (own or visits.has_calls or (may_wait and visits.may_find)):
+        may_have_waiting = self._petitions.may_have_waiting
+        if done is _HANDLE and (own or visits.has_calls or (may_have_waiting and visits.may_find)):
             return _ASK
         if done is _ASK and own and self._petitions.changes.transitions and visits.is_choosing:
             return _GATHER
@@ -163,7 +163,7 @@ class Batch:
             return _ASK
         if done is not _KEEP and works:
             return _KEEP
-        is_left = works or (visits.is_free and (visits.has_calls or (may_wait and visits.are_news)))
+        is_left = works or (visits.is_free and (visits.has_calls or (may_have_waiting and visits.are_news)))
         return _HANDLE if is_left else _LISTEN
 
     def _has_work(self) -> bool:

@@ -139,7 +139,7 @@ class Transaction:
             channels.redo(changes, lambda record: record.kind not in (_VALUE, SPAN))
         elif channels.has_passed(changes):
             channels.redo(changes, lambda record: record.kind != PASSED)
-        elif changes.deleted or changes.flags or _may_wait(changes):
+        elif changes.deleted or changes.flags or _are_flags_alone(changes):
             changes.deleted = []
             self._later(changes)
         else:
@@ -150,20 +150,20 @@ class Transaction:
 
     def flags_wait(self, changes: Changes) -> bool:
         """Tell whether these changes are flags only, for which a transaction is due already."""
-        return self._flags_due and _may_wait(changes)
+        return self._flags_due and _are_flags_alone(changes)
 
     def postpone_flags(self, changes: Changes) -> None:
         """Let flags that come alone wait for a transaction to ride with."""
-        if _may_wait(changes):
+        if _are_flags_alone(changes):
             self._later(changes)
 
     def let_flags_wait(self, changes: Changes) -> None:
         """Let flags that have gathered alone since the last transaction wait for one to ride with."""
-        if _may_wait(changes):
+        if _are_flags_alone(changes):
             self._flush_soon()
 
     def _later(self, changes: Changes) -> None:
-        self._petitions.postpone(changes, steps=_may_wait(changes))
+        self._petitions.postpone(changes, steps=_are_flags_alone(changes))
         self._flush_soon()
 
     def _flush_soon(self) -> None:
@@ -176,11 +176,11 @@ class Transaction:
         petitions = self._petitions
         if self._channels.dirty:  # output came: how far it was taken is kept with it, never before it
             return
-        if _may_wait(petitions.changes):
+        if _are_flags_alone(petitions.changes):
             self.keep(petitions.take_changes(), [])
 
 
-def _may_wait(changes: Changes) -> bool:
+def _are_flags_alone(changes: Changes) -> bool:
     """Tell whether these changes are only flags and notes that commands run: their loss in a crash does no harm."""
     return not (
         changes.petitions or changes.channels or changes.appends or changes.tombstones or changes.deleted

@@ -102,8 +102,8 @@ class CommandReports:
         Where petitions wait for the places of short commands, this waits for other ends of short commands for a moment.
         """
         ahead = self._starts_ahead
-        may_wait = ahead.ends and self._petitions.waiting and ahead.may_gather
-        wait = max(0.0, self._gathers_until - time.monotonic()) if may_wait else 0.0
+        awaits_ends = ahead.ends and self._petitions.waiting and ahead.may_gather
+        wait = max(0.0, self._gathers_until - time.monotonic()) if awaits_ends else 0.0
         commands = self._shims.executor
         if commands is None or (self._has_looked and not wait):
             return False

@@ -124,8 +124,6 @@ class Visits:
         self._converts_from = 0
         self._again: list[HookCall] = []
         self._visit: Visit | None = None
-        self.is_free = True
-        """Whether calls can be handed over: no visit is under way whose end hands them over."""
         self._when_free: list[Callable[[], None]] = []
         """Calls that are made when the visit under way is over."""
         self._finds = True
@@ -219,6 +217,11 @@ class Visits:
     # --- what the next step of a batch hangs on -----------------------------------------------------------------
 
     @property
+    def is_free(self) -> bool:
+        """Whether calls can be handed over: no visit is under way whose end hands them over, and the thread goes on."""
+        return self._visit is None and self._stopped_by is None
+
+    @property
     def are_news(self) -> bool:
         """Whether the waiting petitions are to be asked once more, or parked ones may wait with them again."""
         return self.may_start and self.selection.are_news
@@ -268,7 +271,6 @@ class Visits:
         starts_number = len(self._starts)
         calls = self._gathered(asked)
         self._visit = visit = Visit(calls, asked, only_starts=len(calls) == starts_number)
-        self.is_free = False
         if asked is not _NOBODY:
             self.selection.handed_over()
         if self._managers.have_ours and self._managers.answer_at_once(visit):
@@ -282,12 +284,12 @@ class Visits:
     def _are_waited_for(self) -> bool:
         """Tell whether petitions wait that the end of the visit under way may let start."""
         petitions = self._petitions
-        return petitions.may_wait and (bool(petitions.waiting) or self.selection.may_unpark)
+        return petitions.may_have_waiting and (bool(petitions.waiting) or self.selection.may_unpark)
 
     def _round_is_due(self) -> bool:
         """Tell whether a round might ask anybody, or something may be done to prepare one."""
         selection = self.selection
-        if not (self.may_start and self._petitions.may_wait and selection.has_waiting()):
+        if not (self.may_start and self._petitions.may_have_waiting and selection.has_waiting()):
             return False
         return self._conditions.is_news or selection.is_due(time.monotonic())
 
@@ -296,7 +298,7 @@ class Visits:
         selection = self.selection
         if not self.may_start:
             selection.stand_still()
-        if not (self.may_start and self._petitions.may_wait and selection.has_waiting()):
+        if not (self.may_start and self._petitions.may_have_waiting and selection.has_waiting()):
             if not (self._converts or self._again):
                 return _NOBODY
             petitions = self._petitions
@@ -376,7 +378,6 @@ class Visits:
     def _end(self, visit: Visit) -> None:
         """Have the results of the visit under way applied to the petitions."""
         self._visit = None
-        self.is_free = self._stopped_by is None
         self._take(visit)
 
     def _take(self, visit: Visit) -> None:
@@ -389,7 +390,7 @@ class Visits:
         are_starting = self._outcomes.take(visit, may_start=self.may_start)
         if asked.waiting:
             self._finds = are_starting
-        if self._petitions.may_wait and (asked.waiting or asked.new or asked.sample or asked.by_time):
+        if self._petitions.may_have_waiting and (asked.waiting or asked.new or asked.sample or asked.by_time):
             self.selection.note(asked, time.monotonic(), firsts=visit.firsts_cost, others=visit.others_cost)
             self._arm()
         if self._conditions.is_news:
@@ -400,13 +401,11 @@ class Visits:
     def _give_up(self, visit: Visit, call: HookCall, reason: str, thread: int) -> None:
         """Give a call up, and go on with the other calls of its visit."""
         self._visit = None
-        self.is_free = True
         self._take(visit)
         self._again = [*visit.left(), *self._again]
         self._petitions.note_change()
         if self._stops_on_timeout:
             self._stopped_by, self.wedged = thread, WEDGED
-            self.is_free = False
             self._turn_away()
         self._note_calls()
         if call[0] is ON_START:
@@ -428,7 +427,6 @@ class Visits:
         self._note_calls()
         if self._stopped_by == thread:
             self._stopped_by = self.wedged = None
-            self.is_free = self._visit is None
 
 
 def _is_new(call: HookCall) -> bool:
