@@ -136,3 +136,19 @@ def test_where_no_thread_can_be_started_twenty_empty_rounds_are_enough(own, monk
     monkeypatch.setattr(sweeping, "_all_pids", lambda _newest, _since: rounds.append(1) or iter(()))
     assert sweep(tag.exactly(own)) == ((), ())
     assert len(rounds) == sweeping.MAX_EMPTY_ROUNDS
+
+
+def test_the_newest_pid_is_read_anew_from_a_descriptor_that_stays_open(monkeypatch) -> None:
+    def opened(path):
+        raise AssertionError(path)
+
+    sweeping.keep_newest_open()
+    try:
+        monkeypatch.setattr(sweeping, "read_small", opened)
+        before = sweeping.newest_pid()
+        assert before is not None
+        with subprocess.Popen(["true"]):
+            assert sweeping.newest_pid() != before
+    finally:
+        os.close(sweeping._loadavg)
+        sweeping._loadavg = None

@@ -147,5 +147,23 @@ def test_another_users_tag_is_read_from_its_limits(sleeper, nonce, monkeypatch) 
     assert not tag.supported()
 
 
+@pytest.mark.parametrize("is_anothers", [False, True])
+def test_bearers_among_many_pids_are_those_whose_tag_is_read(sleeper, nonce, monkeypatch, is_anothers) -> None:
+    def refuse(*_):
+        raise PermissionError
+
+    with subprocess.Popen(["true"]) as gone:
+        pass
+    tag.tag_process(sleeper.pid, tag.tag_of(nonce, 5))
+    if is_anothers:
+        monkeypatch.setattr(resource, "prlimit", refuse)
+    pids = (gone.pid, os.getpid(), sleeper.pid, 0)
+    assert list(tag.bearers(pids, tag.exactly(tag.tag_of(nonce, 5)))) == [sleeper.pid]
+    assert list(tag.bearers(pids, tag.all_of(nonce))) == [sleeper.pid]
+    assert list(tag.bearers(pids, tag.exactly(tag.tag_of(nonce, 4)))) == []
+    monkeypatch.setattr(tag, "_HAS_LIMITS", False)
+    assert list(tag.bearers(pids, tag.all_of(nonce))) == []
+
+
 def test_tags_are_supported_here() -> None:
     assert tag.supported()

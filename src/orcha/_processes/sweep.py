@@ -36,7 +36,7 @@ from orcha._processes.identity import (
     runs_unseen,
 )
 from orcha._processes.system import read_small
-from orcha._processes.tag import read_tag
+from orcha._processes.tag import bearers, read_tag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,6 +52,11 @@ _MAX_PIDS_SINCE = 500
 """The most pids that are looked at one by one; more would take as long as a look at all processes."""
 _MAX_HIDDEN_PIDS = 1 << 18
 """The most pids that are looked at by number where /proc hides processes; one look takes about 0.2 s."""
+_LOADAVG = "/proc/loadavg"
+_LOADAVG_BYTES = 128
+"""More than the file has."""
+_loadavg: int | None = None
+"""The descriptor of that file, where it stays open."""
 
 
 class Swept(NamedTuple):
@@ -69,8 +74,8 @@ def living(match: range, spare: Collection[int] = (), *, since: int = 0) -> list
     Where /proc hides processes, hidden ones with a pid from `since` on are found too.
     """
     found = []
-    for pid in _all_pids(_Newest(), since):
-        if pid not in spare and read_tag(pid) in match and pid != os.getpid():
+    for pid in bearers(_all_pids(_Newest(), since), match):
+        if pid not in spare and pid != os.getpid():
             identity = _identify(pid)
             if identity is not None and identity not in found and _is_process(pid):
                 found.append(identity)
@@ -91,8 +96,8 @@ def tagged_since(match: range, first: int) -> bool | None:
             return None
         if newest == begin - 1:
             return False
-        for pid in range(begin, newest + 1):
-            if pid != own and read_tag(pid) in match and _identify(pid) is not None and _is_process(pid):
+        for pid in bearers(range(begin, newest + 1), match):
+            if pid != own and _identify(pid) is not None and _is_process(pid):
                 return True
         begin = newest + 1
     return None
@@ -181,7 +186,7 @@ class _Sweep:
     def _round(self) -> set[int]:
         """Signal every process that one look finds; return the pids of the processes that lived."""
         match, spare, pids = self.match, self.spare, _all_pids(self.newest, self.since)
-        return {pid for pid in pids if pid not in spare and read_tag(pid) in match and self._strike(pid)}
+        return {pid for pid in bearers(pids, match) if pid not in spare and self._strike(pid)}
 
     def _strike(self, pid: int) -> bool:
         """Signal one process; False where there is no process to signal."""
@@ -290,15 +295,29 @@ def _is_process(pid: int) -> bool:
 def newest_pid() -> int | None:
     """Read the pid that was handed out last (proc_loadavg(5)); None where another file system imitates that file."""
     try:
-        return None if _is_imitated() else int(read_small("/proc/loadavg").split()[-1])
-    except (OSError, ValueError, IndexError):
+        if _is_imitated():
+            return None
+        text = read_small(_LOADAVG) if _loadavg is None else os.pread(_loadavg, _LOADAVG_BYTES, 0)
+        return int(text[text.rindex(b" ") :])
+    except (OSError, ValueError):
         return None
+
+
+def keep_newest_open() -> None:
+    """Have :func:`newest_pid` read a descriptor that stays open: for a process that asks for each of many commands.
+
+    Opening and closing the file takes more time than reading it.
+    """
+    global _loadavg  # noqa: PLW0603 - the descriptor is the process's
+    if _loadavg is None:
+        with contextlib.suppress(OSError):
+            _loadavg = os.open(_LOADAVG, os.O_RDONLY | os.O_CLOEXEC)
 
 
 @functools.cache
 def _is_imitated() -> bool:
     """Tell whether another file system imitates /proc/loadavg, as it was at the first call."""
-    return os.stat("/proc/loadavg").st_dev != os.stat("/proc/self/stat").st_dev  # noqa: PTH116 - pathlib starts slowly
+    return os.stat(_LOADAVG).st_dev != os.stat("/proc/self/stat").st_dev  # noqa: PTH116 - pathlib starts slowly
 
 
 def _pid_of_a_thread() -> int | None:

@@ -19,7 +19,7 @@ from orcha._processes.system import call_under_limit, read_small
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
 try:
     import resource
@@ -154,6 +154,25 @@ def read_tag(pid: int) -> int:
     except OSError:
         return 0
     return value if 0 < value < 1 << (NONCE_BITS + ORDINAL_BITS) else 0
+
+
+def bearers(pids: Iterable[int], match: range) -> Iterator[int]:
+    """Yield the pids among these whose processes carry a tag that matches, as :func:`read_tag` tells it of each.
+
+    Nearly all of many pids have another tag, or none: for these it takes two thirds of the time.
+    """
+    if not _HAS_LIMITS:
+        return
+    limits, least, end = resource.prlimit, match.start, match.stop
+    for pid in pids:
+        try:
+            value = limits(pid, RLIMIT_LOCKS)[0]
+        except ProcessLookupError:
+            continue
+        except OSError:
+            value = read_tag(pid)
+        if least <= value < end:
+            yield pid
 
 
 def supported() -> bool:

@@ -37,6 +37,7 @@ class ProcessTree:
     def __init__(self, tag: int) -> None:
         """Take the tag that the shim and all its descendants carry."""
         self._tag = tag
+        self._match = exactly(tag)
         self._own = os.getpid()
 
     def living(self) -> Iterator[Child]:
@@ -55,7 +56,7 @@ class ProcessTree:
         """
         found = list(self.living())
         known = {child.pid for child in found}
-        tagged = living(exactly(self._tag), since=self._own)
+        tagged = living(self._match, since=self._own)
         return found + [Child(one.pid, 0) for one in tagged if one.pid not in known]
 
     def has_others(self, first: int, since: float) -> bool:
@@ -65,10 +66,10 @@ class ProcessTree:
         later pid; where the later pids are few, they are looked at one by one.
         """
         if since < _PID_ROUND_SECONDS:
-            found = tagged_since(exactly(self._tag), first)
+            found = tagged_since(self._match, first)
             if found is not None:
                 return found
-        return bool(living(exactly(self._tag), since=self._own))
+        return bool(living(self._match, since=self._own))
 
     def let_go(self) -> None:
         """Remove the tag from every process, so that no sweep ends them."""
@@ -95,7 +96,7 @@ class ProcessTree:
 
     def sweep(self, seconds: float) -> None:
         """Kill every bearer of the tag, also processes that are started as fast as others die."""
-        sweep(exactly(self._tag), deadline=seconds, since=self._own)
+        sweep(self._match, deadline=seconds, since=self._own)
 
     def _is_hidden(self, child: Child, descriptor: int) -> bool:
         """Return whether a pidfd holds a living process of the attempt that /proc does not show (proc(5), hidepid)."""

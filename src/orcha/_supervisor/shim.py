@@ -13,6 +13,7 @@ import signal
 import socket
 import time
 
+from orcha._processes.sweep import keep_newest_open
 from orcha._supervisor import black_box as boxes
 from orcha._supervisor import shim_failures
 from orcha._supervisor.cgroups import AttemptCgroup, CgroupPlaces, NotAvailableError
@@ -91,6 +92,7 @@ class Shim:
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         self._listener.setblocking(False)
+        keep_newest_open()
         self._wake = reading
         self._handle(reading, self._signalled)
         self._handle(self._listener.fileno(), self._accept)
