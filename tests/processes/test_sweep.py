@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import pytest
 
@@ -80,6 +83,39 @@ def test_what_a_signal_does_not_end_survives_the_deadline(own) -> None:
         tag.tag_tree(shell.pid, own)
         assert shell.pid in sweep(tag.exactly(own), signal=signal.SIGTERM, deadline=0.05).survivors
         assert shell.pid in sweep(tag.exactly(own)).killed
+
+
+def test_a_sweep_that_cannot_end_a_process_pauses_longer_and_longer(own, monkeypatch) -> None:
+    """A look at all processes of the machine costs a millisecond: 100 a second cost a tenth of a processor."""
+    pauses = []
+    monkeypatch.setattr(sweeping, "wait_for_ends", lambda pids, seconds: pauses.append((pids, seconds)))
+    monkeypatch.setattr(sweeping._Sweep, "_round", lambda _: {17} if len(pauses) < 12 else set())
+    assert sweep(tag.exactly(own), deadline=1e6) == ((), ())
+    assert pauses[0] == ({17}, 0.0005)
+    assert pauses[-1] == ({17}, sweeping.MAX_PAUSE_SECONDS) == ({17}, 0.2)
+    assert all(before <= after for before, after in pairwise(pauses))
+
+
+def test_a_long_pause_ends_when_all_processes_have_ended() -> None:
+    processes = [subprocess.Popen(["sleep", "1000"]) for _ in range(2)]
+    with ThreadPoolExecutor() as pool:
+        ended = pool.submit(sweeping.wait_for_ends, [process.pid for process in processes], 1e6)
+        for process in processes:
+            assert not ended.done()
+            process.kill()
+            process.wait()
+        ended.result()
+
+
+def test_without_a_free_descriptor_a_pause_is_short(monkeypatch) -> None:
+    def none_is_free(_):
+        raise OSError(errno.EMFILE, "no descriptor is free")
+
+    slept = []
+    monkeypatch.setattr(sweeping, "open_pidfd_of", none_is_free)
+    monkeypatch.setattr(sweeping.time, "sleep", slept.append)
+    sweeping.wait_for_ends([17], 1e6)
+    assert slept == [0.01]
 
 
 @pytest.mark.parametrize("trusted", [True, False])

@@ -13,6 +13,8 @@ DEADLINE = 60.0
 """Seconds: generous, since a loaded machine is no defect; only a failure takes this long."""
 LONGEST_STEP = 1.0
 """Seconds that one look at a fact counts at most: while this process was stopped, so were those it waits for."""
+PAUSE_PER_LOOK = 3
+"""How many times as long as a look the pause after the look is, at least."""
 FIRST_PAUSE_SHARE = 1 / 8
 """Of the interval: what an engine in this process does takes less than a millisecond, and many tests wait for that."""
 
@@ -20,8 +22,8 @@ FIRST_PAUSE_SHARE = 1 / 8
 def wait_for(fact: Callable[[], T], deadline: float = DEADLINE, *, what: str = "", interval: float = 0.01) -> T:
     """Give the first truthy result of `fact`; fail when there is none within `deadline` seconds.
 
-    The pauses between two looks grow to `interval` seconds, and are at least as long as a look: a look that runs a
-    command must not keep a processor from what is waited for.
+    The pauses between two looks grow to `interval` seconds, and are at least three times as long as a look: a look that
+    runs a command must not keep a processor from what is waited for.
 
     >>> wait_for(lambda: [1, 2])
     [1, 2]
@@ -36,7 +38,7 @@ def wait_for(fact: Callable[[], T], deadline: float = DEADLINE, *, what: str = "
         if left < 0:
             message = f"not within {deadline:g} s: {what or getattr(fact, '__name__', fact)} (last: {result!r})"
             raise AssertionError(message)
-        never.wait(max(pause, now - began))
+        never.wait(max(pause, PAUSE_PER_LOOK * (now - began)))
         pause = min(2 * pause, interval)
         began = time.monotonic()
     return result

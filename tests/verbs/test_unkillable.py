@@ -50,7 +50,11 @@ class Left:
         assert b"orcha" in Path(f"/proc/{shim}/cmdline").read_bytes()
         os.kill(shim, signal.SIGKILL)
         self.text = f"nothing can kill sleep (pid {self.pid}): its id, slot and resources are held until that has ended"
-        wait_for(lambda: self.text in users.run(OWNER, "show", "it").stdout, what="what lives on in `show`")
+        wait_for(
+            lambda: self.text in users.run(OWNER, "show", "it").stdout,
+            what="what lives on in `show`",
+            interval=1.0,  # it is looked for during five seconds before it counts as what nothing can kill
+        )
 
     def end(self):
         os.kill(self.pid, signal.SIGKILL)

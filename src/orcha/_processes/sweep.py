@@ -20,6 +20,7 @@ import _thread
 import contextlib
 import functools
 import os
+import select
 import signal
 import time
 from typing import NamedTuple
@@ -41,11 +42,17 @@ from orcha._processes.tag import bearers, read_tag
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
 MAX_EMPTY_ROUNDS = 20
 """Empty rounds in a row that are enough where other programs start processes all the time."""
-MAX_PAUSE_SECONDS = 0.01
+MAX_PAUSE_SECONDS = 0.2
+"""The longest pause between two rounds while a process lives on that a signal did not end, or that nothing can kill.
+
+A round looks at every process of the machine. The end of such a process ends a pause: a long one delays nothing.
+"""
+_PAUSE_WITHOUT_PIDFD_SECONDS = 0.01
+"""The pause where no descriptor is free, so that nothing tells the end of a process."""
 SURVIVOR_LOOK_SECONDS = 1.0
 """Time between two looks at processes that nothing can kill."""
 _MAX_PIDS_SINCE = 500
@@ -154,6 +161,30 @@ def outlast(match: range, closed: threading.Event, *, since: int = 0) -> bool:
     return not left
 
 
+def wait_for_ends(pids: Iterable[int], seconds: float) -> None:
+    """Wait until all of these processes have ended, but for so many seconds at most."""
+    until = time.monotonic() + seconds
+    poller = select.poll()
+    running: set[int] = set()
+    """Their pidfds."""
+    try:
+        for pid in pids:
+            descriptor = open_pidfd_of(pid)
+            if descriptor is not None:
+                running.add(descriptor)
+                poller.register(descriptor, select.POLLIN)  # readable when the process has ended (pidfd_open(2))
+        while running and (left := until - time.monotonic()) > 0:
+            for descriptor, _ in poller.poll(left * 1000):
+                poller.unregister(descriptor)
+                running.discard(descriptor)
+                os.close(descriptor)
+    except OSError:
+        time.sleep(min(seconds, _PAUSE_WITHOUT_PIDFD_SECONDS))
+    finally:
+        for descriptor in running:
+            os.close(descriptor)
+
+
 class _Sweep:
     """The state of one sweep."""
 
@@ -180,7 +211,8 @@ class _Sweep:
             if left and time.monotonic() >= until:
                 return Swept(tuple(sorted(self.signalled - left)), tuple(sorted(left)))
             if left and len(self.signalled) == known:
-                time.sleep(pause)  # every process has got the signal, and needs the processor to exit
+                # every process has got the signal, and needs the processor to exit, or cannot get the signal
+                wait_for_ends(left, min(pause, max(0.0, until - time.monotonic())))
                 pause = min(pause * 2, MAX_PAUSE_SECONDS)
 
     def _round(self) -> set[int]:
