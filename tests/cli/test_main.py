@@ -140,6 +140,7 @@ def test_no_service(orcha, free_port):
     assert run.stderr.count("\n") == 1
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("words", "environment", "line"),
     [
@@ -262,6 +263,7 @@ def test_ls_prints_the_tree(orcha):
     assert orcha.run("list-plugins").stdout == orcha.run("ls").stdout
 
 
+@pytest.mark.once
 def test_ls_of_a_source_tree_that_is_nowhere_installed(orcha):
     source = os.path.dirname(os.path.dirname(package.__file__))  # noqa: PTH120
     run = orcha.run("ls", PYTHONPATH=f"{source}:{orcha.folder}")

@@ -51,6 +51,7 @@ def test_much_output_arrives_whole_and_in_order(serve, connect):
 
 
 @pytest.mark.slow
+@pytest.mark.once
 def test_binary_output_beyond_all_memory_limits_is_passed_on_without_growing(serve, connect, tmp_path):
     service = serve(COMMANDS)
     client = connect(service)

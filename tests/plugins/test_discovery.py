@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from support.interpreters import newest_too
+
 
 def lines(run):
     assert run.returncode == 0, run.stderr
@@ -97,7 +99,7 @@ def trap(tmp_path):
         ["-P", "-c", "import sys; sys.path.insert(0, ''); from orcha.bin.main import main; sys.exit(main())"],
     ],
 )
-@pytest.mark.parametrize("entry", ["{0}", "{0}:", ":{0}", "{0}:.", "{0}::"])
+@pytest.mark.parametrize("entry", newest_too(["{0}", "{0}:", ":{0}", "{0}:.", "{0}::"], "{0}:"))
 def test_the_working_directory_is_not_searched(orcha, trap, start, entry):
     (trap / "argparse.py").unlink()  # which Python itself imports from there with such a PYTHONPATH
     orcha.plugin("orcha_a", "alpha")

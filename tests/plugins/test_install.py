@@ -13,6 +13,7 @@ import pytest
 
 import orcha as package
 from support.command import Command
+from support.interpreters import newest_too
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURE = ROOT / "tests" / "fixtures" / "hello_world"
@@ -80,7 +81,10 @@ def remove(orcha, cwd):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [["."], ["-e", "."], ["-e", ".", "--config-settings", "editable_mode=strict"]])
+@pytest.mark.parametrize(
+    "options",
+    newest_too([["."], ["-e", "."], ["-e", ".", "--config-settings", "editable_mode=strict"]], ["-e", "."]),
+)
 def test_pip_install(orcha, project, tmp_path, options):
     pip(orcha, "install", "--no-build-isolation", "--no-deps", *options, cwd=project)
     check(orcha)

@@ -13,6 +13,7 @@ import pytest
 from orcha._processes.identity import identify, is_alive, read_stat
 from orcha.interfaces import Message
 from support.commands import COMMANDS, everything, run
+from support.interpreters import newest_too
 from support.ledger import read_ledger
 from support.waiting import wait_for
 
@@ -66,14 +67,18 @@ def dying(faulty):
 
 @pytest.mark.parametrize(
     ("name", "ask"),
-    [
-        ("orcha-engine", ("ps",)),
+    newest_too(
+        [
+            ("orcha-engine", ("ps",)),
+            ("orcha-loop", ("ps",)),
+            ("orcha-commands", ("run", "--", "true")),
+            ("orcha-log", ("run", "--", "true")),
+            ("orcha-stopping", ("stop",)),
+            ("orcha-stop", None),
+        ],
         ("orcha-loop", ("ps",)),
-        ("orcha-commands", ("run", "--", "true")),
-        ("orcha-log", ("run", "--", "true")),
-        ("orcha-stopping", ("stop",)),
         ("orcha-stop", None),
-    ],
+    ),
 )
 def test_its_name_is_told_and_commands_go_on(dying, connect, tmp_path, name, ask):
     service = dying(name)
@@ -114,10 +119,14 @@ def test_its_name_is_told_and_what_waits_is_kept(dying, connect, gate, tmp_path,
 
 @pytest.mark.parametrize(
     "name",
-    [
-        *("orcha-signals", "orcha-stop", "orcha-stop-now", "orcha-log", "orcha-ending", "orcha-hooks"),
-        *("orcha-engine", "orcha-loop", "orcha-commands", "orcha-stopping"),
-    ],
+    newest_too(
+        [
+            *("orcha-signals", "orcha-stop", "orcha-stop-now", "orcha-log", "orcha-ending", "orcha-hooks"),
+            *("orcha-engine", "orcha-loop", "orcha-commands", "orcha-stopping"),
+        ],
+        "orcha-signals",
+        "orcha-loop",
+    ),
 )
 def test_a_start_without_room_for_its_threads_is_refused_with_the_cure(faulty, tmp_path, name):
     service = faulty({"TEST_REFUSES": name}, start=False)

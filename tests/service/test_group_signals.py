@@ -9,6 +9,7 @@ import signal
 import pytest
 
 from orcha.interfaces import Message
+from support.interpreters import newest_too
 from support.processes import command_line
 from support.waiting import wait_for
 
@@ -80,6 +81,8 @@ HOWS = (
     *("plain fork", "spawn", "forkserver", "Popen", "run", "shell", "check_output", "preexec_fn", "new session"),
     *("close_fds", "system", "popen", "spawnvp", "posix_spawn", "posix_spawnp", "fork", "run_command"),
 )
+ON_NEWEST = ("plain fork", "spawn", "forkserver", "Popen", "run", "system", "popen", "posix_spawn", "fork")
+"""Each of the ways in which an interpreter starts a process, by one of the functions that take it."""
 
 
 def sleeps(service):
@@ -87,12 +90,13 @@ def sleeps(service):
     return [pid for pid in service.processes() if command_line(pid).startswith(("sleep 1234", "/bin/sleep 1234"))]
 
 
-@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("how", newest_too(HOWS, *ON_NEWEST))
 @pytest.mark.parametrize("number", [signal.SIGINT], ids=lambda number: signal.Signals(number).name)
 def test_what_runs_is_interrupted_and_what_waits_is_kept(serve, connect, how, number):
     check(serve, connect, how, number)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("how", ["plain fork", "Popen", "system"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: signal.Signals(number).name)
 def test_so_it_is_by_the_other_signals_that_end_a_service(serve, connect, how, number):
@@ -162,7 +166,9 @@ def until_final(queue):
     return values
 
 
-@pytest.mark.parametrize("how", ["plain fork", "spawn", "Popen", "system", "posix_spawn", "fork"])
+@pytest.mark.parametrize(
+    "how", newest_too(["plain fork", "spawn", "Popen", "system", "posix_spawn", "fork"], "plain fork", "Popen")
+)
 def test_an_action_whose_child_died_by_a_sigterm_to_each_process_is_interrupted(serve, connect, how):
     service, queue, waiting = begin_two(serve, connect, how)
     terminate_all(service)

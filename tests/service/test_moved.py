@@ -14,6 +14,7 @@ import pytest
 import orcha
 from orcha._service.lifecycle.preloading import PACKAGES, PROGRAMS, STANDARD_MODULES
 from orcha.interfaces import Message
+from support.interpreters import newest_too
 from support.service import TESTS
 from support.waiting import wait_for
 
@@ -132,7 +133,7 @@ def test_with_its_files_moved_away_a_service_goes_on(serve, tmp_path):
     assert service.stop() == 0
 
 
-@pytest.mark.parametrize("start_method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("start_method", newest_too(["fork", "spawn", "forkserver"], "forkserver"))
 def test_whatever_is_asked_of_it_a_service_imports_nothing(serve, connect, gate, start_method):
     environment = {"STAYS_AT": gate.path}
     service = serve("watched:Watched", source=SOURCE, start_method=start_method, environment=environment, warm=False)

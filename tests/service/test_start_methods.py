@@ -25,6 +25,7 @@ def test_the_parents_finish_never_overtakes_what_the_child_sent(document):
 
 
 @pytest.mark.slow
+@pytest.mark.once
 def test_what_was_put_without_waiting_comes_before_the_end_too(document):
     assert document.send("nowait-1", counter=3_000).ended() == (lines(3_000), "", 0)
 

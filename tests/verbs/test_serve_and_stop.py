@@ -18,6 +18,7 @@ import pytest
 
 from orcha._cli import stop
 from support import warm
+from support.interpreters import newest_too
 from support.plugins_served import install
 from support.ports import free_port
 from support.processes import processes_of
@@ -250,7 +251,10 @@ plugin = GatedPlugin
 """
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9), (signal.SIGTERM, -15)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    newest_too([(signal.SIGINT, 130), (signal.SIGKILL, -9), (signal.SIGTERM, -15)], (signal.SIGINT, 130)),
+)
 def test_a_daemon_whose_starter_is_stopped_does_not_stay(orcha, tmp_path, orcha_home, number, code):
     (tmp_path / "orcha_gated.py").write_text(GATED)
     os.mkfifo(tmp_path / "gate")
