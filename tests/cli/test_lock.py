@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import time
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from cli.emptying import empty
+from orcha._cli.lease import Lease
 from support.service import Serve
 from support.terminals import OnTerminal
 from support.waiting import wait_for
@@ -205,3 +208,18 @@ def test_why_foretells_the_end_of_the_lease_on_the_device_that_is_needed(rigs):
         found = json.loads(rigs.run("why", "--json", name).stdout)["estimate"]
         waits = datetime.fromisoformat(found["likely"]) - datetime.now(UTC)
         assert hours - 1 < waits.total_seconds() / 3600 <= hours, name
+
+
+def test_the_warning_of_the_end_has_the_time_of_the_reader(monkeypatch):
+    said = []
+    service = SimpleNamespace(details=lambda _: {"state": "running", "until": 1.0})
+    held = Lease(service, SimpleNamespace(tell=said.append), "mine", token=bytes(16), command=[])
+    held.is_held, held._until = True, 1.0
+    monkeypatch.setenv("TZ", "NINE-9")
+    time.tzset()
+    try:
+        held._take("the lease of rig:a ends at 2100-01-31 22:00:00 UTC: orcha extend mine 1h\n")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert said == ["the lease of rig:a ends at 2100-02-01 07:00:00: orcha extend mine 1h\n"]

@@ -83,22 +83,22 @@ class Lease(Attached):
 
     def _take(self, value: Any) -> None:
         """Take a line of the service: the lease is held, lasts longer, or ends soon."""
+        from orcha._cli import render
+
         if not isinstance(value, str):
             return
         try:
             details = self._service.details(self._name)
         except OrchaError:
-            self._streams.tell(value)
+            self._streams.tell(render.local(value))
             return
         until = details.get("until")
         if details["state"] != "running" or (self.is_held and until == self._until):
-            self._streams.tell(value)
+            self._streams.tell(render.local(value))
             return
         self._waits, self._until = False, until
         self._streams.erase()
         if self._leaves:
-            from orcha._cli import render
-
             render.line(self._name)
             raise Left(0)
         self._streams.tell(f"{self._name} has {details['lease']['what']}{_until(until)}{self._hint_at_end()}")
