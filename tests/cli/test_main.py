@@ -265,11 +265,11 @@ def test_ls_prints_the_tree(orcha):
 
 @pytest.mark.once
 def test_ls_of_a_source_tree_that_is_nowhere_installed(orcha):
-    source = os.path.dirname(os.path.dirname(package.__file__))  # noqa: PTH120
-    run = orcha.run("ls", PYTHONPATH=f"{source}:{orcha.folder}")
+    source, path = os.path.dirname(os.path.dirname(package.__file__)), orcha.environment()["PYTHONPATH"]  # noqa: PTH120
+    run = orcha.run("ls", PYTHONPATH=f"{source}:{path}")
     assert run.returncode == 0
     orcha.start = ["-S", *orcha.start]
-    run = orcha.run("ls", PYTHONPATH=f"{source}:{orcha.folder}")
+    run = orcha.run("ls", PYTHONPATH=f"{source}:{path}")
     assert run.stdout.startswith("orcha - unknown\n")
     assert "├ tést - 1\n" in run.stdout
 

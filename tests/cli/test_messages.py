@@ -239,9 +239,10 @@ NAMED = ["show", "cancel", "why", "attach", "logs", "wait", "rm", "retry", "paus
 
 
 def test_a_name_of_any_length_is_not_repeated_whole(service):
-    for words in NAMED:
+    """The longest one is beyond what a warm program may be given, so a new interpreter runs that command."""
+    for length, words in [*((7_000, words) for words in NAMED), (70_000, NAMED[0])]:
         verb, *more = words.split()
-        done = service.run(verb, *more[1:], "x" * 70_000, *more[:1])
+        done = service.run(verb, *more[1:], "x" * length, *more[:1])
         assert done.returncode != 0
         assert "'xxx" in done.stderr
         assert len(done.stderr) < 500, words

@@ -11,6 +11,7 @@ from datetime import datetime
 import pytest
 
 from orcha._cli import VERBS, show
+from orcha.bin import main
 from support.terminals import OnTerminal
 from support.waiting import DEADLINE, wait_for
 
@@ -67,12 +68,27 @@ def busy(service):
     service.run("cancel", "busy")
 
 
-def test_each_verb_has_help_with_an_example(service):
+@pytest.fixture
+def in_process(monkeypatch, capsys, orcha_home):
+    """Give a function that runs a command in this process, which asks no service: its code, stdout and stderr."""
+
+    def run(*words):
+        monkeypatch.setattr("sys.argv", ["orcha", *words])
+        try:
+            code = main.main()
+        except SystemExit as end:
+            code = end.code
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_each_verb_has_help_with_an_example(in_process):
     for verb in MINE:
-        done = service.run(verb, "--help")
-        assert done.returncode == 0
-        assert f"orcha {verb}" in done.stdout.partition("example")[2], verb
-        assert ("--json" in done.stdout) == (verb in READING), verb
+        code, out, _ = in_process(verb, "--help")
+        assert code == 0
+        assert f"orcha {verb}" in out.partition("example")[2], verb
+        assert ("--json" in out) == (verb in READING), verb
 
 
 def test_each_verb_says_in_a_line_that_there_is_no_service(own_service):
@@ -101,13 +117,13 @@ def test_each_verb_says_in_a_line_that_there_is_no_such_petition(own_service):
         assert done.stderr.count("\n") == 1, verb
 
 
-def test_each_verb_refuses_what_it_does_not_know_with_its_own_usage(orcha):
+def test_each_verb_refuses_what_it_does_not_know_with_its_own_usage(in_process):
     for verb in MINE:
         arguments = [] if verb in WITHOUT_ID else ["x", *AFTER_ID.get(verb, [])]
-        done = orcha.run(verb, "--nonsense", *arguments)
-        assert done.returncode == 2, verb
-        assert done.stderr.startswith(f"usage: orcha {verb} "), verb
-        assert "--nonsense" in done.stderr, verb
+        code, _, said = in_process(verb, "--nonsense", *arguments)
+        assert code == 2, verb
+        assert said.startswith(f"usage: orcha {verb} "), verb
+        assert "--nonsense" in said, verb
 
 
 @pytest.mark.parametrize("verb", [["ps", "--port", "3"], ["run", "--port", "3", "true"], ["show", "x", "--key=k"]])
@@ -117,15 +133,15 @@ def test_what_goes_before_the_command_is_said(orcha, verb):
     assert "goes before the command: orcha --" in done.stderr
 
 
-def test_what_is_no_text_is_no_id(orcha):
+def test_what_is_no_text_is_no_id(in_process):
     odd = os.fsdecode(b"\xff")
     for verb in MINE:
         if verb in {"simulate", *WITHOUT_ID}:
             continue
         arguments = ["--name", odd, "true"] if verb == "run" else [odd, *AFTER_ID.get(verb, [])]
-        done = orcha.run(verb, *arguments)
-        assert done.returncode == 2, verb
-        assert "'\\udcff' is no text" in done.stderr, verb
+        code, _, said = in_process(verb, *arguments)
+        assert code == 2, verb
+        assert "'\\udcff' is no text" in said, verb
 
 
 # --- show ------------------------------------------------------------------------------------------------------------

@@ -9,9 +9,11 @@ import pytest
 
 from commands.builds import install
 from support.commands import STEADY, everything, run
+from support.service import TESTS
 from support.waiting import wait_for
 
-COUNT = 10
+COUNT = 5
+"""Each ends with another code."""
 UNHURRIED = STEADY.replace("sleep 0.05", "sleep 0.2")
 """A line of each is enough: while other builds start, which takes seconds, each pause of each command is a process."""
 
@@ -25,18 +27,22 @@ class Upgraded:
         places = os.pathsep.join([str(self.site), serve.environment()["PYTHONPATH"]])
         environment = {"PYTHONPATH": places, "ORCHA_COMMANDS": str(COUNT)}
         self.service = serve(arguments=("serve", "commands"), environment=environment)
-        assert self.service.run("--version").stdout.startswith("orcha - 1.0.7")
+        assert "1.0.7" in self.ask("stats").stdout
         self.client = connect(self.service)
         words = [str(self.ledger), str(self.gate)]
         self.queues = [run(self.client, f"s{n}", "sh", "-c", UNHURRIED, "steady", str(n), *words) for n in range(COUNT)]
         self.first = [queue.get() for queue in self.queues]
+
+    def ask(self, *words):
+        """Run an orcha command of the build under test, which need not start anew."""
+        return self.service.run(*words, env=self.service.environment | {"PYTHONPATH": str(TESTS)})
 
     def leave(self, how):
         """End the service, not its commands."""
         if how == "kill":
             self.service.kill()
         else:
-            assert self.service.run("stop", "--keep-commands").returncode == 0
+            assert self.ask("stop", "--keep-commands").returncode == 0
             assert self.service.wait_for_end() == 0
 
     def upgrade(self, versions, how):
@@ -44,7 +50,7 @@ class Upgraded:
         self.leave(how)
         install(self.site, "1.1.0", versions)
         self.service.start()
-        assert self.service.run("--version").stdout.startswith("orcha - 1.1.0")
+        assert "1.1.0" in self.ask("stats").stdout
 
     def notes(self):
         return [line.split() for line in self.ledger.read_text().splitlines()]
@@ -53,13 +59,13 @@ class Upgraded:
         """Give state and attempt of all that run."""
         import json
 
-        found = json.loads(self.service.run("ps", "--json").stdout)
+        found = json.loads(self.ask("ps", "--json").stdout)
         return {row["id"]: (row["state"], row["attempt"]) for row in found}
 
 
 @pytest.fixture
 def upgraded(serve, connect, tmp_path):
-    """Give a service with ten commands that print."""
+    """Give a service with commands that print."""
     return Upgraded(serve, connect, tmp_path)
 
 
@@ -75,8 +81,8 @@ def test_a_newer_build_goes_on_with_the_older_ones_commands(upgraded, how):
     upgraded.upgrade((1, 2), how)
     assert upgraded.rows() == {f"s{n}": ("running", 1) for n in range(COUNT)}
     before = len(upgraded.queues)
-    assert upgraded.service.run("cancel", "s3").returncode == 0
-    new = upgraded.service.run("run", "--", "sh", "-c", "echo new; exit 7")
+    assert upgraded.ask("cancel", "s3").returncode == 0
+    new = upgraded.ask("run", "--", "sh", "-c", "echo new; exit 7")
     assert (new.stdout, new.returncode) == ("new\n", 7)
     upgraded.gate.touch()
     results = [result_of(upgraded, number) for number in range(before)]
@@ -99,7 +105,7 @@ def test_a_build_that_does_not_speak_with_them_leaves_them_alone(upgraded, how):
     said = upgraded.service.stderr()
     assert said.count("is left alone: its shim") == COUNT
     assert "it speaks the versions [2, 2], this one (1, 1)" in said
-    assert upgraded.service.run("cancel", "s3").returncode == 0
+    assert upgraded.ask("cancel", "s3").returncode == 0
     upgraded.gate.touch()
     results = [result_of(upgraded, number) for number in range(COUNT)]
     notes = upgraded.notes()
@@ -110,7 +116,7 @@ def test_a_build_that_does_not_speak_with_them_leaves_them_alone(upgraded, how):
         assert any("under another build of Orcha" in line for line in result.lines)
         lines = int(result.out.splitlines()[-1].split()[1]) + 1 if result.out else 0
         assert result.out == b"".join(b"%d %d\n" % (number, line) for line in range(lines)), "a prefix"
-    new = upgraded.service.run("run", "--", "sh", "-c", "echo new; exit 7")
+    new = upgraded.ask("run", "--", "sh", "-c", "echo new; exit 7")
     assert (new.stdout, new.returncode) == ("new\n", 7)
     wait_for(lambda: not list(shims(upgraded.service)), what="the end of the older build's shims")
 

@@ -80,7 +80,11 @@ class Watched(Manager):
 
 
 def exercise(service):
-    """Ask the service everything that a person may ask."""
+    """Ask the service everything that a person may ask, with the commands of the build under test.
+
+    Where the service runs from does not matter to a command; with another `orcha` on its path it would start anew.
+    """
+    environment = service.environment | {"PYTHONPATH": str(TESTS)}
     commands = [
         ("stats",),
         ("stats", "--json"),
@@ -109,17 +113,25 @@ def exercise(service):
         ("cron", "rm", "tick"),
     ]
     for command in commands:
-        done = service.run(*command)
+        done = service.run(*command, env=environment)
         assert done.returncode in ({0} if command[0] != "wait" else {0, 1}), (command, done.stderr)
-    wait_for(lambda: not service.run("rm", "told").returncode, what="nothing of it is there, so that it is forgotten")
-    assert service.run("run", "-i", "--", "cat", input="typed\n").stdout == "typed\n"
-    assert service.run("run", "--", "no-such-program-anywhere").returncode == 127
-    assert service.run("run", "--timeout", "0.1", "--", "sleep", "600").returncode == 124
+    wait_for(
+        lambda: not service.run("rm", "told", env=environment).returncode,
+        what="nothing of it is there, so that it is forgotten",
+    )
+    assert service.run("run", "-i", "--", "cat", input="typed\n", env=environment).stdout == "typed\n"
+    assert service.run("run", "--", "no-such-program-anywhere", env=environment).returncode == 127
+    assert service.run("run", "--timeout", "0.1", "--", "sleep", "600", env=environment).returncode == 124
+
+
+def lay_out(library, without=""):
+    """Lay a copy of Orcha into a folder, but for what has this name."""
+    shutil.copytree(ROOT, library / "orcha", ignore=shutil.ignore_patterns(without) if without else None)
 
 
 def test_with_its_files_moved_away_a_service_goes_on(serve, tmp_path):
     library = tmp_path / "library"
-    shutil.copytree(ROOT, library / "orcha")
+    lay_out(library)
     path = os.pathsep.join([str(library), str(TESTS)])
     service = serve(arguments=("serve",), environment={"PYTHONPATH": path})
     assert service.run("run", "--", "true").returncode == 0
@@ -148,7 +160,7 @@ def test_whatever_is_asked_of_it_a_service_imports_nothing(serve, connect, gate,
         client.raises()
     for asked in (("ps", "-a"), ("stats",), ("show", "command"), ("pause", "command"), ("resume", "command")):
         assert service.run(*asked).returncode == 0
-    wait_for(lambda: "timed out" in service.run("ps", "-a").stdout, what="the end of what stays", interval=0.2)
+    wait_for(lambda: "timed out" in service.run("ps", "-a").stdout, what="the end of what stays", interval=2)
     for asked in (("cancel", "command"), ("cancel", "waits"), ("retry", "plain"), ("rm", "fails"), ("logs", "child")):
         service.run(*asked)
     wait_for(lambda: "running" not in service.run("ps").stdout, what="the end of all", interval=0.2)
@@ -156,19 +168,26 @@ def test_whatever_is_asked_of_it_a_service_imports_nothing(serve, connect, gate,
     gate.open()  # else the service would wait for its thread when it stops
 
 
+def imported_in_functions(node, *, inside=False):
+    """Give the names of the modules that functions import; statements alone are looked at, since an import is one."""
+    wanted = set()
+    inside |= isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import) and inside:
+            wanted |= {name.name for name in child.names}
+        elif isinstance(child, ast.ImportFrom) and inside:
+            wanted.add(child.module)
+        elif isinstance(child, ast.stmt | ast.excepthandler | ast.match_case):
+            wanted |= imported_in_functions(child, inside=inside)
+    return wanted
+
+
 def test_what_functions_import_is_imported_before(tmp_path):
     wanted = set()
     for package in PACKAGES:
         for path in (ROOT / package.removeprefix("orcha.").replace(".", "/")).rglob("*.py"):
-            if f"orcha.{'.'.join(path.relative_to(ROOT).with_suffix('').parts)}" in PROGRAMS:
-                continue
-            for function in ast.walk(ast.parse(path.read_text())):
-                if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-                    for node in ast.walk(function):
-                        if isinstance(node, ast.Import):
-                            wanted |= {name.name for name in node.names}
-                        elif isinstance(node, ast.ImportFrom):
-                            wanted.add(node.module)
+            if f"orcha.{'.'.join(path.relative_to(ROOT).with_suffix('').parts)}" not in PROGRAMS:
+                wanted |= imported_in_functions(ast.parse(path.read_text()))
     assert len(wanted) > 20
     wanted -= BEFORE
     program = "import sys; from orcha._service.lifecycle.preloading import preload; preload(); print(*sys.modules)"
@@ -180,7 +199,7 @@ def test_what_functions_import_is_imported_before(tmp_path):
 @pytest.mark.once
 def test_an_older_build_goes_on_and_says_that_another_one_lies_there(serve, tmp_path):
     library = tmp_path / "library"
-    shutil.copytree(ROOT, library / "orcha")
+    lay_out(library)
     about = library / "orcha-0.0.1.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Name: orcha\nVersion: 0.0.1\n")
@@ -188,9 +207,11 @@ def test_an_older_build_goes_on_and_says_that_another_one_lies_there(serve, tmp_
     service = serve(arguments=("serve",), environment={"PYTHONPATH": path})
     assert "0.0.1" in service.run("stats").stdout
     shutil.rmtree(library / "orcha")
-    shutil.copytree(ROOT, library / "orcha")
-    for module in (library / "orcha" / "_service").rglob("*.py"):
-        module.write_text("raise ImportError('another build')\n")
+    lay_out(library, without="_service")
+    for module in (ROOT / "_service").rglob("*.py"):
+        broken = library / "orcha" / module.relative_to(ROOT)
+        broken.parent.mkdir(exist_ok=True)
+        broken.write_text("raise ImportError('another build')\n")
     (about / "METADATA").write_text("Name: orcha\nVersion: 9.9.9\n")
     exercise(service)
     said = "orcha 0.0.1 runs, and 9.9.9 lies there now"

@@ -36,10 +36,11 @@ plugin = {classname}
 class Command:
     """Runs `orcha` with the plugins that were written into `folder`."""
 
-    def __init__(self, tmp_path: Path) -> None:
-        """Make the folders."""
+    def __init__(self, tmp_path: Path, *others: Path) -> None:
+        """Make the folders; `others` have plugins too, which were written before."""
         self.folder = tmp_path / "installed"
         self.folder.mkdir()
+        self._others = others
         self.home = tmp_path / "home"
         self.home.mkdir()
         self.start = ["-P", "-m", "orcha"]
@@ -70,7 +71,9 @@ class Command:
 
     def environment(self, **more: str) -> dict[str, str]:
         """Give the environment of a run."""
-        own = {"PYTHONPATH": str(self.folder), "ORCHA_HOME": str(self.home), "COLUMNS": "200"}
+        folders = [self.folder, *self._others] if not self._others or any(self.folder.iterdir()) else self._others
+        path = os.pathsep.join(map(str, folders))
+        own = {"PYTHONPATH": path, "ORCHA_HOME": str(self.home), "COLUMNS": "200"}
         own["PYTHONDONTWRITEBYTECODE"] = ""  # plugins have bytecode, as nearly everywhere
         return {**os.environ, **own, **more}
 

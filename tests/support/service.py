@@ -255,16 +255,20 @@ class Serve:
             command = [python, "-m", "orcha", "--listen-address", "127.0.0.1", "--port", str(port), *arguments]
         else:
             command = [python, str(TESTS / "support" / "serve.py"), manager, "127.0.0.1", str(port), start_method]
-        if _plugins_known and not (self.home / "cache").exists():
-            (self.home / "cache").mkdir(mode=0o700)
-            for name, known in _plugins_known.items():
-                (self.home / "cache" / name).write_bytes(known)
+        self.know_plugins()
         own = self.environment() | dict(environment or {})
         service = RunningService(command, self.home, port, own, self.folder, warm=warm)
         self.services.append(service)
         if start:
             service.start(ready=ready)
         return service
+
+    def know_plugins(self) -> None:
+        """Have the programs of this home know what services of earlier tests found out about plugins."""
+        if _plugins_known and not (self.home / "cache").exists():
+            (self.home / "cache").mkdir(mode=0o700)
+            for name, known in _plugins_known.items():
+                (self.home / "cache" / name).write_bytes(known)
 
     def environment(self, *, modules: bool = False) -> dict[str, str]:
         """Give the environment of a service and its clients: nothing of the caller's Orcha in it.

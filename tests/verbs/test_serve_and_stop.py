@@ -55,23 +55,26 @@ plugin = SlowPlugin
 
 @pytest.fixture
 def orcha(serve, orcha_home):
-    """Give a function that runs an orcha command at a port of the test's own, with its own home."""
-    port = free_port()
-    environment = serve.environment(modules=True)
+    """Give a function that runs an orcha command at a port of the test's own, with its own home.
 
-    def run(*words, port=port, **options):
-        command = [os.sys.executable, "-m", "orcha", "--port", str(port), *words]
+    With `new` a new interpreter runs the command: a daemon begins in it as in life. Other daemons are forked, as other
+    programs are. With `modules` there are plugins in the test's folder, which each start looks for.
+    """
+    port = free_port()
+    serve.know_plugins()
+
+    def run(*words, port=port, new=False, modules=False, **options):
         return warm.run(
-            command,
-            env=environment,
+            [os.sys.executable, "-m", "orcha", "--port", str(port), *words],
+            env=run.environment | ({"PYTHONPATH": serve.environment(modules=True)["PYTHONPATH"]} if modules else {}),
             capture_output=True,
             text=True,
             timeout=2 * DEADLINE,
-            warm="--background" not in words,  # a daemon begins as it does in life
+            warm=not new,
             **options,
         )
 
-    run.port, run.environment = port, environment
+    run.port, run.environment = port, serve.environment()
     run.start = [os.sys.executable, "-m", "orcha", "--port", str(port)]
     run.folder = orcha_home / f"127.0.0.1-{port}"
     yield run
@@ -81,7 +84,7 @@ def orcha(serve, orcha_home):
 
 def test_a_daemon_serves_when_the_command_returns_and_has_gone_when_stop_returns(orcha, tmp_path, orcha_home):
     install(tmp_path, "alpha")
-    started = orcha("serve", "--background", "alpha")
+    started = orcha("serve", "--background", "alpha", new=True, modules=True)
     assert (started.returncode, started.stdout) == (0, ""), started.stderr
     assert f"serving in the background on 127.0.0.1:{orcha.port}" in started.stderr
     pid = int((orcha.folder / "service.pid").read_text())
@@ -128,11 +131,10 @@ def test_a_stop_waits_for_the_daemon_to_let_go_of_its_pidfile(tmp_path, monkeypa
 
 @pytest.mark.once
 def test_a_second_daemon_is_told_who_serves(orcha, tmp_path):
-    install(tmp_path, "alpha")
-    assert orcha("serve", "--background", "alpha").returncode == 0
+    assert orcha("serve", "--background", "commands").returncode == 0
     pid = (orcha.folder / "service.pid").read_text().strip()
     for more in ((), ("--pidfile", str(tmp_path / "other.pid"))):
-        second = orcha("serve", "--background", *more, "alpha")
+        second = orcha("serve", "--background", *more, "commands")
         whose = rf"orcha: another service \(pid {pid}, python\S* -m orcha\)"
         line = rf"{whose} serves 127.0.0.1:{orcha.port} already: orcha stop ends it\n"
         assert second.returncode == 69
@@ -152,8 +154,7 @@ def stranger():
 
 @pytest.mark.once
 def test_a_pidfile_that_names_a_stranger_keeps_nobody_out(orcha, tmp_path, stranger):
-    install(tmp_path, "alpha")
-    assert orcha("serve", "--background", "alpha").returncode == 0
+    assert orcha("serve", "--background", "commands").returncode == 0
     pidfile = orcha.folder / "service.pid"
     for other in (stranger.pid, 1):
         killed = int(pidfile.read_text())
@@ -161,7 +162,7 @@ def test_a_pidfile_that_names_a_stranger_keeps_nobody_out(orcha, tmp_path, stran
         wait_for(lambda killed=killed: not Path(f"/proc/{killed}").exists(), what="its end")
         pidfile.write_text(f"{other}\n")
         assert orcha("stop").returncode == 69
-        started = orcha("serve", "--background", "alpha")
+        started = orcha("serve", "--background", "commands")
         assert started.returncode == 0, started.stderr
         assert int(pidfile.read_text()) in processes_of(orcha.folder.parent)
     pidfile.write_text(f"{stranger.pid}\n")
@@ -170,11 +171,10 @@ def test_a_pidfile_that_names_a_stranger_keeps_nobody_out(orcha, tmp_path, stran
 
 @pytest.mark.once
 def test_a_pidfile_of_another_endpoint_is_not_shared(orcha, tmp_path):
-    install(tmp_path, "alpha")
     shared = tmp_path / "shared.pid"
-    assert orcha("serve", "--background", "--pidfile", str(shared), "alpha").returncode == 0
+    assert orcha("serve", "--background", "--pidfile", str(shared), "commands").returncode == 0
     pid = shared.read_text().strip()
-    other = orcha("serve", "--background", "--pidfile", str(shared), "alpha", port=free_port())
+    other = orcha("serve", "--background", "--pidfile", str(shared), "commands", port=free_port())
     line = rf"orcha: {shared} is held by a process that serves \(pid {pid}, python\S* -m orcha\): stop it first\n"
     assert other.returncode == 69
     assert re.fullmatch(line, other.stderr)
@@ -183,21 +183,19 @@ def test_a_pidfile_of_another_endpoint_is_not_shared(orcha, tmp_path):
 @pytest.mark.once
 @pytest.mark.parametrize("place", ["nowhere/pid", "taken"])
 def test_a_pidfile_that_cannot_be_written_is_named(orcha, tmp_path, place):
-    install(tmp_path, "alpha")
     (tmp_path / "taken").write_text("no number\n")
-    failed = orcha("serve", "--background", "--pidfile", str(tmp_path / place), "alpha")
+    failed = orcha("serve", "--background", "--pidfile", str(tmp_path / place), "commands")
     assert (failed.returncode, failed.stderr.count("\n")) == (78, 1)
     assert str(tmp_path / place) in failed.stderr
     assert (tmp_path / "taken").read_text() == "no number\n"
 
 
 def test_a_relative_home_is_one_place_for_the_daemon_and_its_clients(orcha, tmp_path, orcha_home):
-    install(tmp_path, "alpha")
     home = orcha.environment["ORCHA_HOME"]
     orcha.environment["ORCHA_HOME"] = f"home-{orcha.port}"  # what looks for it below / must not find another test's
     folder = tmp_path / f"home-{orcha.port}" / orcha.folder.name
     try:
-        started = orcha("serve", "--background", "alpha", "commands", cwd=tmp_path)
+        started = orcha("serve", "--background", "commands", cwd=tmp_path, new=True)
         assert started.returncode == 0, started.stderr
         assert str(folder / "service.log") in started.stderr
         assert {"lock", "orcha.db", "orcha.sock", "service.pid"} <= {path.name for path in folder.iterdir()}
@@ -255,12 +253,12 @@ plugin = GatedPlugin
     ("number", "code"),
     newest_too([(signal.SIGINT, 130), (signal.SIGKILL, -9), (signal.SIGTERM, -15)], (signal.SIGINT, 130)),
 )
-def test_a_daemon_whose_starter_is_stopped_does_not_stay(orcha, tmp_path, orcha_home, number, code):
+def test_a_daemon_whose_starter_is_stopped_does_not_stay(orcha, serve, tmp_path, orcha_home, number, code):
     (tmp_path / "orcha_gated.py").write_text(GATED)
     os.mkfifo(tmp_path / "gate")
     with subprocess.Popen(
         [*orcha.start, "serve", "--background", "gated"],
-        env=orcha.environment,
+        env=orcha.environment | {"PYTHONPATH": serve.environment(modules=True)["PYTHONPATH"]},
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -280,40 +278,37 @@ def test_a_daemon_whose_starter_is_stopped_does_not_stay(orcha, tmp_path, orcha_
 
 @pytest.mark.parametrize("option", ["--slots", "--resource"])
 def test_a_daemon_that_cannot_serve_says_why(orcha, tmp_path, option):
-    install(tmp_path, "alpha")
-    failed = orcha("serve", "--background", option, "rig=many", "alpha")
+    failed = orcha("serve", "--background", option, "rig=many", "commands")
     assert (failed.returncode, "'rig=many'" in failed.stderr) == (2, True), failed.stderr
     assert f"argument {option}: " in failed.stderr
 
 
 @pytest.mark.once
 def test_a_damaged_store_is_told_with_what_to_do_and_that_helps(orcha, tmp_path):
-    install(tmp_path, "alpha")
-    assert orcha("serve", "--background", "alpha").returncode == 0
+    assert orcha("serve", "--background", "commands").returncode == 0
     assert orcha("stop").returncode == 0
     with (orcha.folder / "orcha.db").open("r+b") as database:
         database.write(b"damaged")
-    failed = orcha("serve", "--background", "alpha")
+    failed = orcha("serve", "--background", "commands")
     assert (failed.returncode, failed.stderr.count("\n")) == (78, 1)
     assert f"keep a copy of {orcha.folder} (output/ and shims/ belong to it)" in failed.stderr
     assert "move orcha.db* out of it" in failed.stderr
     for path in orcha.folder.glob("orcha.db*"):
         path.rename(tmp_path / path.name)
-    failed = orcha("serve", "--background", "alpha")
+    failed = orcha("serve", "--background", "commands")
     assert (failed.returncode, failed.stderr.count("\n")) == (78, 1)
     assert f"{orcha.folder}/orcha.db is missing, though a service has kept its state in {orcha.folder}" in failed.stderr
     orcha.folder.with_name(f"{orcha.folder.name}.last-start").unlink()
-    assert orcha("serve", "--background", "alpha").returncode == 0
+    assert orcha("serve", "--background", "commands").returncode == 0
 
 
 @pytest.mark.once
 def test_a_store_of_a_newer_orcha_is_no_damage(orcha, tmp_path):
-    install(tmp_path, "alpha")
-    assert orcha("serve", "--background", "alpha").returncode == 0
+    assert orcha("serve", "--background", "commands").returncode == 0
     assert orcha("stop").returncode == 0
     with contextlib.closing(sqlite3.connect(orcha.folder / "orcha.db")) as database:
         database.execute("PRAGMA user_version = 1000")
-    failed = orcha("serve", "--background", "alpha")
+    failed = orcha("serve", "--background", "commands")
     assert (failed.returncode, "from a newer Orcha" in failed.stderr, "a copy" in failed.stderr) == (78, True, False)
 
 
@@ -333,8 +328,7 @@ sys.exit(main())
 
 @pytest.mark.once
 def test_a_pidfile_that_is_lost_at_the_last_moment_is_one_line(orcha, tmp_path):
-    install(tmp_path, "alpha")
-    command = [os.sys.executable, "-c", LATE, *orcha.start[3:], "serve", "--background", "alpha"]
+    command = [os.sys.executable, "-c", LATE, *orcha.start[3:], "serve", "--background", "commands"]
     failed = subprocess.run(
         command, env=orcha.environment, capture_output=True, text=True, timeout=2 * DEADLINE, check=False
     )
@@ -346,23 +340,21 @@ def test_a_pidfile_that_is_lost_at_the_last_moment_is_one_line(orcha, tmp_path):
 
 @pytest.mark.once
 def test_a_log_that_cannot_be_written_is_named(orcha, tmp_path):
-    install(tmp_path, "alpha")
     orcha.folder.mkdir(mode=0o700)
     (orcha.folder / "service.log").mkdir()
-    failed = orcha("serve", "--background", "alpha")
+    failed = orcha("serve", "--background", "commands")
     line = f"orcha: {orcha.folder}/service.log is a folder where a file belongs: move it away"
     assert (failed.returncode, failed.stderr.startswith(line)) == (78, True), failed.stderr
 
 
 @pytest.mark.once
 def test_a_weak_key_is_served_to_other_machines_only_where_that_is_said(orcha, tmp_path, orcha_home):
-    install(tmp_path, "alpha")
     open_to_all = ("--listen-address", "0.0.0.0", "--key", "short")
-    refused = orcha(*open_to_all, "serve", "--background", "alpha")
+    refused = orcha(*open_to_all, "serve", "--background", "commands")
     assert (refused.returncode, refused.stderr.count("\n")) == (78, 1)
     assert "give --allow-weak-key before the command" in refused.stderr
     assert f"the one in {orcha_home}/key is used" in refused.stderr
-    assert orcha(*open_to_all, "--allow-weak-key", "serve", "--background", "alpha").returncode == 0
+    assert orcha(*open_to_all, "--allow-weak-key", "serve", "--background", "commands").returncode == 0
     stopped = orcha(*open_to_all, "stop")  # on the Unix socket, which no other machine can overhear
     assert (stopped.returncode, stopped.stderr) == (0, "")
 
