@@ -21,6 +21,7 @@ def with_plugin(tmp_path_factory) -> Command:
     command.module("orcha_t", PLUGIN)
     command.settle()
     assert "tést - 1" in command.run("ls").stdout
+    command.settle()  # bytecode came into the folder
     return command
 
 

@@ -99,7 +99,7 @@ def test_a_service_that_comes_back_gets_the_rest(own_service):
 def test_killed_again_and_again_the_service_brings_each_byte_once(own_service, tmp_path, seed):
     """The moments of the kills are numbers of bytes that the client has read; two more come after the last."""
     chance = random.Random(seed)
-    data = chance.randbytes(10_000_000)
+    data = chance.randbytes(3_000_000)
     moments = sorted(chance.sample(range(len(data)), 5))
     command = own_service.orcha("run", "--name", "it", "-i", "--", "sh", "-c", "tee copy | sha256sum")
     client = own_service.spawn(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=tmp_path)
@@ -240,20 +240,24 @@ def test_input_that_the_disk_has_changed_reaches_no_second_attempt(serve, tmp_pa
     assert b"not all of its standard input is known to be kept" in err
 
 
-POINTS = ["before-keep", "after-keep", "after-write", "before-end", "after-end", "after-close"]
+POINTS = [
+    *((point, nth) for point in ("before-keep", "after-keep", "after-write") for nth in (1, 3)),
+    *((point, 1) for point in ("before-end", "after-end", "after-close")),
+]
+"""Bytes come again and again, their end comes once."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("policy", ["fail", "rerun"])
-@pytest.mark.parametrize("nth", [1, 3])
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize(("point", "nth"), POINTS)
 def test_killed_where_standard_input_is_taken_every_byte_comes_before_its_end(serve, point, nth, policy):
     service = serve(arguments=("serve", "commands"), environment={"ORCHA_COMMANDS": str(AT_ONCE)}, start=False)
     service.start(environment={"ORCHA_CRASH": f"stdin.{point}:{nth}"})
     command = service.orcha("run", "-i", "--on-interrupt", policy, "--", "cat")
     client = service.spawn(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     lines = [b"line %d\n" % number for number in range(5)]
-    keeper = threading.Thread(target=start_again, args=(service, client))
+    died = []
+    keeper = threading.Thread(target=start_again, args=(service, client, died))
     keeper.start()
     for line in lines[:4]:
         client.stdin.write(line)
@@ -264,13 +268,14 @@ def test_killed_where_standard_input_is_taken_every_byte_comes_before_its_end(se
     assert client.stdout.read() == lines[4]
     assert client.wait(DEADLINE) == 0
     keeper.join()
+    assert died == [-signal.SIGKILL]
 
 
-def start_again(service, client):
-    """Start a service again that dies while its client runs."""
+def start_again(service, client, died):
+    """Start a service again that dies while its client runs; note how it died."""
     wait_for(lambda: service.process.poll() is not None or client.poll() is not None, what="an end")
     if client.poll() is None:
-        service.wait_for_end()
+        died.append(service.wait_for_end())
         service.start()
 
 

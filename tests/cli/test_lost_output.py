@@ -166,11 +166,11 @@ def on_small_disk(tmp_path) -> Iterator[RunningService]:
 def test_a_full_disk_takes_nothing_from_who_reads_along(on_small_disk, policy):
     service = on_small_disk
     options = ("--name", "it", "--output-policy", policy)
-    done = service.run("run", *options, "--", "python3", "-c", WRITER.format(1500), text=False)
-    assert hashlib.sha256(done.stdout).digest() == hashlib.sha256(blocks(1500)).digest()
+    done = service.run("run", *options, "--", "python3", "-c", WRITER.format(1100), text=False)
+    assert hashlib.sha256(done.stdout).digest() == hashlib.sha256(blocks(1100)).digest()
     assert (done.stderr, done.returncode) == (b"", 0)
     logs = service.run("logs", "it", text=False)
-    lacking = 1500 * 64_000 - len(logs.stdout)
+    lacking = 1100 * 64_000 - len(logs.stdout)
     assert lacking > 0
-    assert blocks(1500).startswith(logs.stdout)
+    assert blocks(1100).startswith(logs.stdout)
     assert f"{lacking} bytes of output are lost" in logs.stderr.decode()

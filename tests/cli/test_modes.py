@@ -200,8 +200,7 @@ def test_a_terminal_without_escapes_and_a_pipe_get_none(service, kind):
     words = ("--name", "it", "--", "sh", "-c", "printf READY; exec sleep 1000")
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} if kind == "pipes" else {}
     term = "xterm" if kind == "pipes" else kind
-    command = ["env", f"TERM={term}", *service.orcha("run", *words)]
-    with OnTerminal(command, service.environment, **options) as it:
+    with OnTerminal(service.orcha("run", *words), service.environment, term, **options) as it:
         wait_for(lambda: (row := state(service, "it")) and row["state"] == "queued", what="it waits")
         assert service.run("cancel", "a").returncode == 0
         if kind == "pipes":
@@ -213,7 +212,7 @@ def test_a_terminal_without_escapes_and_a_pipe_get_none(service, kind):
         rest = it.process.stderr.read() if kind == "pipes" else b""
         assert b"\x1b" not in it.seen + rest
     for verb in (("ps", "--all"), ("logs", "a", "it"), ("show", "it"), ("stats",)):
-        with OnTerminal(["env", f"TERM={term}", *service.orcha(*verb)], service.environment) as it:
+        with OnTerminal(service.orcha(*verb), service.environment, term) as it:
             assert it.end() == 0
             assert kind == "pipes" or b"\x1b" not in it.seen
         assert "\x1b" not in service.run(*verb).stdout

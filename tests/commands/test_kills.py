@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from orcha._protocol.messages import Verdict
-from support.commands import COMMANDS, STEADY, everything, run, writer, written_by
+from support.commands import COMMANDS, everything, run, steady, writer, written_by
 from support.processes import command_line
 from support.waiting import wait_for
 
@@ -99,10 +99,7 @@ def test_killed_at_random_moments_every_line_of_both_streams_comes_once(serve, c
     ledger, gate = tmp_path / "ledger", tmp_path / "open"
     service = serve(COMMANDS, environment={"ORCHA_COMMANDS": str(STEADY_ONES)})
     client = connect(service)
-    readers = [
-        Reader(run(client, f"s{n}", "sh", "-c", STEADY, "steady", str(n), str(ledger), str(gate)))
-        for n in range(STEADY_ONES)
-    ]
+    readers = [Reader(run(client, f"s{n}", *steady(n, ledger, gate))) for n in range(STEADY_ONES)]
     for _ in range(KILLS):
         enough = sum(reader.values for reader in readers) + chance.randrange(1, 60)
         wait_for(lambda enough=enough: sum(reader.values for reader in readers) >= enough, what="values")

@@ -26,7 +26,7 @@ from support.waiting import wait_for
 
 SHORT = 'echo "$ORCHA_ID start $ORCHA_ATTEMPT" >> "$1"; echo "$ORCHA_ID"; echo "$ORCHA_ID end" >> "$1"; exit 3'
 """Notes its start and its end in the ledger $1."""
-COUNT = 60
+COUNT = 30
 POINTS = [f"{kind}.{when}-commit" for kind in ("start", "end") for when in ("before", "after")]
 
 
@@ -119,10 +119,10 @@ def test_killed_at_random_moments_each_is_executed_once(serve, connect, tmp_path
     chance = random.Random(seed)
     ledger = tmp_path / "ledger"
     service = serve(COMMANDS, environment={"ORCHA_COMMANDS": "3"})
-    queues = send_short(connect(service), ledger, 200)
+    queues = send_short(connect(service), ledger, 120)
     for _ in range(8):
         enough = len(noted(ledger, "end")) + chance.randrange(1, 12)
-        wait_for(lambda enough=enough: len(noted(ledger, "end")) >= min(enough, 200), what="ends", interval=0.0005)
+        wait_for(lambda enough=enough: len(noted(ledger, "end")) >= min(enough, 120), what="ends", interval=0.0005)
         service.kill()
         service.start()
     check_short(queues, ledger)

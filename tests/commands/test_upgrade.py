@@ -8,14 +8,12 @@ from pathlib import Path
 import pytest
 
 from commands.builds import install
-from support.commands import STEADY, everything, run
+from support.commands import everything, run, steady
 from support.service import TESTS
 from support.waiting import wait_for
 
 COUNT = 5
 """Each ends with another code."""
-UNHURRIED = STEADY.replace("sleep 0.05", "sleep 0.2")
-"""A line of each is enough: while other builds start, which takes seconds, each pause of each command is a process."""
 
 
 class Upgraded:
@@ -29,8 +27,7 @@ class Upgraded:
         self.service = serve(arguments=("serve", "commands"), environment=environment)
         assert "1.0.7" in self.ask("stats").stdout
         self.client = connect(self.service)
-        words = [str(self.ledger), str(self.gate)]
-        self.queues = [run(self.client, f"s{n}", "sh", "-c", UNHURRIED, "steady", str(n), *words) for n in range(COUNT)]
+        self.queues = [run(self.client, f"s{n}", *steady(n, self.ledger, self.gate)) for n in range(COUNT)]
         self.first = [queue.get() for queue in self.queues]
 
     def ask(self, *words):

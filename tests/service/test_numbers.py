@@ -316,8 +316,7 @@ def test_what_is_no_message_ends_that_connection_alone(served, said):
     assert served.process.poll() is None
 
 
-def test_a_message_whose_extras_are_no_dict_is_refused_with_the_cure(loud):
-    service, _ = loud
+def test_a_message_whose_extras_are_no_dict_is_refused_with_the_cure(service):
     client = Client(endpoint_of(service), None)
     client.connect()
     for extras in (1.5, 7, ["argv"], "argv", None):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,17 +11,21 @@ from orcha.interfaces import Message
 COMMANDS = "orcha.lib:CommandManager"
 """What `serve` starts for commands."""
 STEADY = """
-echo "$1 start $ORCHA_ATTEMPT" >> "$2"
-i=0
-while [ ! -e "$3" ]; do
-    echo "$1 $i"; echo "$1 $i" >&2
-    i=$((i + 1))
-    sleep 0.05
-done
-echo "$1 end $i" >> "$2"
-exit $(($1 % 5))
+import os, sys, time
+number, ledger, gate = sys.argv[1:]
+with open(ledger, "a") as notes:
+    notes.write(f"{number} start {os.environ['ORCHA_ATTEMPT']}\\n")
+lines = 0
+while not os.path.exists(gate):
+    for stream in (sys.stdout, sys.stderr):
+        print(number, lines, file=stream, flush=True)
+    lines += 1
+    time.sleep(0.05)
+with open(ledger, "a") as notes:
+    notes.write(f"{number} end {lines}\\n")
+sys.exit(int(number) % 5)
 """
-"""Prints numbered lines to both streams until the file $3 exists; notes start and end in the ledger $2."""
+"""The program of `steady`."""
 WRITER = """
 echo "$1 start $ORCHA_ATTEMPT" >> "$3"
 i=0
@@ -62,6 +67,15 @@ def everything(queue: Any) -> Written:
         else:
             written[value[0]].append(value[1])
     return Written(b"".join(written[1]), b"".join(written[2]), lines, value)
+
+
+def steady(number: int, ledger: Path, gate: Path) -> list[str]:
+    """Give a command that prints numbered lines to both streams until the file `gate` exists.
+
+    It notes its start, and at its end the number of its lines, in the ledger. A shell would start a process for each
+    pause: ten of such commands cost more than the service.
+    """
+    return [sys.executable, "-I", "-S", "-c", STEADY, str(number), str(ledger), str(gate)]
 
 
 def writer(number: int, lines: int, ledger: Path, gate: Path) -> list[str]:

@@ -28,15 +28,17 @@ class OnTerminal:
 
     """
 
-    def __init__(self, command: Sequence[str], environment: dict[str, str], **options: Any) -> None:
-        """Start it."""
+    def __init__(
+        self, command: Sequence[str], environment: dict[str, str], term: str = "xterm", **options: Any
+    ) -> None:
+        """Start it; `term` is the kind of the terminal (TERM)."""
         self.master, slave = pty.openpty()
         self.seen = b""
         self.resize(24, 80)
         self.before = termios.tcgetattr(slave)
         self._slave = slave
         defaults: dict[str, Any] = {"stdin": slave, "stdout": slave, "stderr": slave}
-        self.process = warm.Popen(command, env=environment | {"TERM": "xterm"}, terminal=slave, **defaults | options)
+        self.process = warm.Popen(command, env=environment | {"TERM": term}, terminal=slave, **defaults | options)
 
     def resize(self, rows: int, columns: int) -> None:
         """Give the terminal another size; its foreground is told."""

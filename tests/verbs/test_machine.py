@@ -489,7 +489,9 @@ def test_quotas_of_users_and_groups_hold_and_everybody_sees_who_has_what(stopped
     stopped.start()
     assert "gpu in use" in stopped.run(BOB, "why", "b2").stdout + stopped.run(ALICE, "why", "a3").stdout
     assert stopped.run(BOB, "run", "--", "head", "-c", "100000", "/dev/zero").returncode == 0
-    wait_for(lambda: stopped.run(BOB, "run", "--", "true").returncode == 125, what="the output is measured")
+    wait_for(
+        lambda: stopped.run(BOB, "run", "--", "true").returncode == 125, what="the output is measured", interval=1.0
+    )
     refused = stopped.run(BOB, "run", "--", "true")
     assert "of bob's output are kept, and 1000 may be (quota.members.lab.output, " in refused.stderr
     assert stopped.run(CAROL, "run", "--", "true").returncode == 0

@@ -105,7 +105,7 @@ def test_never_more_is_held_than_there_is_in_a_burst(tmp_path):
                     most[name] = max(most[name], self.held(name))
 
         granted.__class__ = Watched
-        names = [f"p{number}" for number in range(300)]
+        names = [f"p{number}" for number in range(120)]
         burst = []
         for name in names:
             needs = {"gpu": chance.randint(1, 3), "ram": chance.randint(1, 16)}

@@ -338,6 +338,41 @@ def test_a_pidfile_that_is_lost_at_the_last_moment_is_one_line(orcha, tmp_path):
     assert (failed.returncode, failed.stderr) == (78, line)
 
 
+LINGERS = """
+import sys
+from orcha._cli import background
+
+real, folder = background._leave, sys.argv.pop()
+def leave(code):
+    open(folder + "/reached", "w").close()
+    open(folder + "/gate").close()  # a FIFO: until the test opens it
+    real(code)
+background._leave = leave
+from orcha.bin.main import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.once
+def test_a_start_that_failed_returns_when_its_daemon_has_ended(orcha, tmp_path):
+    """Until then the daemon holds the lock, and another start would be told that another service serves."""
+    orcha.folder.mkdir(mode=0o700)
+    (orcha.folder / "orcha.db").write_bytes(b"damaged" * 1_000)
+    os.mkfifo(tmp_path / "gate")
+    with warm.Popen(
+        [os.sys.executable, "-c", LINGERS, *orcha.start[3:], "serve", "--background", "commands", str(tmp_path)],
+        env=orcha.environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as starting:
+        wait_for((tmp_path / "reached").exists, what="the end of the daemon's start")
+        with pytest.raises(subprocess.TimeoutExpired):
+            starting.wait(0.5)
+        (tmp_path / "gate").write_text("")
+        _, said = starting.communicate(timeout=2 * DEADLINE)
+    assert (starting.returncode, "keep a copy" in said) == (78, True)
+
+
 @pytest.mark.once
 def test_a_log_that_cannot_be_written_is_named(orcha, tmp_path):
     orcha.folder.mkdir(mode=0o700)

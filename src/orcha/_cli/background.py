@@ -183,6 +183,9 @@ class _Waiting:
     def result(self) -> bytes:
         """Give what the daemon said: nothing where it ended without a word.
 
+        Where the daemon does not serve, this waits for its end: it has the endpoint's lock until then, and the next
+        start would be told that another service serves.
+
         Raises:
             KeyboardInterrupt: Ctrl+C came first, and the daemon has gone.
 
@@ -190,13 +193,19 @@ class _Waiting:
         said = os.read(self._reader, _MAX_START_REPORT_BYTES)
         if said == _READY_REPORT:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # from here on it is decided, and this process ends at once
+        elif said:
+            self._wait_for_end()
         if not self._interrupted:
             with contextlib.suppress(BrokenPipeError):  # it has gone, and said why
                 os.write(self._wish, _READY_REPORT)
             return said
-        while os.read(self._reader, _MAX_START_REPORT_BYTES):
-            pass  # the daemon keeps its end open until it ends
+        self._wait_for_end()
         raise KeyboardInterrupt
+
+    def _wait_for_end(self) -> None:
+        """Wait until the daemon has ended: it keeps its end of the pipe open until then."""
+        while os.read(self._reader, _MAX_START_REPORT_BYTES):
+            pass
 
     def status(self) -> int:
         """Give the exit code of the child that made the daemon."""
