@@ -9,7 +9,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from core.gaps import delays, starts_of
-from orcha._core import transitions
+from orcha._core import backfill, transitions
 from orcha._core.admission import Admission
 from orcha._core.backfill import MAX_PLANNED_PETITIONS, _seconds_left
 from orcha._core.devices import Device
@@ -18,11 +18,13 @@ from orcha._core.forecast.workload import Capacity, Job
 from orcha._core.granted import LENT, Grant
 from orcha._core.groups import GroupRules
 from orcha._core.moment import Moment
+from orcha._core.overtaking import Overtaking
 from orcha._core.petitions import Petitions
 from orcha._core.record import Record
 from orcha._core.reservations import Plan, Want
-from orcha._core.resource_lines import MAX_PASSING_PETITIONS
+from orcha._core.resource_lines import MAX_PASSING_PETITIONS, MAX_TIMED_NEEDS
 from orcha._core.start_log import StartRate
+from orcha._core.timeline import Timeline
 
 GPUS = 4
 LENGTHS = st.integers(1, 9)
@@ -292,6 +294,68 @@ def test_whatever_they_need_all_start_and_never_more_is_taken_than_there_is(draw
     planned = list(Counted(jobs, CAPACITY._replace(groups={"rig": 2})).run())
     assert len(planned) == len(jobs)
     assert all(each.started is not None for each in planned)
+
+
+FILLED = [job("long", 0, 60, 2), job("filler", 0, 5, 2), job("big", 1, 10, 4)]
+"""A large petition waits at 1. At 5 there is a gap before it until 60."""
+
+
+@pytest.mark.parametrize(
+    ("capacity", "short", "plans"),
+    [
+        (Capacity(resources={"gpu": GPUS}), {}, 1),
+        (Capacity(resources={"gpu": GPUS, "ram": 8}), {"needs": {"gpu": 1, "ram": 1}}, 1),
+        # How many slots there are for petitions of which nothing is known is told apart when it is asked.
+        (Capacity(slots={"m": 9}, resources={"gpu": GPUS}), {"manager": "m"}, 2),
+        (Capacity(resources={"gpu": (Device("0"), Device("1"), Device("2"), Device("3"))}), {}, 2),
+    ],
+)
+def test_who_came_forward_into_a_gap_is_planned_for_again_only_where_that_may_differ(
+    monkeypatch, capacity, short, plans
+):
+    made = []
+
+    def counted(*arguments):
+        made.append(Overtaking(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(backfill, "Overtaking", counted)
+    found = starts([*FILLED, job("short", 3, 50, 1)._replace(**short)], capacity)
+    assert found == {"long": 0, "filler": 0, "short": 5, "big": 60}
+    assert len(made) == plans
+
+
+@pytest.mark.parametrize("expect", [20.0, None])
+def test_behind_the_first_one_of_the_line_another_one_comes_forward_whose_end_is_before_the_large_one(expect):
+    first, short = job("first", 2, 20, 1, expect, priority=-1), job("short", 3, 50, 1)
+    found = starts([*FILLED, first, short], Capacity(resources={"gpu": GPUS}))
+    assert found == {"long": 0, "filler": 0, "first": 5, "short": 5, "big": 60}
+
+
+def test_where_needs_are_of_more_kinds_than_are_remembered_a_short_one_goes_as_well():
+    kinds = [Job(str(number), 2, 99, needs={"gpu": 3, "ram": number}, expect=99) for number in range(1, 21)]
+    assert len(kinds) > MAX_TIMED_NEEDS
+    found = starts([*FILLED, *kinds, job("short", 3, 50, 1)], Capacity(resources={"gpu": GPUS, "ram": 99}))
+    assert (found["short"], found["big"]) == (5, 60)
+
+
+@given(st.lists(st.tuples(LENGTHS, st.integers(1, GPUS)), max_size=12))
+@settings(max_examples=150, deadline=None)
+def test_to_fit_something_in_is_to_find_the_first_time_and_to_take_from_then_on(drawn):
+    at_once, step_by_step = Timeline(), Timeline()
+    for seconds, amount in drawn:
+        begin = step_by_step.earliest(0.0, seconds, GPUS - amount)
+        step_by_step.take(begin, begin + seconds, amount)
+        assert at_once.fit(seconds, GPUS - amount, amount) == begin
+        assert [at_once.peak(time, time + 1) for time in range(99)] == [
+            step_by_step.peak(time, time + 1) for time in range(99)
+        ]
+
+
+def test_what_is_taken_for_ever_leaves_no_time_at_which_more_fits_in():
+    gpus = Timeline()
+    assert gpus.fit(inf, 0, 1) == 0.0
+    assert gpus.fit(1.0, 0, 1) is None
 
 
 RAM, GPU = ("resource", "ram"), ("resource", "gpu")

@@ -422,6 +422,7 @@ def test_a_line_beside_another_owners():
     fairness.count("ann", {"gpu": 1}, 1)
     assert lines.first("gpu").place[1] == 6
     assert [waiter.place[1] for waiter in lines.firsts("gpu", 2, lambda _: True)] == [6, 7]
+    assert [each.place[1] for each in lines.firsts("gpu", 9, lambda each: each.place[1] != 7)] == [6, 8, 1, 2, 3, 4, 5]
     assert lines.before((0, 1, "1"), "gpu", lambda _: True) == 1
     assert lines.before((0, 4, "4"), "gpu", lambda _: True) == 3 + 3
     forward = lines.come_forward(lambda waiter: not lines.is_before(lines.first("gpu").place, waiter.place))

@@ -214,6 +214,23 @@ def test_who_waits_elsewhere_is_not_another_petition_that_has_its_id_now():
     assert resources._elsewhere.who_need("gpu") == []
 
 
+def test_who_waits_elsewhere_and_lives_no_more_is_looked_at_once():
+    looked, left = [], {}
+
+    def place_of(candidate):
+        looked.append(candidate.seq)
+        return left.get(candidate.seq)
+
+    elsewhere = WaitingElsewhere(place_of, lambda candidate: candidate.seq == 1)
+    gone, runs, waits = (petition(number, {"gpu": 1}) for number in (1, 2, 3))
+    left[3] = waits.place
+    for each in (gone, runs, waits):
+        elsewhere.add(each)
+    assert [[found.place[1] for found in elsewhere.who_need("gpu")] for _ in range(2)] == [[3], [3]]
+    assert looked == [1, 2, 3, 2, 3]
+    assert elsewhere.count() == 3, "as many are known as before"
+
+
 def test_who_waits_elsewhere_has_the_place_that_people_gave_it_though_its_key_alone_is_in_memory():
     petitions = Petitions()
     resources = Admission(petitions, resources={"gpu": 4}).resources

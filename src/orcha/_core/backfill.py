@@ -13,13 +13,13 @@ from orcha._core.converted import known_seconds
 from orcha._core.granted import LENT
 from orcha._core.overtaking import Overtaking, Run
 from orcha._core.record import Record
-from orcha._core.resource_lines import aside
+from orcha._core.resource_lines import MAX_TIMED_NEEDS, aside
 from orcha._core.state import State
 from orcha._core.things import RESOURCE, Things
 from orcha.interfaces.needs import WHOLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from orcha._core.granted import Grant
     from orcha._core.group_admission import GroupAdmission
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from orcha._core.things import Thing
     from orcha._core.waiting_elsewhere import WaitingElsewhere
     from orcha.interfaces.needs import Amount
+
+    _HasRoom = Callable[[Mapping[str, int | str]], bool]
 
 MAX_PLANNED_PETITIONS = 32
 """Waiting petitions whose starts are foretold, at most: a petition that has more before it goes before none of them."""
@@ -46,6 +48,21 @@ class HeldFor(NamedTuple):
     """When it is foretold to start, on the clock on the wall; None where that is not known."""
     overdue: tuple[str, ...]
     """What runs longer than was expected of it."""
+
+
+class _Let(NamedTuple):
+    """A petition that came forward to go before others, and all by which that was decided."""
+
+    waiter: Waiter
+    before: list[Waiter]
+    """The petitions before it, but for those that start when they are asked just before it."""
+    granted: list[int]
+    """The sequences of all that run then, in the order in which they started."""
+    now: Moment
+    changes: int
+    """How often a petition had entered a line."""
+    there_is: Mapping[str, int]
+    """How much there is of what it, and those before it, take."""
 
 
 class Backfill:
@@ -84,6 +101,8 @@ class Backfill:
         self._stands = stands
         self._now = now
         self._of_groups = of_groups
+        self._let: dict[int, _Let] = {}
+        """The petitions that came forward last, by sequence."""
 
     # --- may it go? ---------------------------------------------------------------------------------------------
 
@@ -92,6 +111,8 @@ class Backfill:
         before = self._before(small.place, small.needs)
         if before is None or small.seconds is None:
             return False
+        if self._let and (let := self._let.pop(small.place[1], None)) and self._is_as_before(let, small, before):
+            return True
         runs, _ = self._running()
         others = len(self._lines.waiters) + self._elsewhere.count() - len(before)
         if self._gap(runs, before, small, max(0, others)).fits(small):
@@ -99,13 +120,17 @@ class Backfill:
         everybody = self._before(small.place, None) if others > 0 else None
         return everybody is not None and self._gap(runs, everybody, small, 0).fits(small)
 
-    def come_forward(self, resources: Iterable[str], has_room: Callable[[Waiter], bool]) -> list[Waiter]:
+    def come_forward(self, resources: Iterable[str], has_room: _HasRoom) -> list[Waiter]:
         """Give the petitions that may start before others in the lines for these resources, and note that they do.
 
-        `has_room` tells whether all that a petition needs is free. Each is asked, and `may_go` decides.
+        `has_room` tells of what a petition needs whether all of that is free. Each is asked, and `may_go` decides.
         """
+        self._let = {}
         found: list[Waiter] = []
         done: set[str] = set()
+        needs = self._lines.timed_needs
+        if len(needs) <= MAX_TIMED_NEEDS and not any(map(has_room, map(dict, needs))):
+            return []  # too little is free for any: the petitions need not be found
         for resource in resources:
             if resource in done:
                 continue
@@ -114,7 +139,7 @@ class Backfill:
             found += self._go(firsts[: MAX_PLANNED_PETITIONS + 1], has_room)
         return found
 
-    def _go(self, waiters: list[Waiter], has_room: Callable[[Waiter], bool]) -> list[Waiter]:
+    def _go(self, waiters: list[Waiter], has_room: _HasRoom) -> list[Waiter]:
         """Give the petitions among these, which wait in this order, that may start before those ahead of them."""
         state = self._petitions.starts, len(self._petitions.granted), len(self._lines.waiters)
         rooms: dict[tuple[tuple[str, int | str], ...], bool] = {}
@@ -123,12 +148,13 @@ class Backfill:
             if self._could_go(waiter, state):
                 said = tuple(waiter.needs.items())  # of many petitions that wait most need the same
                 if said not in rooms:
-                    rooms[said] = has_room(waiter)
+                    rooms[said] = has_room(waiter.needs)
                 if rooms[said]:
                     could_go.append(at)
         if not could_go:
             return []
-        gap = Overtaking(self._things(), self._inventory, self._running()[0])
+        things = self._things()
+        gap = Overtaking(things, self._inventory, self._running()[0])
         found: list[Waiter] = []
         ahead = 0
         for at in could_go:
@@ -140,8 +166,43 @@ class Backfill:
             ahead = at
             if gap.fits(waiter):
                 waiter.asked, waiter.tried = True, state  # it may be refused still, and comes once for each state
+                self._note_let(waiter, waiters[:at], found, things)
                 found.append(waiter)
         return found
+
+    def _note_let(self, waiter: Waiter, before: list[Waiter], found: list[Waiter], things: Things) -> None:
+        """Note by what it was decided that a petition may go, where `may_go` would decide by the same.
+
+        It would where nothing but amounts of resources counts. The petitions that were found before it run when it is
+        asked, and they were planned as if they ran. Where there is one resource only, so were the petitions that are
+        first in its line and go.
+        """
+        if self._petitions.lent or any(kind != RESOURCE for kind, *_ in things.most):
+            return
+        names = [name for _, name in things.most]
+        if self._inventory.are_devices(names) or any(map(self._elsewhere.are_more, names)):
+            return
+        goes = [each for each in before if each.asked] if len(names) == 1 else found
+        if any(each.seconds is None for each in goes):
+            return
+        gone = [each.place[1] for each in goes]
+        granted, left = [*self._petitions.granted.key_of, *gone], [each for each in before if each.place[1] not in gone]
+        there_is = {name: self._inventory.capacity(name) for name in names}
+        self._let[waiter.place[1]] = _Let(waiter, left, granted, self._now(), self._lines.changes, there_is)
+
+    def _is_as_before(self, let: _Let, small: Waiter, before: list[Waiter]) -> bool:
+        """Tell whether all is as it was when it was decided that a petition may go: then it may."""
+        known = let.waiter
+        return (
+            let.now == self._now()
+            and let.changes == self._lines.changes
+            and let.before == before
+            and let.granted == [*self._petitions.granted.key_of]
+            and (known.place, known.needs, known.seconds) == (small.place, small.needs, small.seconds)
+            and (known.manager, known.group, known.owner) == (small.manager, small.group, small.owner)
+            and all(self._inventory.capacity(name) == amount for name, amount in let.there_is.items())
+            and not any(map(self._elsewhere.are_more, let.there_is))
+        )
 
     @staticmethod
     def _could_go(waiter: Waiter, state: tuple[int, int, int]) -> bool:
@@ -204,38 +265,44 @@ class Backfill:
         """
         if not self._petitions.waiting.parked:
             self._elsewhere.are_no_more()
-        rank = self._lines.rank(place)
-        names = {line.partition("@")[0] for line in self._lines.names()} | {*self._elsewhere.names()}
-        resources = names if needs is None else {*needs, WHOLE}
-        found, _ = self._firsts(resources, MAX_PLANNED_PETITIONS, lambda each: self._lines.rank(each.place) < rank)
+        if needs is None:
+            resources = {line.partition("@")[0] for line in self._lines.names()} | {*self._elsewhere.names()}
+        else:
+            resources = {*needs, WHOLE}
+        found, _ = self._firsts(resources, MAX_PLANNED_PETITIONS, place)
         return None if len(found) > MAX_PLANNED_PETITIONS else found
 
-    def _firsts(
-        self, resources: Iterable[str], most: int, counts: Callable[[Waiter], bool] | None = None
-    ) -> tuple[list[Waiter], set[str]]:
+    def _firsts(self, resources: Iterable[str], most: int, before: Key | None = None) -> tuple[list[Waiter], set[str]]:
         """Give the first petitions that need some resources, or what others of them need; and all of these resources.
 
-        There may be more than `most`: then not all are given.
+        There may be more than `most`: then not all are given. With `before` only petitions before that place count.
         """
+        lines = self._lines
         names: set[str] = set()
         found: dict[int, Waiter] = {}
         left = list(resources)
-        while left and (counts is None or len(found) <= most):
+        while left and (before is None or len(found) <= most):
             name = left.pop()
             if name in names:
                 continue
             names.add(name)
-            for waiter in self._who_need(name, most + 1):
-                if waiter.place[1] not in found and (counts is None or counts(waiter)):
-                    found[waiter.place[1]] = waiter
-                    left.extend(waiter.needs)
-        return sorted(found.values(), key=lambda waiter: self._lines.rank(waiter.place)), names
+            some = self._who_need(name, most + 1)
+            for waiter in some if before is None else lines.earlier(some, before):
+                seq = waiter.place[1]
+                if seq not in found:
+                    found[seq] = waiter
+                    left += [each for each in waiter.needs if each not in names]
+        return lines.in_order(found.values()), names
 
-    def _who_need(self, resource: str, most: int) -> Iterator[Waiter]:
+    def _who_need(self, resource: str, most: int) -> list[Waiter]:
         """Give the first petitions in the lines for a resource, and all that need the resource and wait elsewhere."""
+        firsts, stands = self._lines.firsts, self._stands
+        found: list[Waiter] = []
         for line in (*self._lines_of(resource), aside(resource)):
-            yield from self._lines.firsts(line, most, self._stands)
-        yield from (each for each in self._elsewhere.who_need(resource) if each.place[1] not in self._lines.waiters)
+            found += firsts(line, most, stands)
+        waiters = self._lines.waiters
+        found += [each for each in self._elsewhere.who_need(resource) if each.place[1] not in waiters]
+        return found
 
 
 def _seconds_left(grant: Grant, record: Record | None, now: Moment) -> float | None:

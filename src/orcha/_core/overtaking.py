@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from orcha._core.devices import fitting
 from orcha._core.reservations import Plan, Want
 from orcha._core.things import RESOURCE, SLOTS, Claim, Thing, is_enough, keeps_line, resource
+from orcha._core.tuples import new_tuple
 from orcha.interfaces.needs import WHOLE, read
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class _Kind(NamedTuple):
 class _Planned:
     """A plan for petitions that wait, named by their places among all that do."""
 
-    __slots__ = ("are_ordered", "kinds", "made", "rivals", "starts")
+    __slots__ = ("_amounts", "_compared", "are_ordered", "kinds", "made", "rivals", "starts")
 
     def __init__(self, made: Plan, *, are_ordered: bool) -> None:
         self.made = made
@@ -70,6 +71,26 @@ class _Planned:
         """The kinds of the rivals."""
         self.starts: dict[int, float | None] = {}
         """In how many seconds each of them starts; None where that is not known."""
+        self._amounts: dict[int, dict[Thing, Amount]] = {}
+        """What petitions take of what is planned, by the identity of their claims: many have the same."""
+        self._compared: dict[tuple[int, int], int] = {}
+        """How many kinds a petition of a kind and a claim may not pass, by the identities of the two."""
+
+    def add(self, place: int, ahead: _Ahead) -> None:
+        """Plan for the next rival, which waits at a place among all that do."""
+        claim, kind, there_is = ahead.claim, ahead.kind, self.made.there_is
+        if self.are_ordered:
+            alike = id(kind), id(claim)
+            if self._compared.get(alike) != len(self.kinds):
+                passes = any(_may_pass(each, ahead, there_is) for each in self.kinds)
+                self.are_ordered = bool(ahead.lines) and not passes
+                self._compared[alike] = len(self.kinds)
+        self.kinds.add(kind)
+        amounts = self._amounts.get(id(claim))
+        if amounts is None:
+            amounts = {thing: amount for thing, amount in claim.takes.items() if thing in there_is}
+            self._amounts[id(claim)] = amounts
+        self.starts[place] = self.made.reserve(new_tuple(Want, (amounts, ahead.waiter.seconds)))
 
     def refuses(self, thing: Thing, amount: Amount, seconds: float) -> bool:
         """Tell whether a petition surely delays a petition that is planned so far, whatever others wait behind those.
@@ -119,7 +140,7 @@ class Overtaking:
             self._in_lines.update(map(resource, lines))
             self._is_whole_wanted |= WHOLE in claim.needs
         self._places.setdefault(kind.takes, []).append(len(self._ahead))
-        self._ahead.append(_Ahead(waiter, claim, lines, kind))
+        self._ahead.append(new_tuple(_Ahead, (waiter, claim, lines, kind)))
 
     def wait_somewhere(self, takes: Mapping[Thing, Amount]) -> None:
         """Add petitions of which nothing more is known than what they take together, at most."""
@@ -182,6 +203,9 @@ class Overtaking:
 
     def _rivals(self, thing: Thing, scarce: set[Thing]) -> tuple[tuple[int, ...], set[Thing]]:
         """Give who competes for a thing, and for whatever else these compete for; and all that they compete for."""
+        if len(self._places) == 1:  # most that wait take the same things
+            ((takes, places),) = self._places.items()
+            return (tuple(places), {thing} | (takes & scarce)) if thing in takes else ((), {thing})
         contested, left, rivals = {thing}, list(self._places), list[int]()
         while found := [takes for takes in left if not contested.isdisjoint(takes)]:
             left = [takes for takes in left if contested.isdisjoint(takes)]
@@ -215,27 +239,26 @@ class Overtaking:
     ) -> _Planned:
         """Begin a plan with what runs."""
         plan = Plan(there_is)
+        known: dict[int, dict[Thing, Amount]] = {}
         for run in self._runs:
-            amounts = {thing: amount for thing, amount in run.claim.takes.items() if thing in there_is}
-            for thing, devices in alike.items():
-                amounts[thing] = len(devices.intersection(run.devices.get(thing[1], ())))
-            plan.runs(Want(amounts, run.seconds))
+            amounts = known.get(id(run.claim))
+            if amounts is None:
+                amounts = {thing: amount for thing, amount in run.claim.takes.items() if thing in there_is}
+                known[id(run.claim)] = amounts
+            if alike:
+                amounts = dict(amounts)
+                for thing, devices in alike.items():
+                    amounts[thing] = len(devices.intersection(run.devices.get(thing[1], ())))
+            plan.runs(new_tuple(Want, (amounts, run.seconds)))
         back = (run.comes_back_for.takes for run in self._runs if run.comes_back_for is not None)
         are_ordered = all(map(keeps_line, contested)) and all(contested.isdisjoint(takes) for takes in back)
         return _Planned(plan, are_ordered=are_ordered)
 
     def _go_on(self, planned: _Planned, rivals: tuple[int, ...]) -> bool:
         """Plan for petitions behind the petitions of a plan; tell whether all keep their order."""
-        there_is = planned.made.there_is
         new, planned.rivals = rivals[len(planned.rivals) :], rivals
         for place in new:
-            each = self._ahead[place]
-            amounts = {thing: amount for thing, amount in each.claim.takes.items() if thing in there_is}
-            if planned.are_ordered:
-                passes = any(_may_pass(kind, each, there_is) for kind in planned.kinds)
-                planned.are_ordered = bool(each.lines) and not passes
-            planned.kinds.add(each.kind)
-            planned.starts[place] = planned.made.reserve(Want(amounts, each.waiter.seconds))
+            planned.add(place, self._ahead[place])
         return planned.are_ordered
 
     def _alike(self, name: str, waiters: Iterable[Waiter | None]) -> frozenset[str] | None:

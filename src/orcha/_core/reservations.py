@@ -56,6 +56,18 @@ class _Span:
             return found
         return self.loose.earliest(self.closed_from, seconds, self.capacity - amount)
 
+    def reserve(self, seconds: float, amount: Amount) -> float | None:
+        """Have an amount taken for a known time, above zero, as soon as it is free; give when, or None for never.
+
+        To be called where no length is unknown, and nothing is kept from later petitions.
+        """
+        return self.sure.fit(seconds, self.capacity - amount, amount)
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether no length is unknown, and nothing is kept from later petitions."""
+        return self.loose is self.sure and self.closed_from == inf
+
     def fits(self, begin: float, seconds: float, amount: Amount) -> bool:
         """Tell whether an amount is free for `seconds` from a time on, whatever lengths are unknown."""
         return begin + seconds <= self.closed_from and self.sure.peak(begin, begin + seconds) + amount <= self.capacity
@@ -86,14 +98,19 @@ class Plan:
 
     def reserve(self, want: Want) -> float | None:
         """Hold free what the next waiting petition needs; give when it starts, or None where that is not known."""
+        if want.seconds and len(want.amounts) == 1:
+            ((thing, amount),) = want.amounts.items()
+            span = self._spans[thing]
+            if span.is_sure and (found := span.reserve(want.seconds, amount)) is not None:
+                return found
         length = inf if want.seconds is None else want.seconds
         begin = self._earliest(want, length)
         self.is_possible &= begin is not None
-        if begin is not None and all(
-            self._spans[thing].fits(begin, length, amount) for thing, amount in want.amounts.items()
-        ):
-            self._take(want, begin)
-            return begin
+        if begin is not None:
+            spans = [(self._spans[thing], amount) for thing, amount in want.amounts.items()]
+            if all(span.is_sure or span.fits(begin, length, amount) for span, amount in spans):
+                self._take(want, begin)
+                return begin
         for thing in want.amounts:
             span = self._spans[thing]
             span.closed_from = min(span.closed_from, begin or 0.0)

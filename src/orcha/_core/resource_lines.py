@@ -12,6 +12,7 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_left
 from itertools import islice
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from orcha._core.fairness import NO_USE, Ahead
@@ -34,6 +35,8 @@ MAX_PASSING_PETITIONS = 32
 """Later petitions of owners with less in use that go past a petition in its line, until it is first of its priority."""
 _BEFORE_ALL: Standing = (-1.0, 0, -1.0, 0)
 """The standing of an owner whose petition has been passed that often."""
+MAX_TIMED_NEEDS = 16
+"""Different needs of petitions whose length is known that are remembered: with more of them all petitions are asked."""
 MAX_COUNTED_PETITIONS = 1_000
 """Entries before one's own that are looked at to tell how many are before it; of a longer line all are counted."""
 
@@ -60,6 +63,7 @@ class Waiter:
         "owner",
         "passed",
         "place",
+        "said",
         "seconds",
         "tried",
     )
@@ -83,6 +87,8 @@ class Waiter:
         """How long it takes, as far as that is known."""
         self.manager = ""
         self.owner = ""
+        self.said: tuple[object, ...] = ()
+        """All that it says of what it takes, once that was asked for (`Things.of`); empty until then."""
         self.tried: tuple[int, int, int] | None = None
         """How many had started, ran and waited when it came forward last to go before others."""
 
@@ -141,6 +147,10 @@ class Lines:
         """All of them, by sequence."""
         self.are_timed = False
         """Whether the length of any is known."""
+        self.timed_needs: set[tuple[tuple[str, int | str], ...]] = set()
+        """What petitions need whose length is known, also some that wait no more; not all where there are many."""
+        self.changes = 0
+        """Rises whenever one enters a line, or has another place there."""
         self._waits = waits
         self._fairness = fairness
         self._lines: dict[str, dict[Lane, _Part]] = {}
@@ -181,8 +191,11 @@ class Lines:
         waiter = self.waiters.get(place[1])
         if waiter is None or waiter.place != place:
             waiter = self.waiters[place[1]] = Waiter(place, needs, group)
-        waiter.needs = needs
+        waiter.needs, waiter.said = needs, ()
         waiter.seconds, waiter.manager, waiter.owner = seconds, manager, owner
+        if seconds is not None and len(self.timed_needs) <= MAX_TIMED_NEEDS:
+            self.timed_needs.add(tuple(needs.items()))
+        self.changes += 1
         if seconds is not None and not self.are_timed:
             self.are_timed = True
             for other in self.waiters.values():
@@ -201,6 +214,7 @@ class Lines:
         new = [name for name in names if name not in waiter.names]
         if new:
             waiter.stand_in(waiter.names.union(new))
+            self.changes += 1
             for name in new:
                 self._part(name, waiter.place).add(waiter.place)
 
@@ -214,6 +228,7 @@ class Lines:
         for name in waiter.names:
             self._part(name, moved).move(waiter.place, moved)
         waiter.place, waiter.passed = moved, 0
+        self.changes += 1
 
     def leave(self, seq: int) -> Waiter | None:
         """Have one wait for no resource any more; give what stood in line for it, if it did wait."""
@@ -273,9 +288,21 @@ class Lines:
 
     def firsts(self, name: str, count: int, stands: Callable[[Waiter], bool]) -> list[Waiter]:
         """Give the first petitions that stand in a line, in order, up to `count`."""
-        parts = [self._standing_in(part, name, stands) for part in self._parts(name)]
-        if len(parts) == 1:
-            return list(islice(parts[0], count))
+        there = self._lines.get(name)
+        if not there:
+            return []
+        if len(there) == 1:
+            (part,) = there.values()
+            self._skips_useless(part, name)
+            found, waiters = [], self.waiters
+            for place in islice(part.places, part.begin, None):  # as below, in half of the steps
+                waiter = waiters.get(place[1])
+                if waiter is not None and waiter.place == place and name in waiter.names and stands(waiter):
+                    found.append(waiter)
+                    if len(found) == count:
+                        break
+            return found
+        parts = [self._standing_in(part, name, stands) for part in there.values()]
         return list(islice(heapq.merge(*parts, key=lambda waiter: self.rank(waiter.place)), count))
 
     def _standing_in(self, part: _Part, name: str, stands: Callable[[Waiter], bool]) -> Iterator[Waiter]:
@@ -380,6 +407,19 @@ class Lines:
             part.begin = begin
         return forward
 
+    def in_order(self, waiters: Iterable[Waiter]) -> list[Waiter]:
+        """Put waiting petitions in order: where all are of one owner, their places are."""
+        if self._fairness() is None:
+            return sorted(waiters, key=_place)
+        return sorted(waiters, key=lambda waiter: self.rank(waiter.place))
+
+    def earlier(self, waiters: Iterable[Waiter], place: Key) -> list[Waiter]:
+        """Give those of some waiting petitions that come before a place."""
+        if self._fairness() is None:
+            return [waiter for waiter in waiters if waiter.place < place]
+        rank = self.rank(place)
+        return [waiter for waiter in waiters if self.rank(waiter.place) < rank]
+
     def rank(self, place: Key) -> Rank:
         """Give the place of a petition among all."""
         fairness, (priority, seq, _) = self._fairness(), place
@@ -394,6 +434,9 @@ class Lines:
         """Drop what is of no use any more, and put each into the lines that it names."""
         self.waiters = {seq: waiter for seq, waiter in self.waiters.items() if self._waits(waiter)}
         self.are_timed = any(waiter.seconds is not None for waiter in self.waiters.values())
+        timed = (waiter for waiter in self.waiters.values() if waiter.seconds is not None)
+        self.timed_needs = {tuple(waiter.needs.items()) for waiter in timed}
+        self.changes += 1
         self._lines = {}
         for waiter in self.waiters.values():
             for name in waiter.names:
@@ -402,6 +445,9 @@ class Lines:
             part.places.sort()
         self._entered = 0
         self._prune_at = max(ENTRIES_BEFORE_PRUNING, len(self.waiters))
+
+
+_place = attrgetter("place")
 
 
 def _alike(lane: Lane) -> int:

@@ -101,7 +101,7 @@ class Resources:
         self._of_groups = of_groups
         self._lock = lock if lock is not None else nullcontext()
         self._lines = Lines(self._waits, lambda: petitions.fairness)
-        self._elsewhere = WaitingElsewhere(self._place_elsewhere)
+        self._elsewhere = WaitingElsewhere(self._place_elsewhere, self._has_gone)
         self.backfill = Backfill(
             petitions,
             self.inventory,
@@ -186,6 +186,11 @@ class Resources:
                 return None
             known = known.place if known.phase is _WAITING else candidate.place
         return known if known[1] == seq else None
+
+    def _has_gone(self, candidate: Candidate) -> bool:
+        """Tell whether a petition lives no more."""
+        known = self._petitions.live.get(candidate.key)
+        return known is None or (known.seq if isinstance(known, Record) else known[1]) != candidate.seq
 
     def whole_blocks(self, record: Candidate) -> MachineTaken | BehindExclusive | None:
         """Give why a petition may not start since another has the whole machine, or is the first that waits for it.
@@ -518,8 +523,8 @@ class Resources:
                     taken[line] = taken.get(line, 0) + read(wanted).amount
             return not names
 
-        def has_room(waiter: Waiter) -> bool:
-            return not self._short(waiter.needs, taken)
+        def has_room(needs: Needs) -> bool:
+            return not self._short(needs, taken)
 
         forward = self._lines.come_forward(goes)
         if self._lines.are_timed:

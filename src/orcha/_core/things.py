@@ -7,6 +7,7 @@ from math import ceil
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from orcha._core.groups import NO_RULES
+from orcha._core.resource_lines import Waiter
 from orcha.interfaces.needs import read
 
 if TYPE_CHECKING:
@@ -57,6 +58,11 @@ def resource(name: str) -> Thing:
     return RESOURCE, name
 
 
+def _said(taker: Taker, *, runs: bool) -> tuple[object, ...]:
+    """Give all that a petition says of what it takes."""
+    return runs, taker.manager, taker.group, taker.owner, *(taker.needs or {}).items()
+
+
 def keeps_line(thing: Thing) -> bool:
     """Tell whether a petition that lacks a thing stays in the lines for resources in which it stands.
 
@@ -87,7 +93,10 @@ class Things:
 
     def of(self, taker: Taker, *, runs: bool = False) -> Claim:
         """Give what a petition takes; of a petition that runs, what its end gives back."""
-        said = runs, taker.manager, taker.group, taker.owner, *(taker.needs or {}).items()
+        if isinstance(taker, Waiter):
+            said = taker.said = taker.said or _said(taker, runs=False)
+        else:
+            said = _said(taker, runs=runs)
         found = self._claims.get(said)
         if found is None:
             found = self._claims[said] = self._reckon(taker, runs=runs)

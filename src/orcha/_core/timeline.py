@@ -49,6 +49,37 @@ class Timeline:
             self._levels.insert(index, self._levels[index - 1])
         return index
 
+    def fit(self, seconds: float, most: Amount, amount: Amount) -> float | None:
+        """Take an amount from the first time on from which no more than `most` is taken for `seconds`.
+
+        Gives that time, or None for never. It is `earliest` and `take` in one pass, since plans are made of that;
+        `seconds` is above zero.
+
+        >>> gpus = Timeline()
+        >>> gpus.fit(60.0, 1, 2), gpus.fit(30.0, 1, 1), gpus.peak(60.0, 90.0), gpus.peak(90.0, 99.0)
+        (0.0, 60.0, 1, 0)
+        """
+        times, levels = self._times, self._levels
+        first, count = 0, len(times)
+        while True:
+            while levels[first] > most:
+                first += 1
+                if first == count:
+                    return None
+            begin = times[first]
+            end, last = begin + seconds, first + 1
+            while last < count and times[last] < end and levels[last] <= most:
+                last += 1
+            if last == count or times[last] >= end:
+                break
+            first = last
+        if end != inf and (last == count or times[last] != end):
+            times.insert(last, end)
+            levels.insert(last, levels[last - 1])
+        for index in range(first, last):
+            levels[index] += amount
+        return begin
+
     def peak(self, begin: float, end: float) -> Amount:
         """Give the most that is taken from one time to another one."""
         first = bisect_right(self._times, begin) - 1

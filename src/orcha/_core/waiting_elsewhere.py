@@ -33,45 +33,61 @@ class WaitingElsewhere:
     ([(0, 1, 'a')], [], False)
     """
 
-    def __init__(self, place_of: Callable[[Candidate], Key | None]) -> None:
-        """Know of nobody; `place_of` gives the place that a petition has now, or None where it waits no more."""
+    def __init__(
+        self, place_of: Callable[[Candidate], Key | None], has_gone: Callable[[Candidate], bool] = lambda _: False
+    ) -> None:
+        """Know of nobody.
+
+        Args:
+            place_of: gives the place that a petition has now, or None where it waits no more.
+            has_gone: tells of a petition that waits no more whether it lives no more either, and never waits again.
+
+        """
         self._place_of = place_of
+        self._has_gone = has_gone
         self._known: dict[str, dict[int, Candidate]] = {}
+        self._there: dict[str, dict[int, Candidate]] = {}
+        """The same without petitions that were found to have gone: most that are known have."""
         self._more: set[str] = set()
 
     def add(self, candidate: Candidate) -> None:
         """Take a petition that waits elsewhere from now on."""
         seq = candidate.seq
         for name in candidate.needs or ():
-            known = self._known.get(name)
-            if known is None:
-                self._known[name] = {seq: candidate}
-            elif len(known) < MAX_KNOWN_PETITIONS or seq in known or self._forgets_some(known):
-                known[seq] = candidate
+            known, there = self._known.setdefault(name, {}), self._there.setdefault(name, {})
+            if len(known) < MAX_KNOWN_PETITIONS or seq in known or self._forgets_some(known, there):
+                known[seq] = there[seq] = candidate
             else:
                 self._more.add(name)
 
     def drop(self, seq: int) -> None:
         """Forget a petition that waits for something else, or stands in line."""
-        for known in self._known.values():
-            known.pop(seq, None)
+        for name, known in self._known.items():
+            if known.pop(seq, None) is not None:
+                self._there[name].pop(seq, None)
 
     def who_need(self, resource: str) -> list[Waiter]:
         """Give the petitions that need a resource, in no order."""
         found: list[Waiter] = []
-        for candidate in self._known.get(resource, {}).values():
+        there = self._there.get(resource, {})
+        for seq, candidate in list(there.items()):
             place = self._place_of(candidate)
             if place is not None:
                 found.append(waiting(candidate))
                 found[-1].place = place  # people may have given it another priority
+            elif self._has_gone(candidate):
+                del there[seq]
         return found
 
-    def _forgets_some(self, known: dict[int, Candidate]) -> bool:
+    def _forgets_some(self, known: dict[int, Candidate], there: dict[int, Candidate]) -> bool:
         """Forget the petitions that wait no more; tell whether there were some."""
-        gone = [seq for seq, candidate in known.items() if self._place_of(candidate) is None]
-        for seq in gone:
-            del known[seq]
-        return bool(gone)
+        left = {seq: candidate for seq, candidate in there.items() if self._place_of(candidate) is not None}
+        is_any = len(left) < len(known)
+        known.clear()
+        known.update(left)
+        there.clear()
+        there.update(left)
+        return is_any
 
     def names(self) -> Iterable[str]:
         """Name the resources that such petitions need, or needed."""
