@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from orcha._core import ageing as core
-from orcha._core.admission import Admission, group_name
+from orcha._core.admission import Admission, group_name, petition_name
 from orcha._core.ageing import Ageing
 from orcha._core.forecast.virtual_schedule import VirtualSchedule
 from orcha._core.forecast.workload import Capacity, Job
@@ -282,6 +282,48 @@ def test_what_lacks_a_resource_gains_in_its_line_and_what_is_behind_another_one_
     assert begun == {"run": 0, "later": 22, "early": 100}
 
 
+@pytest.mark.parametrize("is_key", [False, True])
+def test_what_is_behind_a_more_urgent_one_gains_in_its_line_and_is_asked_where_it_is_paused(is_key):
+    world = AgeingGroups(slow=60.0)
+    resources = world.admission.resources
+    resources.inventory.set("gpu", 2)
+    runs, wide, first, second = (
+        world.waits(*each) for each in (("still",), ("still", -9), ("slow", 5, "bob"), ("slow", 5, "bob"))
+    )
+    for record, amount in ((runs, 1), (wide, 2), (first, 1), (second, 1)):
+        record.needs = {"gpu": amount}
+    assert start.start(world.petitions, runs, world.now)
+    for record in (wide, first, second):
+        record.why = resources.blocked_by(record)
+        assert hold.park(world.petitions, record, resource_lot("gpu"))
+    if is_key:
+        world.petitions.unload([first.place, second.place])
+        world.petitions.take()
+    version = world.petitions.version
+    world.passes(60.0)
+    assert world.petitions.version == version
+    waiters = resources._lines.waiters
+    assert [waiters[record.seq].place[0] for record in (first, second)] == [4, 4]
+    world.admission.pause(petition_name(first.seq))
+    version = world.petitions.version
+    world.passes(60.0)
+    assert world.petitions.version > version
+    assert first.seq not in waiters, "nobody waits behind it"
+    assert waiters[second.seq].place[0] == 3
+
+
+def test_what_needs_two_resources_keeps_its_place_in_both_lines_when_it_gains_and_lacks_only_one():
+    jobs = [
+        Job("gpu", 0, 100, needs={"gpu": 1}),
+        Job("ram", 0, 10, needs={"ram": 1}),
+        Job("both", 1, 10, group="slow", needs={"gpu": 1, "ram": 2}),
+        Job("small", 12, 50, needs={"ram": 1}),
+    ]
+    capacity = Capacity(resources={"gpu": 1, "ram": 2}, rules={"slow": GroupRules(age=5)})
+    begun = {each.job.id: each.started for each in VirtualSchedule(jobs, capacity).run()}
+    assert begun == {"gpu": 0, "ram": 0, "both": 100, "small": 110}
+
+
 def test_what_lacks_a_resource_and_whose_group_is_full_leaves_its_line_with_a_gain():
     jobs = [
         Job("run", 0, 100, needs={"gpu": 1}),
@@ -311,6 +353,75 @@ def test_where_several_owners_or_quotas_are_each_gain_has_those_asked_that_wait(
     version = world.petitions.version
     world.passes(60.0)
     assert world.petitions.version > version
+
+
+SLOTS_TAKEN = {
+    "nothing else": (lambda world, record: None, False),
+    "a slot is free": (lambda world, record: setattr(world.petitions, "slots_of", {"m": 2}), True),
+    "the slots are not known": (lambda world, record: setattr(world.petitions, "slots_of", {}), True),
+    "its group has slots": (lambda world, record: world.admission.set_group("slow", 9, GroupRules(age=60.0)), True),
+    "its group has a limit for each user": (
+        lambda world, record: world.admission.set_group("slow", None, GroupRules(age=60.0, per_user=1)),
+        True,
+    ),
+    "it is paused": (lambda world, record: world.admission.pause(petition_name(record.seq)), True),
+    "another one waits for the machine": (
+        lambda world, record: setattr(world.admission.resources, "whole_waits", True),
+        True,
+    ),
+    "there are quotas": (lambda world, record: world.admission.set_quotas(lambda owner: ()), True),
+    "it needs a resource": (lambda world, record: setattr(record, "needs", {"gpu": 1}), True),
+    "it is behind another one": (lambda world, record: setattr(record, "why", BehindExclusive("one")), True),
+}
+
+
+@pytest.mark.parametrize("what", SLOTS_TAKEN)
+def test_of_several_owners_a_gain_has_nobody_asked_where_nothing_but_a_slot_is_missing(what):
+    change, is_asked = SLOTS_TAKEN[what]
+    world = AgeingGroups(slow=60.0)
+    runs, record, other = world.waits("still"), world.waits(), world.waits(owner="bob", group="still")
+    assert start.start(world.petitions, runs, world.now)
+    world.petitions.slots_of = {"m": 1}
+    record.why = other.why = MachineFull(1)
+    change(world, record)
+    version = world.petitions.version
+    world.passes(60.0)
+    assert (record.priority, world.petitions.version > version) == (-1, is_asked)
+    assert (record.why is None) == is_asked
+    assert world.order() == [record.seq, other.seq], "it is before the other one when a slot is free"
+
+
+class Rounds(VirtualSchedule):
+    """A schedule that notes when anybody is asked."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.times = set()
+
+    def _round(self, new, now):
+        self.times.add(now.wall)
+        return super()._round(new, now)
+
+
+@pytest.mark.parametrize(
+    ("needs", "owner", "asked"),
+    [
+        ({"gpu": 1}, "", set()),
+        ({"gpu": 1}, "bob", set()),
+        ({"gpu": 1, "ram": 1}, "", {12, 13, 22, 23}),  # it may lack the other resource by now
+    ],
+)
+def test_a_gain_behind_a_more_urgent_one_in_the_line_has_nobody_asked(needs, owner, asked):
+    jobs = [
+        Job("run", 0, 30, needs={"gpu": 1}),
+        Job("wide", 1, 10, needs={"gpu": 2}),
+        Job("a", 2, 10, 50, group="slow", needs=needs, owner=owner),
+        Job("b", 3, 10, 10, group="fast", needs=needs, owner=owner),
+    ]
+    rules = {"slow": GroupRules(age=10), "fast": GroupRules(age=10)}
+    schedule = Rounds(jobs, Capacity(resources={"gpu": 2, "ram": 9}, rules=rules))
+    assert {each.job.id: each.started for each in schedule.run()} == {"run": 0, "wide": 30, "a": 40, "b": 40}
+    assert schedule.times - {0, 1, 2, 3, 30, 40, 50} == asked
 
 
 def test_a_clock_that_is_set_back_in_the_middle_of_a_step_has_the_rest_gain_later():

@@ -204,6 +204,11 @@ def test_with_a_look_ahead_only_the_first_ones_are_considered():
     assert starts(jobs, Capacity(slots={"": 1}, groups={"g": 1}), look_ahead=1) == [("a", 0), ("b", 10), ("c", 20)]
 
 
+def test_with_a_look_ahead_a_start_has_that_one_asked_at_once_that_is_among_the_first_ones_then():
+    jobs = [Job("a", 0, 10, manager="m"), Job("b", 1, 99, manager="m"), Job("c", 2, 5)]
+    assert starts(jobs, Capacity(slots={"": 1, "m": 1}), look_ahead=1) == [("a", 0), ("b", 10), ("c", 10)]
+
+
 @pytest.mark.parametrize(
     ("jobs", "capacity", "reasons"),
     [

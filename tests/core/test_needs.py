@@ -6,6 +6,8 @@ import pytest
 
 from orcha._core import needs
 from orcha._core import resource_lines as lines_module
+from orcha._core.forecast.virtual_schedule import VirtualSchedule
+from orcha._core.forecast.workload import Capacity, Job
 from orcha._core.reasons import BehindAnother, NeedsShort, NeverEnough
 from orcha._core.resource_lines import Lines
 
@@ -168,3 +170,19 @@ def test_who_comes_back_to_a_line_stands_there_once(lines):
     assert lines.leave(1)
     wait(lines, (0, 1, "a"), gpu=1)
     assert lines.before((0, 2, "b"), "gpu", lambda _: True) == 1
+
+
+def test_who_enters_a_line_has_nobody_looked_for_who_could_go(monkeypatch):
+    looked = []
+    come_forward = lines_module.Lines.come_forward
+
+    def noted(lines, goes):
+        looked.append(schedule._now.wall)
+        return come_forward(lines, goes)
+
+    monkeypatch.setattr(lines_module.Lines, "come_forward", noted)
+    jobs = [Job(str(number), number, 100, needs={"gpu": 1}) for number in range(5)]
+    schedule = VirtualSchedule(jobs, Capacity(resources={"gpu": 1}))
+    assert [each.started for each in schedule.run()] == [0, 100, 200, 300, 400]
+    assert {time for time in looked if time < 100} == {1}
+    assert {100, 200, 300} <= {*looked}

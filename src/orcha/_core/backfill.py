@@ -103,12 +103,15 @@ class Backfill:
         self._of_groups = of_groups
         self._let: dict[int, _Let] = {}
         """The petitions that came forward last, by sequence."""
+        self.found: tuple[Key, list[Waiter] | None] | None = None
+        """The place of the petition of which `may_go` has just been asked, and who is before it."""
 
     # --- may it go? ---------------------------------------------------------------------------------------------
 
     def may_go(self, small: Waiter) -> bool:
         """Tell whether a petition for which enough is free, and behind others in line, may start before them."""
         before = self._before(small.place, small.needs)
+        self.found = small.place, before
         if before is None or small.seconds is None:
             return False
         if self._let and (let := self._let.pop(small.place[1], None)) and self._is_as_before(let, small, before):
@@ -145,12 +148,14 @@ class Backfill:
         rooms: dict[tuple[tuple[str, int | str], ...], bool] = {}
         could_go = []
         for at, waiter in enumerate(waiters):
-            if self._could_go(waiter, state):
-                said = tuple(waiter.needs.items())  # of many petitions that wait most need the same
-                if said not in rooms:
-                    rooms[said] = has_room(waiter.needs)
-                if rooms[said]:
-                    could_go.append(at)
+            # It stands in line, says how long it takes, and was not tried in this state.
+            if waiter.asked or waiter.seconds is None or not waiter.lines or waiter.tried == state:
+                continue
+            said = waiter.needed  # of many petitions that wait most need the same
+            if said not in rooms:
+                rooms[said] = has_room(waiter.needs)
+            if rooms[said]:
+                could_go.append(at)
         if not could_go:
             return []
         things = self._things()
@@ -204,14 +209,15 @@ class Backfill:
             and not any(map(self._elsewhere.are_more, let.there_is))
         )
 
-    @staticmethod
-    def _could_go(waiter: Waiter, state: tuple[int, int, int]) -> bool:
-        """Tell whether a petition that was not tried in this state stands in line, and says how long it takes."""
-        return not waiter.asked and waiter.seconds is not None and waiter.tried != state and bool(waiter.lines)
+    def held_for(
+        self, place: Key, needs: Mapping[str, int | str], resource: str, *, is_asked: bool = False
+    ) -> HeldFor | None:
+        """Give for whom a resource is held free, where that is the first in line; None where too many are before it.
 
-    def held_for(self, place: Key, needs: Mapping[str, int | str], resource: str) -> HeldFor | None:
-        """Give for whom a resource is held free, where that is the first in line; None where too many are before it."""
-        before = self._before(place, needs) or []
+        With `is_asked` the petition is asked at this moment.
+        """
+        found = self.found if is_asked else None
+        before = (found[1] if found is not None and found[0] == place else self._before(place, needs)) or []
         at = next((at for at, waiter in enumerate(before) if resource in waiter.lines), None)
         if at is None:
             return None

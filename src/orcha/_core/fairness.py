@@ -373,7 +373,7 @@ class Ahead:
         self._turn = fairness.turn
         self._step = fairness.step
         self._lanes: dict[Lane, Standing] = {}
-        """How each owner is compared one of whose petitions counts as if it had started."""
+        """How each owner is compared that was asked for, or one of whose petitions counts as if it had started."""
         self._groups: dict[str | None, tuple[float, int]] = {}
         """The first part of that, by group, for all members of the group."""
 
@@ -393,7 +393,7 @@ class Ahead:
         """Give how an owner would be compared with others."""
         known = self._lanes.get(lane)
         if known is None:
-            known = self._fairness.standing(lane)
+            known = self._lanes[lane] = self._fairness.standing(lane)
         if self._groups and (together := self._groups.get(self._fairness.weight(lane).group)) is not None:
             return *together, known[2], known[3]
         return known

@@ -273,6 +273,11 @@ class GroupAdmission:
         is_first = first is None or not self._petitions.is_before(first, petition.place)
         return None if is_first else InOrder(1)
 
+    def may_hold_back(self, group: str | None) -> bool:
+        """Tell whether a group may keep its petitions waiting: it is unknown, has slots, or has a rule about starts."""
+        known = group or ""
+        return self.slots.get(known, 0) is not None or any(self.rules.get(known, NO_RULES).of_starts)
+
     def holds_back(self, waiter: Waiter) -> bool:
         """Tell whether its group keeps a petition from starting that stands in line for a resource."""
         known = Known(waiter.place[1], waiter.owner, waiter.group, None)

@@ -33,6 +33,11 @@ class GroupRules(NamedTuple):
     """Seconds in which a petition that waits gains one priority."""
 
     @property
+    def of_starts(self) -> tuple[object, ...]:
+        """What decides when a petition of the group may start."""
+        return self.per_user, self.rate, self.when
+
+    @property
     def given_timeout(self) -> float | None:
         """The seconds that an attempt may run of a petition which names no limit itself; None for any number.
 

@@ -45,6 +45,8 @@ class OwnersQueue(WaitingQueue):
         self._queues: dict[Lane, WaitingQueue] = {None: first}
         self._waiting = len(first)
         """How many wait in all queues, and are not parked; counted here, since that is asked many times a start."""
+        self._may_be_spilled = True
+        """Whether any key may be spilled."""
         self._in_lots: dict[str, dict[Lane, int]] = {lot: {None: first.parked_in(lot)} for lot in first.lots()}
         """How many of each owner are parked in each lot: most lots have petitions of a few owners only."""
         self._parked = first.parked
@@ -87,12 +89,15 @@ class OwnersQueue(WaitingQueue):
             each.setdefault(self._fairness.lane(key[1]), []).append(key)
         for those in each.values():
             self._of(those[0]).load(those)
+            self._may_be_spilled = True
             self._waiting += len(those)
 
     def add(self, key: Key) -> bool:
         """Put a key in its place; tell whether it is ready there."""
         self._waiting += 1
-        return self._of(key).add(key)
+        is_ready = self._of(key).add(key)
+        self._may_be_spilled |= not is_ready
+        return is_ready
 
     def is_ready(self, key: Key) -> bool:
         """Tell whether a key that waits, and is not parked, is ready."""
@@ -262,7 +267,8 @@ class OwnersQueue(WaitingQueue):
         if start:
             return self._one_after_another(count, start)
         most = min(count, MAX_FAIR_PETITIONS)
-        firsts = list(self._merged({lane: queue.head(most) for lane, queue in self._queues.items()}, most))
+        heads = {lane: queue.head(most) for lane, queue in self._queues.items() if queue.ready}
+        firsts = list(self._merged(heads, most)) if heads else []
         if count <= most:
             return firsts
         known = set(firsts)
@@ -325,6 +331,9 @@ class OwnersQueue(WaitingQueue):
 
     def wants_refill(self) -> bool:
         """Tell whether of any owner so few ready keys are left that spilled ones should be made ready."""
+        if not self._may_be_spilled:
+            return False
+        self._may_be_spilled = any(queue.spilled for queue in self._queues.values())
         return any(queue.wants_refill() for queue in self._queues.values())
 
     def refill(self) -> list[Key]:
@@ -333,7 +342,11 @@ class OwnersQueue(WaitingQueue):
 
     def spill(self) -> list[Key]:
         """Spill the last ready keys of each owner beyond its limit, and give them."""
-        return [key for queue in self._queues.values() for key in queue.spill()]
+        if self._waiting <= self._most_ready:  # no owner has so many
+            return []
+        spilled = [key for queue in self._queues.values() for key in queue.spill()]
+        self._may_be_spilled |= bool(spilled)
+        return spilled
 
 
 __all__ = ["OwnersQueue"]

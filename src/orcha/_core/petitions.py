@@ -104,6 +104,8 @@ class Petitions:
         Nothing of theirs is used up by commands: the many commands that wait for a slot must not hide a lease."""
         self.version = 0
         """Rises whenever something ended or left the queue: then blocked conditions are worth asking again at once."""
+        self.parkings = 0
+        """Rises with `version` whenever a petition was parked, which frees nothing for any petition in a line."""
         self.starts = 0
         """Rises whenever something started: then blocked conditions are worth asking soon, since few wait for that."""
         self.ahead: dict[int, bool] = {}
@@ -365,6 +367,11 @@ class Petitions:
         return taken
 
     # --- slots and ids ------------------------------------------------------------------------------------------
+
+    def are_slots_taken(self, manager: str) -> bool:
+        """Tell whether as many petitions of a manager run as may, where that is known."""
+        slots = self.slots_of.get(manager)
+        return slots is not None and len(self.granted.of_manager(manager)) >= slots
 
     def note_change(self) -> None:
         """Note that something ended, left the queue or was decided: blocked petitions are to be asked again."""

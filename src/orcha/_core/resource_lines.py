@@ -5,6 +5,7 @@ least in use.
 
 A petition that waited for a resource stays in the line until it starts, or waits for something else, also while it
 lacks only another resource: so a petition that needs two resources cannot be starved by petitions that need one.
+One file, since who is first of a line follows from all that changes its parts, and is kept while petitions come forward.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ class Waiter:
         "lines",
         "manager",
         "names",
+        "needed",
         "needs",
         "owner",
         "passed",
@@ -72,6 +74,8 @@ class Waiter:
         """Be in no line yet."""
         self.place = place
         self.needs = needs
+        self.needed: tuple[tuple[str, int | str], ...] = ()
+        """The same, to look it up by that, where it stands in line."""
         self.group = group
         self.names: frozenset[str] = frozenset()
         """The lines in which it stands; `stand_in` sets them."""
@@ -119,10 +123,9 @@ class _Part:
         self.add(moved)
 
     def drop_useless(self) -> None:
-        """Drop what is of no use, where that is much."""
-        if self.begin >= MIN_USELESS_ENTRIES_TO_DROP:
-            del self.places[: self.begin]
-            self.begin = 0
+        """Drop what is of no use."""
+        del self.places[: self.begin]
+        self.begin = 0
 
 
 class Lines:
@@ -151,6 +154,8 @@ class Lines:
         """What petitions need whose length is known, also some that wait no more; not all where there are many."""
         self.changes = 0
         """Rises whenever one enters a line, or has another place there."""
+        self.leavings = 0
+        """Rises whenever one leaves its lines."""
         self._waits = waits
         self._fairness = fairness
         self._lines: dict[str, dict[Lane, _Part]] = {}
@@ -158,6 +163,8 @@ class Lines:
         """Petitions that go before earlier petitions of their owners, since they were passed too often, by sequence."""
         self._ahead: Ahead | None = None
         """The petitions that come forward now, as if they had started."""
+        self._firsts: dict[str, Waiter | None] | None = None
+        """The first one of each line that was looked at, while petitions come forward; each is asked for again then."""
         self._entered = 0
         self._prune_at = ENTRIES_BEFORE_PRUNING
 
@@ -191,10 +198,10 @@ class Lines:
         waiter = self.waiters.get(place[1])
         if waiter is None or waiter.place != place:
             waiter = self.waiters[place[1]] = Waiter(place, needs, group)
-        waiter.needs, waiter.said = needs, ()
+        waiter.needs, waiter.needed, waiter.said = needs, tuple(needs.items()), ()
         waiter.seconds, waiter.manager, waiter.owner = seconds, manager, owner
         if seconds is not None and len(self.timed_needs) <= MAX_TIMED_NEEDS:
-            self.timed_needs.add(tuple(needs.items()))
+            self.timed_needs.add(waiter.needed)
         self.changes += 1
         if seconds is not None and not self.are_timed:
             self.are_timed = True
@@ -216,12 +223,32 @@ class Lines:
             waiter.stand_in(waiter.names.union(new))
             self.changes += 1
             for name in new:
+                if self._firsts is not None:
+                    self._firsts.pop(name, None)
                 self._part(name, waiter.place).add(waiter.place)
 
     def _stand_aside(self, waiter: Waiter) -> None:
         """Have a petition be found by whatever it needs; only where lengths are known anybody looks for it."""
         if len(waiter.needs) > 1 and waiter.names:
             self.stand(waiter, map(aside, waiter.needs))
+
+    def is_surely_behind(self, name: str, place: Key) -> bool:
+        """Tell whether a place is behind another petition in a line, as far as is told without a look at all owners.
+
+        Another one of its owner is before it, or another one of a lower priority is.
+        """
+        parts, fairness = self._lines.get(name), self._fairness()
+        if not parts or self.are_timed:  # there all that wait no more are to be passed over
+            return False
+        own = parts.get(None if fairness is None else fairness.lane(place[1]))
+        head = None if own is None or self._passed else self._head(name, own)
+        if head is not None and head.place[1] != place[1] and head.place < place:
+            return True
+        if len(parts) == 1:
+            return False
+        firsts = _of_lowest_priority(parts)
+        lower = self._head(name, firsts[0][1]) if firsts and firsts[0][0][0] < place[0] else None
+        return lower is not None and lower.place[0] < place[0]
 
     def move(self, waiter: Waiter, moved: Key) -> None:
         """Have a waiting petition stand at another place of its lines, as if it had entered them anew."""
@@ -232,7 +259,9 @@ class Lines:
 
     def leave(self, seq: int) -> Waiter | None:
         """Have one wait for no resource any more; give what stood in line for it, if it did wait."""
-        return self.waiters.pop(seq, None)
+        waiter = self.waiters.pop(seq, None)
+        self.leavings += waiter is not None
+        return waiter
 
     def is_before(self, one: Key, other: Key) -> bool:
         """Tell whether the petition at one place comes before the petition at another one."""
@@ -240,6 +269,14 @@ class Lines:
 
     def first(self, name: str) -> Waiter | None:
         """Give the first one of a line."""
+        known = self._firsts
+        if known is None:
+            return self._found_first(name)
+        if name not in known:
+            known[name] = self._found_first(name)
+        return known[name]
+
+    def _found_first(self, name: str) -> Waiter | None:
         parts = self._lines.get(name)
         if not parts:
             return None
@@ -262,21 +299,13 @@ class Lines:
         """
         for part in parts.values() if self.are_timed else ():
             self._head(name, part)
-        heads = [
-            ((place := part.places[part.begin])[0], standing_of(lane), place[1], lane)
-            for lane, part in parts.items()
-            if part.begin < len(part.places)
-        ]
-        heapq.heapify(heads)
-        while heads:
-            priority, standing, seq, lane = heads[0]
-            head = self._head(name, parts[lane])
-            if head is None:
-                heapq.heappop(heads)
-            elif head.place[1] == seq and head.place[0] == priority:
+        while firsts := _of_lowest_priority(parts):
+            place, part, _ = (
+                firsts[0] if len(firsts) == 1 else min(firsts, key=lambda first: (standing_of(first[2]), first[0][1]))
+            )
+            head = self._head(name, part)
+            if head is not None and head.place == place:
                 return head
-            else:
-                heapq.heapreplace(heads, (head.place[0], standing, head.place[1], lane))
         return None
 
     def _skips_useless(self, part: _Part, name: str) -> bool:
@@ -372,10 +401,12 @@ class Lines:
         forward: list[Waiter] = []
         passed_over: dict[int, tuple[_Part, int]] = {}
         """Where each part of a line began before any of its first ones was passed over."""
-        for part in (part for name in self._lines for part in self._parts(name)):
-            part.drop_useless()
+        for part in (part for parts in self._lines.values() for part in parts.values()):
+            if part.begin >= MIN_USELESS_ENTRIES_TO_DROP:
+                part.drop_useless()
         fairness = self._fairness()
         self._ahead = None if fairness is None else Ahead(fairness)
+        self._firsts = {}
         refused: set[int] = set()
         """Petitions that do not go since the last one went: each may be first in several lines."""
         heads = {line: head for line in self.names() if (head := self.first(line)) is not None}
@@ -394,6 +425,8 @@ class Lines:
             part.begin += 1
             if fairness is not None and self._ahead is not None:
                 self._ahead.start(fairness.lane(seq))
+                self._firsts = {}
+            self._firsts.pop(name, None)
             forward.append(waiter)
             # With several owners another one's petition may be first in each line now, since this one goes.
             for line in (name,) if fairness is None else tuple(heads):
@@ -402,7 +435,7 @@ class Lines:
                     del heads[line]
                 else:
                     heads[line] = following
-        self._ahead = None
+        self._ahead = self._firsts = None
         for part, begin in passed_over.values():
             part.begin = begin
         return forward
@@ -435,7 +468,7 @@ class Lines:
         self.waiters = {seq: waiter for seq, waiter in self.waiters.items() if self._waits(waiter)}
         self.are_timed = any(waiter.seconds is not None for waiter in self.waiters.values())
         timed = (waiter for waiter in self.waiters.values() if waiter.seconds is not None)
-        self.timed_needs = {tuple(waiter.needs.items()) for waiter in timed}
+        self.timed_needs = {waiter.needed for waiter in timed}
         self.changes += 1
         self._lines = {}
         for waiter in self.waiters.values():
@@ -448,6 +481,22 @@ class Lines:
 
 
 _place = attrgetter("place")
+
+
+def _of_lowest_priority(parts: Mapping[Lane, _Part]) -> list[tuple[Key, _Part, Lane]]:
+    """Give what stands first in the parts of a line, of the lowest priority of all these: few petitions mostly."""
+    found: list[tuple[Key, _Part, Lane]] = []
+    lowest: int | float | None = None
+    for lane, part in parts.items():
+        places, begin = part.places, part.begin
+        if begin < len(places):
+            place = places[begin]
+            priority = place[0]
+            if lowest is None or priority < lowest:
+                lowest, found = priority, [(place, part, lane)]
+            elif priority == lowest:
+                found.append((place, part, lane))
+    return found
 
 
 def _alike(lane: Lane) -> int:

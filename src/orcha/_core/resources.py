@@ -120,6 +120,8 @@ class Resources:
         """What petitions need that have left their lines: those behind them may go."""
         self._wheres: dict[str, dict[str, None]] = {}
         """What needs say of devices that wait, or have waited, by resource."""
+        self._nobody_goes: tuple[int, int, int] | None = None
+        """What had changed when nobody in line could go: nobody can until more has."""
         self.whole_waits = False
         """Whether a petition may wait for the whole machine."""
 
@@ -150,7 +152,7 @@ class Resources:
                 self._lines.enter(place, needs, group, (), never.resource)
                 self._elsewhere.drop(place[1])
                 return never
-            seconds = known_seconds(candidate) if names else None
+            seconds, self.backfill.found = known_seconds(candidate) if names else None, None
             if seconds is not None and not self._short(needs) and self.backfill.may_go(waiting(candidate)):
                 names, self._in_gap = [], place[1]
             if names:
@@ -160,7 +162,7 @@ class Resources:
                 self.whole_waits |= WHOLE in names
                 for name in names:
                     self._forget_empty_lines(name)
-                return self._reason(place, needs, names[0], seconds)
+                return self._reason(place, needs, names[0], seconds, is_asked=True)
             self._leave(place[1])
             self._elsewhere.add(candidate)  # it may lack a slot still, or its condition may say no
         return None
@@ -321,6 +323,8 @@ class Resources:
 
         This is asked last: mostly too little is free, and the heads of the lines need not be found then.
         """
+        if self._lines.is_surely_behind(_line(name, _where(wanted)), place):
+            return True
         first = self._first_for(name, wanted)
         return first is not None and self._lines.is_before(first, place)
 
@@ -372,7 +376,7 @@ class Resources:
         granted = self._petitions.granted
         return len(granted) - len(granted.of_manager(WATCHDOG_MANAGER))
 
-    def _reason(self, place: Key, needs: Needs, name: str, seconds: float | None) -> Reason:
+    def _reason(self, place: Key, needs: Needs, name: str, seconds: float | None, *, is_asked: bool = False) -> Reason:
         if name == WHOLE:
             first = self._lines.first(WHOLE)
             is_behind = first is not None and first.place < place
@@ -383,7 +387,7 @@ class Resources:
             return ShareShort(name, amount, shown(free), where)
         capacity = shown(self.inventory.most(name, need) if where else self.inventory.capacity(name))
         if free >= need.amount:
-            held = self.backfill.held_for(place, needs, name) if seconds is not None else None
+            held = self.backfill.held_for(place, needs, name, is_asked=is_asked) if seconds is not None else None
             if held is None or (held.due is None and not held.overdue):
                 return BehindAnother(name, amount, shown(free), capacity, where)
             due = None if held.due is None else float(round(held.due))
@@ -405,8 +409,19 @@ class Resources:
         return True
 
     def _stands(self, waiter: Waiter) -> bool:
-        """Tell the same of a petition that is only counted."""
-        return self._is_there(waiter) and not self._is_held_back(waiter)
+        """Tell the same of a petition that is only counted; written out, since a plan asks it of each that waits."""
+        priority, seq, key = place = waiter.place
+        known = self._petitions.live.get(key)
+        is_there = (
+            known.seq == seq
+            and (
+                known.phase is _CONVERTING
+                or (known.phase is _WAITING and known.state is _QUEUED and known.priority == priority)
+            )
+            if isinstance(known, Record)
+            else known == place
+        )
+        return is_there and not self._is_held_back(waiter)
 
     def _is_held_back(self, waiter: Waiter) -> bool:
         """Tell whether people, or the quotas of its owner, hold a petition back."""
@@ -449,20 +464,46 @@ class Resources:
     def move(self, place: Key, moved: Key) -> bool:
         """Have a parked petition be at another place of its lines; tell whether nothing may start for that.
 
-        Nothing may where the petition lacks something whatever its place is: then it need not be asked. Petitions that
-        are behind it now were no earlier before. But a petition that its group keeps from starting leaves its lines
-        when it is asked, for the petitions behind it; and where lengths are known another order may open a gap.
+        Nothing may where the petition lacks something whatever its place is, or stays behind another one for the only
+        resource that it needs: then it need not be asked. Petitions that are behind it now were no earlier before. A
+        petition that its group keeps from starting leaves its lines when it is asked, for the petitions behind it; and
+        where lengths are known another order may open a gap.
         """
         with self._lock:
             waiter = self._lines.waiters.get(place[1])
             if waiter is None or waiter.place != place or waiter.asked or not waiter.lines or WHOLE in waiter.needs:
                 return False
-            if self.whole_waits or self._petitions.granted.whole or self._of_groups.holds_back(waiter):
+            if self.whole_waits or self._petitions.granted.whole or self._is_held_by_group(waiter):
                 return False
-            if self._lines.are_timed or self._petitions.quotas is not None or not self._short(waiter.needs):
+            waits_on = self._short(waiter.needs) or self._stays_behind(waiter, moved)
+            stands = self._lines.waiters.get(place[1]) is waiter  # it may have been found paused meanwhile
+            if not (waits_on and stands) or self._lines.are_timed or self._petitions.quotas is not None:
                 return False
             self._lines.move(waiter, moved)
         return True
+
+    def may_hold_back(self, record: Record) -> bool:
+        """Tell whether something beside the condition of a petition that needs nothing may keep it waiting."""
+        petitions = self._petitions
+        if petitions.quotas is not None or petitions.lent or self.whole_waits or petitions.granted.whole:
+            return True
+        return self._is_paused(record.seq, record.group) or self._of_groups.may_hold_back(record.group)
+
+    def _is_held_by_group(self, waiter: Waiter) -> bool:
+        """Tell whether its group keeps a petition from starting; mostly it has nothing by which it could."""
+        groups = self._of_groups
+        may_be_held = groups.may_hold_back(waiter.group) or bool(groups.lots(waiter.group or ""))
+        return may_be_held and groups.holds_back(waiter)
+
+    def _stays_behind(self, waiter: Waiter, moved: Key) -> bool:
+        """Tell whether a petition that needs one resource, of which there is one line, is behind another one in that.
+
+        Its group must not be able to keep it waiting: it would leave its lines for that when it is asked.
+        """
+        names = [*waiter.needs]
+        if len(names) > 1 or names[0] in self._wheres or self._of_groups.may_hold_back(waiter.group):
+            return False
+        return self._lines.is_surely_behind(names[0], moved)
 
     def leave(self, seq: int) -> None:
         """Have a petition stand in no line any more: what it needs has changed, and it is asked anew."""
@@ -504,11 +545,21 @@ class Resources:
         petitions = self._petitions
         if not (self._lines.waiters or self._paused):
             return []
+        state = petitions.version - petitions.parkings, petitions.starts, self._lines.leavings
+        if state == self._nobody_goes and not (self._paused or self._lines.are_timed or self._owners_change()):
+            return []  # since then petitions have entered the lines, for which too little was free
         with self._lock:
-            keys = [waiter.place for waiter in self._forward()]
+            forward = self._forward()
+            self._nobody_goes = None if forward else state
+            keys = [waiter.place for waiter in forward]
             keys += [waiter.place for waiter in self._paused if self._is_there(waiter)]  # it may have another place now
             self._paused = []
         return hold.unpark_these(petitions, sorted({key for key in keys if self.is_lot(petitions.waiting.lot_of(key))}))
+
+    def _owners_change(self) -> bool:
+        """Tell whether owners may be compared otherwise though nothing has started or ended."""
+        fairness = self._petitions.fairness
+        return fairness is not None and (fairness.counts_past or fairness.has_weights)
 
     def _forward(self) -> list[Waiter]:
         taken: dict[str, Amount] = {}

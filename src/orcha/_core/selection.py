@@ -295,6 +295,8 @@ class Selection:
         are_left = len(asked.waiting) >= self.heads and asked.noes < MAX_REFUSALS_PER_ROUND
         if asked.fairness is not None:
             are_left = are_left and asked.yeses > 0  # else the petitions behind are asked by time
+        if self.look_ahead is not None:
+            are_left = asked.yeses > 0 and bool(self._petitions.waiting)  # each start brings one among the first ones
         self._more = are_left or asked.left_out  # petitions before the one left out may not have been kept
         if asked.waiting:
             self.heads = min(MAX_HEADS, MAX_HEADS_WITHOUT_STARTS + 2 * asked.yeses)

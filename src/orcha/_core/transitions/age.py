@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orcha._core.reasons import BehindAnother, BehindExclusive, BehindPreempted, HeldFree, InOrder
+from orcha._core.reasons import (
+    BehindAnother,
+    BehindExclusive,
+    BehindPreempted,
+    ConditionSaidNo,
+    HeldFree,
+    InOrder,
+    MachineFull,
+)
 from orcha._core.resource_lines import RESOURCE_LOT
 from orcha._core.transitions.hold import MAX_LOADED_PETITIONS
 
@@ -15,6 +23,8 @@ if TYPE_CHECKING:
     from orcha._core.resources import Resources
 
 
+_OF_ITS_CONDITION = frozenset((ConditionSaidNo, MachineFull))
+"""Reasons of petitions that nothing of what they declare keeps waiting."""
 _OVER_BY_ORDER = frozenset((BehindAnother, BehindExclusive, BehindPreempted, HeldFree, InOrder))
 """Reasons that may be over for a petition that has come before others, whatever these wait for."""
 
@@ -71,11 +81,23 @@ def _move(petitions: Petitions, resources: Resources, record: Record, steps: int
         petitions.keep_loaded(record)
     record.priority, record.unaged = priority, unaged
     if waits:
+        lacks_slot = lot is None and _lacks_slot(petitions, resources, record)
         may_start = lot is not None or type(record.why) in _OVER_BY_ORDER
-        record.why = None
+        if not lacks_slot:
+            record.why = None
         petitions.enqueue(record)
-        if may_start or _is_asked(petitions, moved):
+        if may_start or not (lacks_slot or not _is_asked(petitions, moved)):
             petitions.note_change()
+
+
+def _lacks_slot(petitions: Petitions, resources: Resources, record: Record) -> bool:
+    """Tell whether a petition lacks a slot of its manager, and nothing else of what it declares can keep it waiting.
+
+    None is free, so that its place decides nothing before another petition ends: a gain costs no round.
+    """
+    if type(record.why) not in _OF_ITS_CONDITION or record.needs or record.once or record.when:
+        return False
+    return petitions.are_slots_taken(record.manager) and not resources.may_hold_back(record)
 
 
 def _is_asked(petitions: Petitions, place: Key) -> bool:
@@ -97,9 +119,10 @@ def _passes_nobody(petitions: Petitions, record: Record, moved: Key) -> bool:
 def _move_key(petitions: Petitions, resources: Resources, key: Key, gained: int) -> list[Key]:
     """Have a petition that is only a key go to its new place; give that key where its record is wanted there."""
     moved = (key[0] - gained, *key[1:])
-    petitions.move_unloaded(key, moved)
     lot = petitions.waiting.lot_of(key)
-    if lot is not None and _stays_in_lot(resources, lot, key, moved):
+    stays = lot is not None and _stays_in_lot(resources, lot, key, moved)  # asked while it is where its line says
+    petitions.move_unloaded(key, moved)
+    if stays:
         _move_parked(petitions, key, moved)
         return []
     petitions.waiting.remove(key)

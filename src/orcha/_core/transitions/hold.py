@@ -53,6 +53,7 @@ def park(petitions: Petitions, record: Record, lot: str) -> bool:
     petitions.waiting.park(record.place, lot)
     if petitions.waiting.parked_in(lot) > MAX_LOADED_PETITIONS:
         petitions.unload([record.place])
+    petitions.parkings += 1
     petitions.note_change()
     return True
 
