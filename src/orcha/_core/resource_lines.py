@@ -5,7 +5,8 @@ least in use.
 
 A petition that waited for a resource stays in the line until it starts, or waits for something else, also while it
 lacks only another resource: so a petition that needs two resources cannot be starved by petitions that need one.
-One file, since who is first of a line follows from all that changes its parts, and is kept while petitions come forward.
+
+One file, since who is first of a line follows from all that changes the line.
 """
 
 from __future__ import annotations
