@@ -121,6 +121,9 @@ FEW_EVENTS_COUNT = 8
 class Engine:
     """Owns all petitions of one endpoint. Other threads only put events into its inbox."""
 
+    draining_since = 0.0
+    """Wall-clock time since which nothing is started any more, where that is so."""
+
     def __init__(
         self,
         manager: Any,
@@ -649,7 +652,7 @@ class Engine:
     def drain(self, reason: str) -> None:
         """Start nothing any more, and tell everyone."""
         if self.draining is None:
-            self.draining = reason
+            self.draining, self.draining_since = reason, time.time()
             self.starts_ahead.put_back()
             self.visits.may_start = False
             for peer in self.outbox.peers.values():

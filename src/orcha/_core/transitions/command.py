@@ -74,7 +74,7 @@ def ended(petitions: Petitions, seq: int, attempt: int, end: CommandEnd, now: Mo
     cancelled = record.state is State.CANCELLING
     if end.due is not None and not (cancelled or end.survivors):
         _go_again(petitions, record, State.QUEUED, end.due, now)
-        record.why = RestingUntil(record.attempt, end.code, end.due)
+        record.why, record.since = RestingUntil(record.attempt, end.code, end.due), now.wall
         return True
     if end.survivors:
         _outlive(petitions, record, end, now)

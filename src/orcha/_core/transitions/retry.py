@@ -80,7 +80,7 @@ def _queue_again(
     _keep(petitions, record, due, history)
     record.state = _QUEUED
     record.due, record.rests_until = due, rests_until
-    record.why = RestingUntil(record.attempt, record.code, due)
+    record.why, record.since = RestingUntil(record.attempt, record.code, due), now.wall
 
 
 def _keep(petitions: Petitions, record: Record, due: float, history: str | None = None) -> None:

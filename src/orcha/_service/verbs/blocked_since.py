@@ -23,6 +23,7 @@ from orcha._core.reasons import (
     Reason,
     ReplacesAnother,
     ServiceDrained,
+    ServiceStops,
     ShareShort,
     StartsLater,
     UserFull,
@@ -65,6 +66,8 @@ def since(engine: Engine, reason: Reason, record: Record, holders: Iterable[str]
         drained = engine.drains.drained
         since = None if drained is None else max(drained.since, record.submitted)
         return {"since": since, "by": None if drained is None else user(drained.who)}
+    if isinstance(reason, ServiceStops):
+        return {"since": max(engine.draining_since, record.submitted)}
     begun = _begun(engine, reason, record, holders)
     return {"since": None if begun is None else max(begun, record.submitted, _changed(engine, reason, record))}
 
