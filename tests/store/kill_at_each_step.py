@@ -1,7 +1,9 @@
 """A store is killed before each step: ``python kill_at_each_step.py new|stopped|killed FOLDER``.
 
-The steps are counted: a child makes them, and is gone before the step of its number. The children are forked from this
-program, and not from the process of the tests, which is so large that each fork of it costs as much as the steps.
+The steps that change files are counted: a child makes them, and is gone before the step of its number. A step that only
+opens a file, or waits for the disk, is counted where SQLite has made or removed a file since the step before: else a
+kill before it leaves what a kill before the next step leaves. The children are forked from this program, and not from
+the process of the tests, which is so large that each fork of it costs as much as the steps.
 """
 
 from __future__ import annotations
@@ -21,8 +23,9 @@ from support.changes import ANY_STATE, accept, petition
 from support.powercut_vfs import Disk
 from support.store_copies import copy_to
 
-STEPS = ("open", "write", "pwrite", "ftruncate", "unlink", "rename", "fsync")
-"""Functions of `os` that the store changes files by; what SQLite changes is seen by the VFS."""
+CHANGES = ("write", "pwrite", "ftruncate", "unlink", "rename")
+"""Functions of `os` that the store changes files by; what SQLite writes is seen by the VFS."""
+CREATES = os.O_CREAT | os.O_TRUNC
 KILLED, DONE, FAILED = 9, 0, 1
 SMALL = Limits(log=64 << 10, checkpoint=48 << 10, ballast=256 << 10, watermark=64 << 10)
 """Sizes with which no large files are made."""
@@ -50,6 +53,13 @@ def serve(folder: Path, tell: Callable[[bytes], object], vfs: str | None = None)
     store.close()
 
 
+def files_of(folder: Path) -> frozenset[str]:
+    """Give the files of a store, each with what tells it from an earlier one of its name."""
+    return frozenset(
+        f"{root}/{entry.name} {entry.inode()}" for root, _, _ in os.walk(folder) for entry in os.scandir(root)
+    )
+
+
 def serve_until(folder: Path, number: int) -> tuple[int, set[int]]:
     """Serve in a child that is killed before its step of this number; give how it ended, and what it told."""
     reader, writer = os.pipe()
@@ -69,22 +79,27 @@ def serve_until(folder: Path, number: int) -> tuple[int, set[int]]:
 def _serve_as_child(folder: Path, number: int, writer: int) -> int:
     count = itertools.count(1)
     tell = os.write
+    files = frozenset[str]()
 
-    def step() -> None:
-        if next(count) == number:
+    def step(*, changes: bool) -> None:
+        nonlocal files
+        before, files = files, files_of(folder)
+        if (changes or files != before) and next(count) == number:
             os._exit(KILLED)
 
-    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
+    def counted(function: Callable[..., Any], changes: Callable[..., bool]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
-            step()
+            step(changes=changes(*args))
             return function(*args, **kwargs)
 
         return call
 
-    for name in STEPS:
-        setattr(os, name, counted(getattr(os, name)))
+    for name in CHANGES:
+        setattr(os, name, counted(getattr(os, name), lambda *_: True))
+    for name, changes in (("open", lambda _, flags=0, *__: bool(flags & CREATES)), ("fsync", lambda *_: False)):
+        setattr(os, name, counted(getattr(os, name), changes))
     with Disk("counted") as disk:
-        disk.before = lambda operation: step() if operation.kind != "read" else None
+        disk.before = lambda operation: step(changes=operation.kind != "sync") if operation.kind != "read" else None
         serve(folder, lambda text: tell(writer, text), disk.name)
     return DONE
 

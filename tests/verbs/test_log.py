@@ -9,7 +9,6 @@ import re
 import pytest
 
 from support import warm
-from support.plugins_served import install
 from support.ports import free_port
 from support.processes import processes_of
 from support.waiting import DEADLINE, wait_for
@@ -18,11 +17,11 @@ TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ")
 
 
 @pytest.fixture
-def daemon(serve, orcha_home, tmp_path):
+def daemon(serve, with_plugins, orcha_home):
     """Give a function that runs an orcha command, and one that reads the log of the daemon that it is about."""
     port = free_port()
-    environment = serve.environment(modules=True)
-    install(tmp_path, "alpha")
+    serve.know_plugins()
+    environment = serve.environment() | with_plugins
 
     def run(*words):
         command = [os.sys.executable, "-m", "orcha", "--port", str(port), *words]

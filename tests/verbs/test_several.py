@@ -25,17 +25,15 @@ def states(service):
     return {row["id"]: row["outcome"] or row["state"] for row in rows}
 
 
-def test_each_plugins_client_reaches_its_own_manager(serve, tmp_path):
-    install(tmp_path, "alpha", "beta")
-    service = serve(arguments=("serve", "alpha", "beta"))
+def test_each_plugins_client_reaches_its_own_manager(serve, with_plugins):
+    service = serve(arguments=("serve", "alpha", "beta"), environment=with_plugins)
     for name in ("alpha", "beta"):
         said = service.run(name, f"a message of {name}")
         assert (said.stdout, said.returncode) == (f"{name} runs a message of {name}\n{name}\n", 0), said.stderr
 
 
-def test_what_names_no_plugin_or_an_unknown_one_is_refused_and_told_which_there_are(serve, connect, tmp_path):
-    install(tmp_path, "alpha", "beta")
-    client = connect(serve(arguments=("serve", "alpha", "beta")))
+def test_what_names_no_plugin_or_an_unknown_one_is_refused_and_told_which_there_are(serve, connect, with_plugins):
+    client = connect(serve(arguments=("serve", "alpha", "beta"), environment=with_plugins))
     nobody = ask(client, 1, "a", None)
     assert nobody.verdict == Verdict.REFUSED
     assert "names no plugin" in nobody.reason
@@ -44,9 +42,8 @@ def test_what_names_no_plugin_or_an_unknown_one_is_refused_and_told_which_there_
     assert (other.verdict, "'gamma'" in other.reason) == (Verdict.REFUSED, True)
 
 
-def test_a_manager_counts_its_own_petitions_only(serve, connect, tmp_path):
-    install(tmp_path, "alpha", "beta")
-    service = serve(arguments=("serve", "alpha", "beta"))
+def test_a_manager_counts_its_own_petitions_only(serve, connect, tmp_path, with_plugins):
+    service = serve(arguments=("serve", "alpha", "beta"), environment=with_plugins)
     client, hold = connect(service), tmp_path / "hold"
     hold.touch()
     for number, (identity, plugin) in enumerate((("a1", "alpha"), ("a2", "alpha"), ("b1", "beta"), ("b2", "beta"))):
@@ -85,9 +82,8 @@ def test_a_plugin_that_cannot_be_built_is_named_and_the_others_are_served(serve,
     assert ask(client, 2, "a", "alpha").verdict == Verdict.ACCEPTED
 
 
-def test_a_service_of_one_plugin_is_not_given_commands(serve, connect, tmp_path):
-    install(tmp_path, "alpha")
-    client = connect(serve(arguments=("serve", "alpha")))
+def test_a_service_of_one_plugin_is_not_given_commands(serve, connect, with_plugins):
+    client = connect(serve(arguments=("serve", "alpha"), environment=with_plugins))
     refused = ask(client, 1, "a", "commands")
     assert refused.verdict == Verdict.REFUSED
     assert ask(client, 2, "a", "alpha").verdict == Verdict.ACCEPTED
@@ -101,9 +97,8 @@ def test_the_documents_way_to_serve_takes_messages_that_name_nobody(service, con
     assert (refused.verdict, "'commands'" in refused.reason) == (Verdict.REFUSED, True)
 
 
-def test_the_watchdog_is_answered_whoever_is_served(serve, tmp_path):
-    install(tmp_path, "alpha", "beta")
-    service = serve(arguments=("serve", "alpha", "beta"))
+def test_the_watchdog_is_answered_whoever_is_served(serve, with_plugins):
+    service = serve(arguments=("serve", "alpha", "beta"), environment=with_plugins)
     answer = service.run("watchdog", "--timeout", "20")
     assert answer.returncode == 0, answer.stderr
 
@@ -119,9 +114,8 @@ def test_a_plugin_that_is_not_there_or_offers_nothing_is_told(serve, tmp_path):
     assert (said.returncode, "alpha offers no manager" in said.stderr) == (78, True)
 
 
-def test_where_one_plugin_is_served_a_message_need_not_name_it(serve, connect, tmp_path):
-    install(tmp_path, "alpha")
-    client = connect(serve(arguments=("serve", "alpha")))
+def test_where_one_plugin_is_served_a_message_need_not_name_it(serve, connect, with_plugins):
+    client = connect(serve(arguments=("serve", "alpha"), environment=with_plugins))
     assert ask(client, 1, "a", None).verdict == Verdict.ACCEPTED
     assert ask(client, 2, "b", "beta").verdict == Verdict.REFUSED
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from support import warm
-from support.plugins_served import install
 from support.ports import free_port
 from support.processes import processes_of
 from support.waiting import DEADLINE, wait_for
@@ -88,10 +87,10 @@ class OneUser:
 
 
 @pytest.fixture
-def user(serve, tmp_path, orcha_home):
+def user(with_plugins, serve, tmp_path, orcha_home):
     """Give a user with the plugins alpha and beta."""
-    install(tmp_path, "alpha", "beta")
-    made = OneUser(tmp_path, orcha_home, serve.environment())
+    serve.know_plugins()
+    made = OneUser(tmp_path, orcha_home, serve.environment() | with_plugins)
     yield made
     made.close()
     wait_for(lambda: not processes_of(orcha_home), what="the end of all services")
