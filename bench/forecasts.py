@@ -26,6 +26,8 @@ PETITIONS = scaled(100_000)
 LOAD = 1.05
 """Seconds of work that come in a second of what can be done at once: the queue grows, and is never empty for long."""
 AT_ONCE = 8
+AGES = 106
+"""Groups, each with an age of its own, from 10 minutes to almost 2 hours."""
 MEAN_SECONDS = 60.0
 RUNS = scaled(3)
 
@@ -57,6 +59,19 @@ def _in_one_group(chance: random.Random, number: int, seconds: float) -> dict[st
 
 def _aged_devices(chance: random.Random, number: int, seconds: float) -> dict[str, Any]:
     return _aged(chance, number, seconds) | {"needs": {"gpu": chance.choice((1, 1, 2))}}
+
+
+def _many_ages(chance: random.Random, number: int, seconds: float) -> dict[str, Any]:
+    del number, seconds
+    return {"priority": chance.choice((0, 0, 10)), "group": f"g{chance.randrange(AGES)}"}
+
+
+def _many_ages_of_a_resource(chance: random.Random, number: int, seconds: float) -> dict[str, Any]:
+    return _many_ages(chance, number, seconds) | {"needs": {"gpu": chance.choice((1, 1, 2))}}
+
+
+def _many_ages_of_owners(chance: random.Random, number: int, seconds: float) -> dict[str, Any]:
+    return _many_ages_of_a_resource(chance, number, seconds) | _owners(chance, number, seconds)
 
 
 def _two_resources(chance: random.Random, number: int, seconds: float) -> dict[str, Any]:
@@ -94,6 +109,7 @@ def _after_others(chance: random.Random, number: int, seconds: float) -> dict[st
 
 SLOTS = {"slots": {"": AT_ONCE}}
 AGE = {"rules": {"low": {"age": 3_600}}}
+MANY_AGES = {"rules": {f"g{number}": {"age": 600 + 60 * number} for number in range(AGES)}}
 PER_USER = {"rules": {"low": {"per_user": 2}}}
 QUOTAS = {
     f"user{number}": [{"name": f"user{number}", "limits": {"running": 2}, "resources": {}}] for number in range(20)
@@ -105,6 +121,13 @@ KINDS = (
     Kind("slots, a group that ages beside another", SLOTS | AGE, _aged),
     Kind("a resource, a group that ages beside another", {"resources": {"gpu": 11}} | AGE, _aged_devices),
     Kind("a group that ages, all asked for at once", SLOTS | AGE, _in_one_group, are_together=True),
+    Kind("slots, 106 groups that age", SLOTS | MANY_AGES, _many_ages),
+    Kind("a resource, 106 groups that age", {"resources": {"gpu": 11}} | MANY_AGES, _many_ages_of_a_resource),
+    Kind(
+        "slots and a resource, 106 groups that age, 20 owners",
+        SLOTS | {"resources": {"gpu": 11}} | MANY_AGES,
+        _many_ages_of_owners,
+    ),
     Kind("two resources", {"resources": {"gpu": 11, "memory": 80 << 30}}, _two_resources),
     Kind("devices and parts of devices", {"resources": {"gpu": 9}}, _devices),
     Kind("slots, 20 owners", SLOTS, _owners),
