@@ -60,7 +60,7 @@ def wait_until_runs(client, identity):
 def begin(service, connect, tmp_path, name="m1"):
     """Run a command until the file `end` is there; give its channel and its pid."""
     client = connect(service)
-    script = f"echo before; while [ ! -e {tmp_path}/end ]; do sleep 0.02; done; echo after"
+    script = f"echo before; while [ ! -e {tmp_path}/end ]; do sleep 0.1; done; echo after"
     queue = run(client, name, "sh", "-c", script)
     assert queue.get() == (1, b"before\n")
     return queue, wait_until_runs(client, name)["attempts"][-1]["pid"]
@@ -165,8 +165,8 @@ def descendants(pid):
 
 
 CATCHES = (
-    "exec 2>/dev/null; trap 'kill $!; while [ ! -e {}/told ]; do sleep 0.02; done; exit 0' TERM; "
-    "echo before; sleep 600 & wait; while :; do sleep 0.02; done"
+    "exec 2>/dev/null; trap 'kill $!; while [ ! -e {}/told ]; do sleep 0.1; done; exit 0' TERM; "
+    "echo before; sleep 600 & wait; while :; do sleep 0.1; done"
 )
 """A shell that goes on where `sleep` ends before its own SIGTERM, so that the trap alone ends it."""
 PASSES_ON = "exec 2>/dev/null; echo before; sleep 600; exit $?"
@@ -186,7 +186,7 @@ def has_taken_sigterm(pid):
 @pytest.mark.parametrize("order", [1, -1], ids=["parents first", "children first"])
 def test_a_sigterm_to_each_process_interrupts_those_commands_that_it_ends(served, connect, tmp_path, order):
     client = connect(served)
-    ignores = f"trap '' TERM; echo before; while [ ! -e {tmp_path}/end ]; do sleep 0.02; done; echo after; exit 3"
+    ignores = f"trap '' TERM; echo before; while [ ! -e {tmp_path}/end ]; do sleep 0.1; done; echo after; exit 3"
     again = 'echo before; [ "$ORCHA_ATTEMPT" = 1 ] || exit 4; exec sleep 600'
     queues = {
         "shielded": run(client, "shielded", "sh", "-c", ignores),
