@@ -20,7 +20,7 @@ LINES = {
     "start_up": 5,
     "depth": 11,
     "scheduling": 10,
-    "forecasts": 17,
+    "forecasts": 20,
     "arrays": 10,
     "dependencies": 5,
     "slow_sockets": 4,
