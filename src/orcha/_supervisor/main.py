@@ -13,7 +13,6 @@ import select
 import signal
 import socket
 import sys
-import traceback
 
 _IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 HOME_SIGNAL = signal.SIGUSR1
@@ -149,7 +148,7 @@ class Supervisor:
                 self._connection.close()
             self._serve(name, listener, box)
         except BaseException:  # noqa: BLE001 - a child never returns into its parent's loop
-            traceback.print_exc()
+            sys.excepthook(*sys.exc_info())  # `traceback` prints the same, and needs five more modules
         finally:
             os._exit(70)
 

@@ -12,7 +12,6 @@ import contextlib
 import ctypes
 import errno
 import os
-import platform
 import pwd
 import resource
 import struct
@@ -32,7 +31,7 @@ _PR_SET_DUMPABLE = 4
 _CAPABILITY_VERSION_3 = 0x20080522
 _KEYCTL_JOIN_SESSION_KEYRING = 1
 _KEYCTL_NUMBERS = {"x86_64": 250, "i386": 288, "i686": 288, "ppc64le": 271, "s390x": 280, "armv7l": 311, "armv6l": 311}
-_KEYCTL_NUMBER = _KEYCTL_NUMBERS.get(platform.machine(), 219)
+_KEYCTL_NUMBER = _KEYCTL_NUMBERS.get(os.uname().machine, 219)
 """keyctl(2) has no function in the C library; 219 is its number on every newer architecture."""
 _NO_KEYRINGS = frozenset((errno.ENOSYS, errno.EPERM))
 """The kernel, or a container, has no keyrings: then the command cannot reach one either."""
