@@ -58,7 +58,7 @@ def warm_up() -> None:
     import orcha
     from orcha._protocol.tls import server_tls
     from orcha._service.lifecycle import preloading
-    from orcha._store import migrating, queries
+    from orcha._store import migrating, opening, queries
 
     preloading.preload()
     for module in pkgutil.walk_packages(orcha.__path__, "orcha."):
@@ -67,7 +67,7 @@ def warm_up() -> None:
     for name in ALSO_IMPORTED:
         importlib.import_module(name)
     server_tls()  # which imports a hundred modules
-    migrating.migrations()  # they are read once, as modules are
+    migrating.empty_database(opening.APPLICATION)  # it is made once, as modules are read once
     queries.queries()
     queries.commit_statements()
     vars(preloading).update(PACKAGES=(), STANDARD_MODULES=())  # a service looks for their files once more

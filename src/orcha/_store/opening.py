@@ -17,7 +17,7 @@ from orcha._store import last_commit, log_index
 from orcha._store.birth import birth_of
 from orcha._store.disk_reserve import NO_ROOM, DiskReserve, Limits, is_full
 from orcha._store.last_start import this_boot
-from orcha._store.migrating import make, migrate, refuse_newer
+from orcha._store.migrating import empty_database, migrate, refuse_newer
 from orcha._store.page_sums import PageSums
 from orcha._store.store_files import StoreFiles
 from orcha.exceptions.store import StoreBroken, StoreDamaged, StoreError, StoreFull, no_room
@@ -204,21 +204,12 @@ def _create(files: StoreFiles) -> None:
         files.remove(f"{files.new.name}{suffix}")
     descriptor = open_in(files.descriptor, files.new.name, os.O_RDWR | os.O_CREAT | os.O_EXCL)
     try:
-        flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW
-        connection = apsw.Connection(str(files.real / files.new.name), flags=flags)
-        try:
-            connection.execute(f"PRAGMA application_id = {APPLICATION}")
-            make(connection)
-            connection.pragma("journal_mode", "wal")
-        finally:
-            connection.close()
+        left = memoryview(empty_database(APPLICATION))
+        while left:
+            left = left[os.write(descriptor, left) :]
         os.fsync(descriptor)
-    except apsw.FullError as error:
-        raise StoreFull(no_room(files.database)) from error
     except apsw.Error as error:
-        if is_full(files.real):
-            raise StoreFull(no_room(files.database)) from error
-        raise StoreError(f"{files.database} cannot be made: {error}: see who may write to its folder") from error
+        raise StoreError(f"{files.database} cannot be made: {error}") from error
     finally:
         os.close(descriptor)
     files.mark(files.clean)
