@@ -9,6 +9,7 @@ from orcha._core.admission import Admission
 from orcha._core.asking_round import NO, YES, Said
 from orcha._core.petitions import Petitions
 from orcha._core.reasons import (
+    BehindAnother,
     BehindExclusive,
     GroupFull,
     MachineTaken,
@@ -40,6 +41,14 @@ class Machine:
         self.unloaded = {}
 
     def waits(self, name, manager=COMMAND_MANAGER, **declared):
+        petitions, record = self.petitions, self.comes(name, manager, **declared)
+        transitions.submit.accept(petitions, record, petitions.now, start=False, new_channel=False)
+        petitions.note_change()  # as a new petition is asked with the others
+        self.unloaded[record.seq] = record
+        return record
+
+    def comes(self, name, manager=COMMAND_MANAGER, **declared):
+        """Give a petition that has been converted, and is neither accepted nor refused yet."""
         petitions = self.petitions
         seq = petitions.take_seq()
         record = Record(seq, seq.to_bytes(16, "big"), name, manager, "me", b"", b"", 0.0)
@@ -48,9 +57,6 @@ class Machine:
             setattr(record, field, value)
         record.command = True
         transitions.submit.receive(petitions, record)
-        transitions.submit.accept(petitions, record, petitions.now, start=False, new_channel=False)
-        petitions.note_change()  # as a new petition is asked with the others
-        self.unloaded[seq] = record
         return record
 
     def said(self, record):
@@ -151,6 +157,28 @@ def test_who_is_cancelled_or_paused_while_it_waits_for_the_machine_holds_nobody_
         else:
             machine.admission.pause(f"petition:{alone.seq}")
         assert machine.visit() == ["runs", "late"]
+
+
+@pytest.mark.parametrize("needs", [ALONE, {"gpu": 2}])
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_a_new_petition_that_is_cancelled_or_refused_when_it_was_asked_holds_nobody_back(needs, is_refused):
+    machine = Machine()
+    petitions = machine.petitions
+    machine.waits("runs", needs={"gpu": 1})
+    machine.waits("waits", needs={"gpu": 2}, priority=1)
+    machine.visit()
+    new = machine.comes("new", needs=needs)
+    assert machine.admission.blocked_by(new) is not None
+    late = machine.waits("late", needs={"gpu": 1})
+    assert machine.visit() == ["runs"]
+    assert late.why in {BehindExclusive("new"), BehindAnother("gpu", 1, 1, 2)}
+    if is_refused:
+        transitions.submit.refuse(petitions, new, 1, "another petition has the same key")
+    else:
+        transitions.cancel.cancel(petitions, new, Cancellation(Outcome.CANCELLED, 130, None), petitions.now)
+        transitions.submit.accept(petitions, new, petitions.now, start=False, new_channel=False)
+    assert machine.selection.are_news
+    assert machine.visit() == ["runs", "late"]
 
 
 def test_what_people_or_time_hold_back_waits_for_that_and_not_in_line():

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
+
 from orcha._core.changes import Changes
 from orcha._core.effects import Effect
 from orcha._core.state import State
 from orcha._protocol import values
-from orcha._protocol.messages import Cancel, DrainResource, Item, Pause
+from orcha._protocol.messages import Cancel, ChangeLease, DrainResource, Item, Pause
 from orcha.interfaces import Retry
-from orcha.interfaces.built_in import COMMANDS
+from orcha.interfaces.built_in import COMMANDS, LEASES
+from orcha.interfaces.needs import WHOLE
 from support.asking import ExtrasChannel
-from support.simulation.by_hand import HandMade, asks_for, passes, rests, tell
+from support.simulation.by_hand import HandMade, Happening, asks_for, passes, rests, tell
 from support.simulation.plans import Plan
 from support.simulation.service import Service
 from support.simulation.store import Crash
@@ -313,3 +316,45 @@ def test_a_petition_waits_behind_another_one_of_its_quota_that_is_asked_in_the_n
     first = [starts_with_groups, asks_for("a"), rests, asks_for("z", owner="uid:2"), rests, returns("z", 0), rests]
     story = tell([*first, a_quota_holds, asks_for("b"), rests, another_owner_goes_first])
     assert begun(story)[:4] == ["a", "z", "d", "b"]
+
+
+def come_while_a_visit_is_under_way(comes: Happening) -> Happening:
+    """Have petitions come so that the next visit converts and asks them together."""
+
+    def happens(story: HandMade) -> None:
+        story.while_asked("x", lambda: comes(story))
+        story.asks_for("x", Plan(flag="x"))
+        story.rests()
+
+    return happens
+
+
+def test_a_petition_starts_that_was_behind_a_lease_of_the_machine_which_was_given_back_in_the_same_visit():
+    def a_lease_is_given_back(story: HandMade) -> None:
+        story.world.has_leases = True
+        token, needs = story._token(), {WHOLE: 1}
+        story.world.plans[token] = Plan(needs=needs)
+        extras = values.encode({"needs": needs, "for": None, "priority": 0, "queue": ExtrasChannel(token)})
+        story.service.submit(LEASES, [Item(token, "lease", extras, None)])
+        story.service.ask(ChangeLease, "lease")
+        story.asks_for("b", Plan())
+
+    story = tell([asks_for("a"), rests, come_while_a_visit_is_under_way(a_lease_is_given_back)])
+    assert begun(story)[:2] == ["a", "b"]
+
+
+@pytest.mark.parametrize("needs", [{"gpu": 2}, {WHOLE: 1}])
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_a_petition_starts_that_was_behind_another_one_which_was_cancelled_or_refused_in_the_same_visit(
+    needs: dict[str, int], is_refused: bool
+):
+    def another_one_goes(story: HandMade) -> None:
+        story.world.has_leases = True
+        story.asks_for("goes", Plan(needs=needs, once="nightly" if is_refused else None, if_exists="reject"))
+        if not is_refused:
+            story.service.ask(Cancel, None, "goes")
+        story.asks_for("b", Plan(needs={"gpu": 1}))
+
+    runs, waits = asks_for("a", needs={"gpu": 1}, once="nightly"), asks_for("w", needs={"gpu": 2}, priority=1)
+    story = tell([runs, rests, waits, rests, come_while_a_visit_is_under_way(another_one_goes)])
+    assert begun(story)[:2] == ["a", "b"]

@@ -123,6 +123,16 @@ def _accept_ended(petitions: Petitions, record: Record, cancellation: Cancellati
     keep(petitions, record)
     petitions.effects.append(Effect(_ACCEPT, record))
     petitions.forget(record)
+    _let_others_pass(petitions, record)
+
+
+def _let_others_pass(petitions: Petitions, record: Record) -> None:
+    """Have the petitions asked again that heard, in the round of a new petition, that they wait behind that one.
+
+    The new petition may have entered the lines for what it needs when it was asked, and never waits.
+    """
+    if record.needs:
+        petitions.note_change()
 
 
 def keep(petitions: Petitions, record: Record) -> None:
@@ -176,6 +186,7 @@ def refuse(petitions: Petitions, record: Record, verdict: int, reason: str) -> N
     record.outcome = _REJECTED
     petitions.answer(record)
     petitions.forget(record)
+    _let_others_pass(petitions, record)
 
 
 def _undo_accept(petitions: Petitions, record: Record) -> None:
