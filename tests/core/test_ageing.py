@@ -324,6 +324,151 @@ def test_what_needs_two_resources_keeps_its_place_in_both_lines_when_it_gains_an
     assert begun == {"gpu": 0, "ram": 0, "both": 100, "small": 110}
 
 
+@pytest.mark.parametrize("came", [11, 13])
+def test_what_needs_two_resources_keeps_its_place_in_both_lines_when_it_gains_though_both_are_free(came):
+    jobs = [
+        Job("gpu", 0, 100, needs={"gpu": 1}),
+        Job("ram", 0, 10, needs={"ram": 1}),
+        Job("wide", 1, 10, priority=-99, needs={"gpu": 2}),
+        Job("both", 2, 10, group="slow", needs={"gpu": 1, "ram": 2}),
+        Job("small", came, 50, needs={"ram": 1}),
+    ]
+    capacity = Capacity(resources={"gpu": 2, "ram": 2}, rules={"slow": GroupRules(age=5)})
+    begun = {each.job.id: each.started for each in VirtualSchedule(jobs, capacity).run()}
+    assert begun == {"gpu": 0, "ram": 0, "wide": 100, "both": 110, "small": 120}
+
+
+NEEDS = st.dictionaries(st.sampled_from(["gpu", "ram"]), st.integers(1, 3), min_size=1)
+JOBS = st.lists(
+    st.tuples(
+        st.integers(0, 7), st.integers(1, 30), st.integers(-3, 5), st.sampled_from(["slow", "fast", None]), NEEDS
+    ),
+    min_size=3,
+    max_size=25,
+)
+
+
+@settings(max_examples=100)
+@given(JOBS)
+def test_nobody_takes_what_an_earlier_one_lacked_when_it_came_and_waits_for(drawn):
+    ages, came, jobs = {"slow": 5, "fast": 3}, 0, []
+    for number, (after, seconds, priority, group, needs) in enumerate(drawn):
+        came += after
+        jobs.append(Job(str(number), came, seconds, priority, group, needs))
+    rules = {group: GroupRules(age=age) for group, age in ages.items()}
+    capacity = Capacity(groups=dict.fromkeys(ages), resources={"gpu": 3, "ram": 3}, rules=rules)
+    begun = {each.job.id: (each.started, each.ended) for each in VirtualSchedule(jobs, capacity).run()}
+
+    def lacked(job):
+        """Give what was surely not free when a petition came."""
+        held = [other.needs for other in jobs if begun[other.id][0] < job.submitted < begun[other.id][1]]
+        return {name for name, amount in job.needs.items() if amount + sum(needs.get(name, 0) for needs in held) > 3}
+
+    def place(job, time):
+        return job.priority - (time - job.submitted) // ages.get(job.group, 1e9), int(job.id)
+
+    for first in jobs:
+        waited_for = lacked(first)
+        for job in jobs:
+            time = begun[job.id][0]
+            if first.submitted < time < begun[first.id][0] and not waited_for.isdisjoint(job.needs):
+                is_earlier = all(place(first, at) < place(job, at) for at in (time - 0.001, time))
+                assert not is_earlier, f"{job} starts at {time}, and {first} waits until {begun[first.id][0]}"
+
+
+class TwoResources(AgeingGroups):
+    """One petition needs both resources and stands in both lines, though nothing is short: a wide one is before it."""
+
+    def __init__(self, most_ready=10_000):
+        super().__init__(most_ready, slow=60.0)
+        self.resources = self.admission.resources
+        self.resources.inventory.set("gpu", 2)
+        self.resources.inventory.set("ram", 2)
+        gpu, ram, self.wide, self.both = (
+            self.takes({"gpu": 1}, "still"),
+            self.takes({"ram": 1}, "still"),
+            self.takes({"gpu": 2}, "still", -9_999),
+            self.takes({"gpu": 1, "ram": 2}, "slow", 5),
+        )
+        assert start.start(self.petitions, gpu, self.now)
+        assert start.start(self.petitions, ram, self.now)
+        self.parks(self.wide)
+        self.parks(self.both)
+        cancel.cancel(self.petitions, ram, cancel.cancelled(), self.now)
+        self.petitions.ungrant(ram)
+
+    def takes(self, needs, *what):
+        record = self.waits(*what)
+        record.needs = needs
+        return record
+
+    def parks(self, record):
+        record.why = self.resources.blocked_by(record)
+        assert record.why is not None
+        self.resources.park(record)
+        assert self.petitions.waiting.is_parked(record.place)
+
+    def lines(self):
+        """Give the priority with which the petition stands in lines, and the lines; None where it stands in none."""
+        waiter = self.resources._lines.waiters.get(self.both.seq)
+        return None if waiter is None else (waiter.place[0], sorted(waiter.lines))
+
+
+@pytest.mark.parametrize("is_key", [False, True])
+def test_what_is_asked_since_it_has_gained_stands_in_its_lines_until_then(is_key):
+    world = TwoResources()
+    if is_key:
+        world.petitions.unload([world.both.place])
+        world.petitions.take()
+    version = world.petitions.version
+    world.passes(60.0)
+    assert world.petitions.version > version
+    assert (world.order(), world.lines()) == ([world.both.seq], (4, ["gpu", "ram"]))
+    world.passes(60.0)
+    assert (world.order(), world.lines()) == ([world.both.seq], (3, ["gpu", "ram"])), "it has not been asked"
+    late = world.takes({"ram": 1}, "still", 3)
+    assert world.resources.blocked_by(late) is not None
+    both = world.petitions.records[world.both.seq]
+    both.needs = world.both.needs
+    world.parks(both)
+    assert world.lines() == (3, ["gpu", "ram"])
+
+
+@pytest.mark.parametrize(("seconds", "is_ready"), [(60.0, False), (600.0, True)])
+def test_what_is_to_be_asked_stands_in_its_lines_after_a_gain_where_it_is_ready(seconds, is_ready):
+    world = TwoResources(most_ready=2)
+    world.waits("still")
+    world.waits("still")
+    world.petitions.unload([world.both.place])
+    world.petitions.take()
+    cancel.cancel(world.petitions, world.wide, cancel.cancelled(), world.now)
+    assert world.resources.unpark() == [], "it may go, and too many are before it"
+    assert world.lines() == (5, ["gpu", "ram"])
+    world.passes(seconds)
+    assert (world.both.seq in world.order()) == is_ready
+    assert world.lines() == ((-5, ["gpu", "ram"]) if is_ready else None)
+
+
+MAY_START = {
+    "nothing": (lambda world: None, False),
+    "the length of another one is known": (lambda world: setattr(world.resources._lines, "are_timed", True), True),
+    "another one waits for the machine": (lambda world: setattr(world.resources, "whole_waits", True), True),
+    "there are quotas": (lambda world: world.admission.set_quotas(lambda owner: ()), True),
+}
+
+
+@pytest.mark.parametrize("what", MAY_START)
+def test_what_is_short_of_a_resource_is_asked_with_a_gain_where_more_than_that_decides(what):
+    change, is_asked = MAY_START[what]
+    world = TwoResources()
+    ram = world.takes({"ram": 1}, "still")
+    assert start.start(world.petitions, ram, world.now)
+    change(world)
+    world.passes(60.0)
+    assert (world.order() == [world.both.seq]) == is_asked
+    assert world.lines() == (4, ["gpu", "ram"])
+
+
 def test_what_lacks_a_resource_and_whose_group_is_full_leaves_its_line_with_a_gain():
     jobs = [
         Job("run", 0, 100, needs={"gpu": 1}),

@@ -85,7 +85,7 @@ class Waiter:
         self.at = ""
         """The resource in whose lot it is parked."""
         self.asked = False
-        """Whether it is to be asked now, having come to the head."""
+        """Whether it is to be asked now, having come to the head, or having gained priority."""
         self.passed = 0
         """How many later petitions have taken units for which this petition waits."""
         self.seconds: float | None = None

@@ -467,20 +467,35 @@ class Resources:
         Nothing may where the petition lacks something whatever its place is, or stays behind another one for the only
         resource that it needs: then it need not be asked. Petitions that are behind it now were no earlier before. A
         petition that its group keeps from starting leaves its lines when it is asked, for the petitions behind it; and
-        where lengths are known another order may open a gap.
+        where lengths are known another order may open a gap. A petition that is to be asked, and needs several
+        resources, keeps its places until then: it may lack one of them alone, and enters the line of that one alone.
         """
         with self._lock:
             waiter = self._lines.waiters.get(place[1])
-            if waiter is None or waiter.place != place or waiter.asked or not waiter.lines or WHOLE in waiter.needs:
+            if waiter is None or waiter.place != place:
                 return False
-            if self.whole_waits or self._petitions.granted.whole or self._is_held_by_group(waiter):
+            stays = self._stays(waiter, moved)
+            if self._lines.waiters.get(place[1]) is not waiter:  # it was found paused
                 return False
-            waits_on = self._short(waiter.needs) or self._stays_behind(waiter, moved)
-            stands = self._lines.waiters.get(place[1]) is waiter  # it may have been found paused meanwhile
-            if not (waits_on and stands) or self._lines.are_timed or self._petitions.quotas is not None:
-                return False
-            self._lines.move(waiter, moved)
-        return True
+            if stays or len(waiter.needs) > 1:
+                self._lines.move(waiter, moved)
+                waiter.asked = not stays
+        return stays
+
+    def _stays(self, waiter: Waiter, moved: Key) -> bool:
+        """Tell whether a parked petition goes on waiting in its lot at another place of its lines."""
+        if waiter.asked or not waiter.lines or WHOLE in waiter.needs or self._lines.are_timed:
+            return False
+        if self.whole_waits or self._petitions.granted.whole or self._petitions.quotas is not None:
+            return False
+        return not self._is_held_by_group(waiter) and (self._short(waiter.needs) or self._stays_behind(waiter, moved))
+
+    def move_asked(self, place: Key, moved: Key) -> None:
+        """Have a petition that stands in lines and is to be asked be at another place of them, as `move` does."""
+        with self._lock:
+            waiter = self._lines.waiters.get(place[1])
+            if waiter is not None and waiter.place == place and waiter.asked and len(waiter.needs) > 1:
+                self._lines.move(waiter, moved)
 
     def may_hold_back(self, record: Record) -> bool:
         """Tell whether something beside the condition of a petition that needs nothing may keep it waiting."""

@@ -72,6 +72,8 @@ def _move(petitions: Petitions, resources: Resources, record: Record, steps: int
         if petitions.waiting.parked_in(lot) > MAX_LOADED_PETITIONS:
             petitions.unload([moved])
         return
+    if waits and lot is None:
+        resources.move_asked(old, moved)
     if waits and _passes_nobody(petitions, record, moved):
         petitions.keep_loaded(record)
         record.priority, record.unaged = priority, unaged
@@ -121,13 +123,16 @@ def _move_key(petitions: Petitions, resources: Resources, key: Key, gained: int)
     moved = (key[0] - gained, *key[1:])
     lot = petitions.waiting.lot_of(key)
     stays = lot is not None and _stays_in_lot(resources, lot, key, moved)  # asked while it is where its line says
+    if lot is None:
+        resources.move_asked(key, moved)
     petitions.move_unloaded(key, moved)
     if stays:
         _move_parked(petitions, key, moved)
         return []
     petitions.waiting.remove(key)
     if not petitions.waiting.add(moved):
-        return []  # it is spilled still, and nobody asks it
+        resources.leave(key[1])  # it is spilled still, and nobody asks it: so nobody waits behind it
+        return []
     if lot is not None or _is_asked(petitions, moved):
         petitions.note_change()
     return [moved]
