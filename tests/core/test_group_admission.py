@@ -306,6 +306,28 @@ def test_the_condition_of_a_group_holds_back_all_of_it_until_it_is_true():
     assert isinstance(world.parks(second), GroupTextIsFalse)
 
 
+OVER_MEANWHILE = {
+    "its rate": (GroupRules(rate=StartRate(1, 60.0)), lambda world: world.passes(60.0)),
+    "its condition": (GroupRules(when='running_in("other") > 0'), lambda world: world.new(group="other")),
+}
+
+
+@pytest.mark.parametrize("what", OVER_MEANWHILE)
+def test_a_petition_is_asked_again_whose_group_let_it_start_between_its_question_and_the_answer(what):
+    rules, lets_start = OVER_MEANWHILE[what]
+    world = OneGroup(**rules._asdict())
+    world.new()
+    waiting = world.waits()
+    reason = world.admission.blocked_by(waiting)
+    assert isinstance(reason, RateReached | GroupTextIsFalse)
+    change.wait.note_no(waiting, reason, None, 0.0)
+    lets_start(world)
+    version = world.petitions.version
+    assert world.admission.park(waiting) == []
+    assert world.petitions.version > version
+    assert world.asked() == [waiting.seq]
+
+
 def test_a_condition_about_the_service_itself_is_asked_when_something_starts():
     world = OneGroup(when='running_in("other") >= 1')
     first = world.waits()

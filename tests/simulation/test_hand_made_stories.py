@@ -288,6 +288,17 @@ def test_a_rate_counts_from_the_decision_to_start_though_that_is_kept_later():
     assert begun(tell([*first, passes(39.8), rests])) == ["b"]
 
 
+def test_a_rate_that_lets_a_petition_start_since_its_visit_was_handed_over_counts_in_the_next_visit():
+    def two_come_and_time_passes(story: HandMade) -> None:
+        story.submit(("b", Plan(group="rig")), ("c", Plan()))
+        story.service.make_batch()
+        story.passes(41.0)
+        story.service.step("hooks")
+
+    first = [has_a_rate, asks_for("a", group="rig"), rests, returns("a", 0), rests]
+    assert begun(tell([*first, two_come_and_time_passes, rests])) == ["a", "c", "b"]
+
+
 def test_a_petition_waits_behind_another_one_of_its_quota_that_is_asked_in_the_next_round():
     def starts_with_groups(story: HandMade) -> None:
         story.world.allowances.groups = {"uid:0": ("lab",), "uid:2": ("lab",)}

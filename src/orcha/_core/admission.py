@@ -28,6 +28,7 @@ from orcha._core.reasons import (
     DependencyFailed,
     GroupFull,
     GroupPaused,
+    GroupTextIsFalse,
     InOrder,
     MachineTaken,
     PetitionPaused,
@@ -69,6 +70,8 @@ _CONVERTING = Phase.CONVERTING
 
 _WAITS_FOR_ITS_LIKE = (GroupFull, UserFull, RateReached, InOrder, QuotaInUse)
 """Reasons that are over when petitions of the same group, or of the same quota, are done."""
+_OVER_UNNOTICED = (RateReached, GroupTextIsFalse)
+"""Reasons of petitions of a group that may be over though nothing has started or ended."""
 _FOR_THE_WHOLE = (MachineTaken, BehindExclusive)
 """Reasons that end when the petition that has the whole machine, or waits for that, is done."""
 ALL = "all"
@@ -388,6 +391,8 @@ class Admission:
         """Park a petition of a group where what blocks it is told; where nothing does, let another of the group go."""
         blocked = self._before_needs(record)
         if blocked is None:
+            if isinstance(record.why, _OVER_UNNOTICED):  # since it was asked, and nothing told that
+                self._petitions.note_change()
             return self.of_groups.unpark_one(group)
         if isinstance(blocked, _FOR_THE_WHOLE):  # its group has room: it would not stay there
             return []

@@ -100,12 +100,15 @@ class GroupBook:
         found = sum(start.is_sure for start in self._within(group, starts[-1].steady, rate.seconds))
         return f"{found} of group {group} started within {rate.seconds} s" if found > rate.starts else None
 
-    def may_start_by_rate(self, group: str, ahead: int | None) -> bool:
-        """Tell whether one more may start now, after so many that are about to; None where only sure starts count."""
+    def may_start_by_rate(self, group: str, ahead: int | None, at: float | None = None) -> bool:
+        """Tell whether one more may start after so many that are about to; None where only sure starts count.
+
+        That is told of now, or of another time of the steady clock.
+        """
         rate = self.rules.get(group, NO_RULES).rate
         if rate is None:
             return True
-        found = self._within(group, self._time.steady, rate.seconds)
+        found = self._within(group, self._time.steady if at is None else at, rate.seconds)
         count = len(found) + ahead if ahead is not None else sum(start.is_sure for start in found)
         return count < rate.starts
 

@@ -1,6 +1,7 @@
 """What holds of each question and each start, whatever code decides about them: an oracle of the simulated service.
 
 It looks at what was planned and at what really runs, and knows nothing of lots and lines.
+One file, since each question and each start is judged by the same plans, and by what runs then.
 """
 
 from __future__ import annotations
@@ -158,11 +159,18 @@ class Scheduling:
             others += [
                 each for each in mine if self._is_before(each, starts) and self._is_comparable(asked, each, starts)
             ]
-        passed = [each for each in others if self.could_start(each, asked.new) and not self._is_behind_parked(each)]
+        could = [each for each in others if self.could_start(each, asked.new) and self._could_by_rate(each)]
+        passed = [each for each in could if not self._is_behind_parked(each)]
         if self._petitions.version == asked.version and self._length(starts) is None:  # else there may be a gap
             of_one = [each for each in before if self.plan(each).owner == self.plan(starts).owner]
             passed += [each for each in of_one if self._is_starved(each, starts)]
         return passed
+
+    def _could_by_rate(self, candidate: Candidate) -> bool:
+        """Tell whether the rate of its group let a petition start when the last batch began, by which rates count."""
+        group = self.plan(candidate).group
+        at = self._petitions.now.steady
+        return group is None or self._world.groups.may_start_by_rate(group, self._starts_ahead(candidate), at)
 
     def _is_comparable(self, asked: Round, candidate: Candidate, starts: Candidate) -> bool:
         """Tell whether what owners have in use is what it was when the round began, starts aside."""
