@@ -22,7 +22,7 @@ from orcha._core.overtaking import Overtaking
 from orcha._core.petitions import Petitions
 from orcha._core.record import Record
 from orcha._core.reservations import Plan, Want
-from orcha._core.resource_lines import MAX_PASSING_PETITIONS, MAX_TIMED_NEEDS
+from orcha._core.resource_lines import MAX_KNOWN_NEEDS, MAX_PASSING_PETITIONS
 from orcha._core.start_log import StartRate
 from orcha._core.timeline import Timeline
 
@@ -300,6 +300,19 @@ FILLED = [job("long", 0, 60, 2), job("filler", 0, 5, 2), job("big", 1, 10, 4)]
 """A large petition waits at 1. At 5 there is a gap before it until 60."""
 
 
+@pytest.fixture
+def made(monkeypatch):
+    """Give the plans that are made."""
+    made = []
+
+    def counted(*arguments):
+        made.append(Overtaking(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(backfill, "Overtaking", counted)
+    return made
+
+
 @pytest.mark.parametrize(
     ("capacity", "short", "plans"),
     [
@@ -310,19 +323,17 @@ FILLED = [job("long", 0, 60, 2), job("filler", 0, 5, 2), job("big", 1, 10, 4)]
         (Capacity(resources={"gpu": (Device("0"), Device("1"), Device("2"), Device("3"))}), {}, 2),
     ],
 )
-def test_who_came_forward_into_a_gap_is_planned_for_again_only_where_that_may_differ(
-    monkeypatch, capacity, short, plans
-):
-    made = []
-
-    def counted(*arguments):
-        made.append(Overtaking(*arguments))
-        return made[-1]
-
-    monkeypatch.setattr(backfill, "Overtaking", counted)
+def test_who_came_forward_into_a_gap_is_planned_for_again_only_where_that_may_differ(made, capacity, short, plans):
     found = starts([*FILLED, job("short", 3, 50, 1)._replace(**short)], capacity)
     assert found == {"long": 0, "filler": 0, "short": 5, "big": 60}
     assert len(made) == plans
+
+
+def test_who_came_forward_into_a_gap_is_planned_for_again_where_another_one_that_has_just_come_starts_first(made):
+    jobs = [*FILLED, job("short", 3, 50, 1), job("urgent", 5, 50, 1, priority=-1)]
+    found = starts(jobs, Capacity(resources={"gpu": GPUS}))
+    assert found == {"long": 0, "filler": 0, "urgent": 5, "short": 5, "big": 60}
+    assert len(made) == 2
 
 
 @pytest.mark.parametrize("expect", [20.0, None])
@@ -334,7 +345,7 @@ def test_behind_the_first_one_of_the_line_another_one_comes_forward_whose_end_is
 
 def test_where_needs_are_of_more_kinds_than_are_remembered_a_short_one_goes_as_well():
     kinds = [Job(str(number), 2, 99, needs={"gpu": 3, "ram": number}, expect=99) for number in range(1, 21)]
-    assert len(kinds) > MAX_TIMED_NEEDS
+    assert len(kinds) > MAX_KNOWN_NEEDS
     found = starts([*FILLED, *kinds, job("short", 3, 50, 1)], Capacity(resources={"gpu": GPUS, "ram": 99}))
     assert (found["short"], found["big"]) == (5, 60)
 

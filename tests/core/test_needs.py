@@ -186,3 +186,19 @@ def test_who_enters_a_line_has_nobody_looked_for_who_could_go(monkeypatch):
     assert [each.started for each in schedule.run()] == [0, 100, 200, 300, 400]
     assert {time for time in looked if time < 100} == {1}
     assert {100, 200, 300} <= {*looked}
+
+
+@pytest.mark.parametrize("expect", [100.0, None])
+def test_one_round_is_enough_where_nothing_is_free_for_those_behind(monkeypatch, expect):
+    rounds = []
+    made = VirtualSchedule._round
+
+    def counted(schedule, new, now):
+        rounds.append(now.wall)
+        return made(schedule, new, now)
+
+    monkeypatch.setattr(VirtualSchedule, "_round", counted)
+    jobs = [Job(str(number), number, 100, needs={"gpu": 1}, expect=expect) for number in range(4)]
+    schedule = VirtualSchedule(jobs, Capacity(resources={"gpu": 1}))
+    assert [each.started for each in schedule.run()] == [0, 100, 200, 300]
+    assert rounds.count(3) == rounds.count(100) == 1

@@ -271,14 +271,23 @@ def test_what_a_petition_that_stands_still_takes_again_is_foretold_to_nobody(com
     assert [gap.fits(waiter(2, {"gpu": 1}, seconds=seconds)) for seconds in (60.0, 61.0, None)] == [True, False, False]
 
 
-def test_what_takes_as_much_for_longer_than_a_petition_that_was_refused_is_refused_as_well():
+def test_what_takes_as_much_as_a_petition_that_was_refused_and_is_too_long_for_the_gap_is_refused_as_well():
     gap = gap_of([Run(claim(gpu=3), {}, 60.0)], gpu=4)
     gap.wait(waiter(1, {"gpu": 4}, "gpu"))
-    tried = [waiter(number, {"gpu": 1}, seconds=seconds) for number, seconds in enumerate((60.0, 61.0, 62.0), 2)]
+    tried = [waiter(number, {"gpu": 1}, seconds=seconds) for number, seconds in enumerate((60.0, 62.0, 61.0), 2)]
     assert [gap.is_refused(each) for each in tried] == [False, False, False]
     assert [gap.fits(each) for each in tried[:2]] == [True, False]
     assert [gap.is_refused(each) for each in tried] == [False, True, True]
     assert not gap.is_refused(waiter(5, {"gpu": 2}, seconds=62.0))
+
+
+def test_the_gap_in_which_a_petition_was_refused_behind_another_one_is_that_before_the_other_one():
+    gap = gap_of([Run(claim(gpu=3), {}, 60.0)], gpu=4)
+    gap.wait(waiter(1, {"gpu": 4}, "gpu"))
+    assert gap.fits(waiter(2, {"gpu": 1}, seconds=60.0))
+    gap.wait(waiter(3, {"gpu": 1}, "gpu", seconds=50.0))
+    assert not gap.fits(waiter(4, {"gpu": 1}, seconds=20.0))
+    assert gap.is_refused(waiter(5, {"gpu": 1}, seconds=0.5))
 
 
 def test_of_many_that_take_the_same_and_are_too_long_for_a_gap_a_shorter_one_goes():

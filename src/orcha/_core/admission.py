@@ -163,6 +163,7 @@ class Admission:
         self._replacing: set[int] = set()
         """Petitions that are parked until what they replace has gone, by sequence."""
         self._seen_version = -1
+        self._seen_parkings = 0
         self._terms: tuple[Callable[[Candidate | Known], Reason | None], ...] = (
             self._replaces,
             self._lacks_secrets,
@@ -432,8 +433,14 @@ class Admission:
     @property
     def may_unpark(self) -> bool:
         """Whether something has changed since `unpark` looked at parked petitions, and there are some."""
-        petitions = self._petitions
-        return petitions.version != self._seen_version and bool(petitions.waiting.parked)
+        petitions, resources = self._petitions, self.resources
+        if petitions.version == self._seen_version or not petitions.waiting.parked:
+            return False
+        has_parked_alone = petitions.version - resources.parkings == self._seen_version - self._seen_parkings
+        if has_parked_alone and resources.nobody_follows():
+            self._note_seen()
+            return False
+        return True
 
     def unpark(self) -> list[Key]:
         """Let as many wait with the others again as there are slots and resources for; called often.
@@ -464,10 +471,14 @@ class Admission:
         quotas = petitions.quotas
         if quotas is not None:
             unloaded += quotas.unpark()
-        self._seen_version = petitions.version
+        self._note_seen()
         if self.of_groups.are_more or (quotas is not None and quotas.are_more):
             petitions.note_change()
         return unloaded
+
+    def _note_seen(self) -> None:
+        """Note that parked petitions have been looked at as things are."""
+        self._seen_version, self._seen_parkings = self._petitions.version, self.resources.parkings
 
     def _unpark_true(self) -> list[Key]:
         """Let the first petitions wait with the others again whose conditions in text have come to hold.

@@ -13,9 +13,10 @@ from orcha._core.converted import known_seconds
 from orcha._core.granted import LENT
 from orcha._core.overtaking import Overtaking, Run
 from orcha._core.record import Record
-from orcha._core.resource_lines import MAX_TIMED_NEEDS, aside
+from orcha._core.resource_lines import aside
 from orcha._core.state import State
 from orcha._core.things import RESOURCE, Things
+from orcha._core.tuples import new_tuple
 from orcha.interfaces.needs import WHOLE
 
 if TYPE_CHECKING:
@@ -54,13 +55,15 @@ class _Let(NamedTuple):
     """A petition that came forward to go before others, and all by which that was decided."""
 
     waiter: Waiter
-    before: list[Waiter]
-    """The petitions before it, but for those that start when they are asked just before it."""
+    before: list[Waiter] | None
+    """The petitions before it, but for those that start when they are asked just before it. None where all are of
+    one owner and need one resource alone: then no others are before it while nothing has changed."""
     granted: list[int]
-    """The sequences of all that run then, in the order in which they started."""
+    """The sequences of all that run when it is asked, in the order in which they started."""
     now: Moment
-    changes: int
-    """How often a petition had entered a line."""
+    changes: tuple[int, int, int]
+    """How often petitions have entered lines, left lines, and begun or ceased to wait elsewhere when it is asked: the
+    petitions that start just before it leave their lines, and are known elsewhere until they have started."""
     there_is: Mapping[str, int]
     """How much there is of what it, and those before it, take."""
 
@@ -103,6 +106,9 @@ class Backfill:
         self._of_groups = of_groups
         self._let: dict[int, _Let] = {}
         """The petitions that came forward last, by sequence."""
+        self.put_back = 0
+        """The version of the petitions when those that came forward last had left their lots. While it is the same, no
+        other petition has ended, or has been held back or moved."""
         self.found: tuple[Key, list[Waiter] | None] | None = None
         """The place of the petition of which `may_go` has just been asked, and who is before it."""
 
@@ -110,11 +116,17 @@ class Backfill:
 
     def may_go(self, small: Waiter) -> bool:
         """Tell whether a petition for which enough is free, and behind others in line, may start before them."""
+        self._forget_more()
+        let = self._let.pop(small.place[1], None) if self._let else None
+        if let is not None and not self._is_as_before(let, small):
+            let = None
+        if let is not None and let.before is None:
+            return True
         before = self._before(small.place, small.needs)
         self.found = small.place, before
         if before is None or small.seconds is None:
             return False
-        if self._let and (let := self._let.pop(small.place[1], None)) and self._is_as_before(let, small, before):
+        if let is not None and let.before == before:
             return True
         runs, _ = self._running()
         others = len(self._lines.waiters) + self._elsewhere.count() - len(before)
@@ -131,8 +143,7 @@ class Backfill:
         self._let = {}
         found: list[Waiter] = []
         done: set[str] = set()
-        needs = self._lines.timed_needs
-        if len(needs) <= MAX_TIMED_NEEDS and not any(map(has_room, map(dict, needs))):
+        if not self._lines.may_have_room(has_room):
             return []  # too little is free for any: the petitions need not be found
         for resource in resources:
             if resource in done:
@@ -187,21 +198,29 @@ class Backfill:
         names = [name for _, name in things.most]
         if self._inventory.are_devices(names) or any(map(self._elsewhere.are_more, names)):
             return
-        goes = [each for each in before if each.asked] if len(names) == 1 else found
+        is_one = len(names) == 1
+        goes = [each for each in before if each.asked] if is_one else found
         if any(each.seconds is None for each in goes):
             return
         gone = [each.place[1] for each in goes]
-        granted, left = [*self._petitions.granted.key_of, *gone], [each for each in before if each.place[1] not in gone]
+        granted = [*self._petitions.granted.key_of, *gone]
+        are_known = is_one and self._petitions.fairness is None and not self._who_need(WHOLE, 1)
+        left = None if are_known else [each for each in before if each.place[1] not in gone]
+        entered, gone_before, elsewhere = self._changes()
+        changes = entered, gone_before + len(goes), elsewhere + len(goes)
         there_is = {name: self._inventory.capacity(name) for name in names}
-        self._let[waiter.place[1]] = _Let(waiter, left, granted, self._now(), self._lines.changes, there_is)
+        self._let[waiter.place[1]] = _Let(waiter, left, granted, self._now(), changes, there_is)
 
-    def _is_as_before(self, let: _Let, small: Waiter, before: list[Waiter]) -> bool:
+    def _changes(self) -> tuple[int, int, int]:
+        return self._lines.changes, self._lines.leavings, self._elsewhere.changes
+
+    def _is_as_before(self, let: _Let, small: Waiter) -> bool:
         """Tell whether all is as it was when it was decided that a petition may go: then it may."""
         known = let.waiter
         return (
             let.now == self._now()
-            and let.changes == self._lines.changes
-            and let.before == before
+            and self._petitions.version == self.put_back
+            and let.changes == self._changes()
             and let.granted == [*self._petitions.granted.key_of]
             and (known.place, known.needs, known.seconds) == (small.place, small.needs, small.seconds)
             and (known.manager, known.group, known.owner) == (small.manager, small.group, small.owner)
@@ -216,6 +235,7 @@ class Backfill:
 
         With `is_asked` the petition is asked at this moment.
         """
+        self._forget_more()
         found = self.found if is_asked else None
         before = (found[1] if found is not None and found[0] == place else self._before(place, needs)) or []
         at = next((at for at, waiter in enumerate(before) if resource in waiter.lines), None)
@@ -250,27 +270,31 @@ class Backfill:
     def _running(self) -> tuple[list[Run], tuple[str, ...]]:
         """Give all that runs, and what of that runs longer than was expected."""
         petitions, now, things = self._petitions, self._now(), self._things()
+        records, all_lent = petitions.records, petitions.lent
         runs: list[Run] = []
         overdue: list[str] = []
         for grant in petitions.granted.grants():
-            record, lent = petitions.records.get(grant.seq), petitions.lent.get(grant.seq)
+            record, lent = records.get(grant.seq), all_lent.get(grant.seq)
             seconds = _seconds_left(grant, record, now)
             if seconds is not None and seconds <= 0:
                 seconds = None
                 overdue += [] if record is None else [record.key]
             back = None if lent is None else things.of(lent)
-            runs.append(Run(things.of(grant, runs=True), grant.devices or {}, seconds, back))
+            runs.append(new_tuple(Run, (things.of(grant, runs=True), grant.devices or {}, seconds, back)))
         return runs, tuple(overdue)
 
     # --- who is before it? --------------------------------------------------------------------------------------
+
+    def _forget_more(self) -> None:
+        """Have all that wait elsewhere be known, where no petition is parked."""
+        if not self._petitions.waiting.parked:
+            self._elsewhere.are_no_more()
 
     def _before(self, place: Key, needs: Iterable[str] | None) -> list[Waiter] | None:
         """Give the petitions before a place that need any of this, or what others of these need; with None all.
 
         None where there are too many.
         """
-        if not self._petitions.waiting.parked:
-            self._elsewhere.are_no_more()
         if needs is None:
             resources = {line.partition("@")[0] for line in self._lines.names()} | {*self._elsewhere.names()}
         else:

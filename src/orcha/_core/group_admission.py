@@ -299,6 +299,11 @@ class GroupAdmission:
         """Give the lots in which petitions may be parked for a group."""
         return list(self._lots.get(group, _NO_LOTS).values())
 
+    @property
+    def are_any_parked(self) -> bool:
+        """Whether petitions may be parked for any group."""
+        return bool(self._lots)
+
     def unpark(self) -> list[Key]:
         """Let as many wait with the others again as may start; give the keys whose records are to be loaded."""
         petitions, unloaded = self._petitions, []

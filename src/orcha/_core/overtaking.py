@@ -127,8 +127,9 @@ class Overtaking:
         self._kinds: dict[tuple[int, frozenset[str]], _Kind] = {}
         """The kinds of the petitions that wait, by the identity of what they take, and by their lines."""
         self._refused: dict[int, float] = {}
-        """The fewest seconds for which a petition was refused that delays others surely, by the identity of what it
-        takes. Claims are kept as long as this object, and petitions that take the same have one."""
+        """The most seconds for which the gap is open in which a petition was refused that delays others surely, by the
+        identity of what it takes: as petitions are added, the gap closes sooner, and never later. Claims are kept as
+        long as this object, and petitions that take the same have one."""
 
     def wait(self, waiter: Waiter) -> None:
         """Add the next petition that waits."""
@@ -149,12 +150,12 @@ class Overtaking:
     # --- may it go? ---------------------------------------------------------------------------------------------
 
     def is_refused(self, small: Waiter) -> bool:
-        """Tell whether a petition that takes the same was refused, and takes no longer, so that nobody has to look.
+        """Tell whether a petition is too long for a gap in which one that takes the same was refused.
 
-        That petition delays others surely. So does this one, whatever waits behind those.
+        It delays others surely, whatever waits behind those, so that nobody has to look.
         """
         seconds, known = small.seconds, self._refused.get(id(self._things.of(small)))
-        return known is not None and seconds is not None and seconds >= known
+        return known is not None and seconds is not None and seconds > known
 
     def fits(self, small: Waiter) -> bool:
         """Tell whether a petition for which enough is free may start before others that wait, and delays none."""
@@ -167,13 +168,13 @@ class Overtaking:
                 rivals, contested = self._rivals(thing, scarce)
                 plan = self._plan(rivals, contested, small)
                 if plan is not None and plan.refuses(thing, amount, seconds):
-                    self._refused[id(claim)] = seconds
+                    self._refused[id(claim)] = plan.made.gap(thing, amount)
                     return False
                 if plan is None or not self._go_on(plan, rivals):
                     if not self._is_later(thing, seconds):
                         return False
                 elif not plan.made.has_gap(thing, amount, seconds):
-                    self._refused[id(claim)] = seconds
+                    self._refused[id(claim)] = plan.made.gap(thing, amount)
                     return False
         return True
 

@@ -72,6 +72,10 @@ class _Span:
         """Tell whether an amount is free for `seconds` from a time on, whatever lengths are unknown."""
         return begin + seconds <= self.closed_from and self.sure.peak(begin, begin + seconds) + amount <= self.capacity
 
+    def gap(self, amount: Amount) -> float:
+        """Give the most seconds for which an amount is free from now on, whatever lengths are unknown."""
+        return min(self.closed_from, self.sure.free_until(self.capacity - amount))
+
 
 class Plan:
     """Who is to have what, and when; times are seconds from now on.
@@ -119,6 +123,10 @@ class Plan:
     def has_gap(self, thing: Thing, amount: Amount, seconds: float) -> bool:
         """Tell whether a petition may have an amount of a thing for `seconds` from now on, and delays nobody."""
         return self._spans[thing].fits(0.0, seconds, amount)
+
+    def gap(self, thing: Thing, amount: Amount) -> float:
+        """Give the most seconds for which a petition may have an amount of a thing from now on, and delays nobody."""
+        return self._spans[thing].gap(amount)
 
     def is_free(self, thing: Thing, amount: Amount) -> bool:
         """Tell whether an amount of a thing is free at this moment."""

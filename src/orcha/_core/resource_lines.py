@@ -37,8 +37,8 @@ MAX_PASSING_PETITIONS = 32
 """Later petitions of owners with less in use that go past a petition in its line, until it is first of its priority."""
 _BEFORE_ALL: Standing = (-1.0, 0, -1.0, 0)
 """The standing of an owner whose petition has been passed that often."""
-MAX_TIMED_NEEDS = 16
-"""Different needs of petitions whose length is known that are remembered: with more of them all petitions are asked."""
+MAX_KNOWN_NEEDS = 16
+"""Different needs of petitions in line that are remembered: with more of them the petitions are looked at."""
 MAX_COUNTED_PETITIONS = 1_000
 """Entries before one's own that are looked at to tell how many are before it; of a longer line all are counted."""
 
@@ -151,8 +151,8 @@ class Lines:
         """All of them, by sequence."""
         self.are_timed = False
         """Whether the length of any is known."""
-        self.timed_needs: set[tuple[tuple[str, int | str], ...]] = set()
-        """What petitions need whose length is known, also some that wait no more; not all where there are many."""
+        self._needs: dict[tuple[tuple[str, int | str], ...], Mapping[str, int | str]] = {}
+        """What petitions need that stand in lines, also some that wait no more; not all where there are many."""
         self.changes = 0
         """Rises whenever one enters a line, or has another place there."""
         self.leavings = 0
@@ -201,8 +201,8 @@ class Lines:
             waiter = self.waiters[place[1]] = Waiter(place, needs, group)
         waiter.needs, waiter.needed, waiter.said = needs, tuple(needs.items()), ()
         waiter.seconds, waiter.manager, waiter.owner = seconds, manager, owner
-        if seconds is not None and len(self.timed_needs) <= MAX_TIMED_NEEDS:
-            self.timed_needs.add(waiter.needed)
+        if len(self._needs) <= MAX_KNOWN_NEEDS:
+            self._needs[waiter.needed] = needs
         self.changes += 1
         if seconds is not None and not self.are_timed:
             self.are_timed = True
@@ -216,6 +216,10 @@ class Lines:
         self._entered += 1
         if self._entered > self._prune_at:
             self.rebuild()
+
+    def may_have_room(self, has_room: Callable[[Mapping[str, int | str]], bool]) -> bool:
+        """Tell whether there may be room for any petition in line, without a look at them: few needs differ mostly."""
+        return len(self._needs) > MAX_KNOWN_NEEDS or any(map(has_room, self._needs.values()))
 
     def stand(self, waiter: Waiter, names: Iterable[str]) -> None:
         """Have a waiting petition stand in the lines of these resources too."""
@@ -412,7 +416,9 @@ class Lines:
         """Petitions that do not go since the last one went: each may be first in several lines."""
         heads = {line: head for line in self.names() if (head := self.first(line)) is not None}
         while heads:
-            name = min(heads, key=lambda line: (self.rank(heads[line].place), line))
+            name, *others = heads
+            if others:
+                name = min(heads, key=lambda line: (self.rank(heads[line].place), line))
             waiter = heads[name]
             seq = waiter.place[1]
             if waiter.asked or seq in refused or not goes(waiter):
@@ -468,8 +474,7 @@ class Lines:
         """Drop what is of no use any more, and put each into the lines that it names."""
         self.waiters = {seq: waiter for seq, waiter in self.waiters.items() if self._waits(waiter)}
         self.are_timed = any(waiter.seconds is not None for waiter in self.waiters.values())
-        timed = (waiter for waiter in self.waiters.values() if waiter.seconds is not None)
-        self.timed_needs = {waiter.needed for waiter in timed}
+        self._needs = {waiter.needed: waiter.needs for waiter in self.waiters.values()}
         self.changes += 1
         self._lines = {}
         for waiter in self.waiters.values():

@@ -120,6 +120,8 @@ class Resources:
         """What petitions need that have left their lines: those behind them may go."""
         self._wheres: dict[str, dict[str, None]] = {}
         """What needs say of devices that wait, or have waited, by resource."""
+        self.parkings = 0
+        """How many petitions were parked for a resource."""
         self._nobody_goes: tuple[int, int, int] | None = None
         """What had changed when nobody in line could go: nobody can until more has."""
         self.whole_waits = False
@@ -311,6 +313,10 @@ class Resources:
         """Tell whether too little of anything is free for any petition; `taken` is as `_lacking` has it."""
         return any(self._is_short(name, wanted, taken) for name, wanted in needs.items())
 
+    def _has_room(self, needs: Needs) -> bool:
+        """Tell whether enough of everything is free for a petition with these needs, whoever is before it."""
+        return not self._short(needs)
+
     def _is_short(self, name: str, wanted: int | str, taken: Mapping[str, Amount]) -> bool:
         need = read(wanted)
         free = self._room(name, need)
@@ -457,7 +463,7 @@ class Resources:
                 waiter = None
                 petitions.note_change()
         if waiter is not None and not waiter.asked:
-            hold.park(petitions, record, resource_lot(waiter.at))
+            self.parkings += hold.park(petitions, record, resource_lot(waiter.at))
         is_behind = petitions.fairness is not None and isinstance(record.why, BehindAnother)
         return self.unpark() if is_behind else []
 
@@ -542,14 +548,18 @@ class Resources:
 
     def _may_follow(self, left: Iterable[Needs]) -> bool:
         """Tell whether another petition may go since petitions that needed this have left their lines."""
-        if self._petitions.fairness is not None or self._lines.are_timed:  # not only the first one of a line may go
+        if self._petitions.fairness is not None or (self._lines.are_timed and self._others_wait):
             return True
         names = {name for needs in left for name in needs}
         granted = self._petitions.granted
         are_free = [name for name in names if granted.held(name) < self.inventory.capacity(name)]
         with self._lock:
             firsts = (self._lines.first(line) for name in are_free for line in self._all_lines(name))
-            follows = any(first is not None and not self._short(first.needs) for first in firsts)
+            follows = (
+                self._lines.may_have_room(self._has_room)  # not only the first one of a line may go
+                if self._lines.are_timed
+                else any(first is not None and not self._short(first.needs) for first in firsts)
+            )
             return follows or WHOLE in names or bool(self._paused)
 
     def unpark(self) -> list[Key]:
@@ -561,15 +571,44 @@ class Resources:
         if not (self._lines.waiters or self._paused):
             return []
         state = petitions.version - petitions.parkings, petitions.starts, self._lines.leavings
-        if state == self._nobody_goes and not (self._paused or self._lines.are_timed or self._owners_change()):
-            return []  # since then petitions have entered the lines, for which too little was free
+        if self._is_over(state):
+            return []
         with self._lock:
             forward = self._forward()
             self._nobody_goes = None if forward else state
             keys = [waiter.place for waiter in forward]
             keys += [waiter.place for waiter in self._paused if self._is_there(waiter)]  # it may have another place now
             self._paused = []
-        return hold.unpark_these(petitions, sorted({key for key in keys if self.is_lot(petitions.waiting.lot_of(key))}))
+        keys = sorted({key for key in keys if self.is_lot(petitions.waiting.lot_of(key))})
+        unloaded = hold.unpark_these(petitions, keys)
+        self.backfill.put_back = petitions.version
+        return unloaded
+
+    def _is_over(self, state: tuple[int, int, int]) -> bool:
+        """Tell whether nobody in line could go, and nobody can since nothing has changed.
+
+        Since then petitions have entered the lines, for which too little was free.
+        """
+        return state == self._nobody_goes and not (self._paused or self._lines.are_timed or self._owners_change())
+
+    @property
+    def _others_wait(self) -> bool:
+        """Whether petitions may wait to be asked, for the whole machine, or for groups or quotas.
+
+        Whether these may go depends on who else is parked or starts.
+        """
+        petitions = self._petitions
+        is_any = bool(petitions.waiting) or self.whole_waits or self._of_groups.are_any_parked
+        return is_any or petitions.quotas is not None
+
+    def nobody_follows(self) -> bool:
+        """Tell whether nobody in line can go, as far as is known without a look at the lines."""
+        petitions = self._petitions
+        if self._others_wait:
+            return False
+        state = petitions.version - petitions.parkings, petitions.starts, self._lines.leavings
+        with self._lock:
+            return not self._paused and (self._is_over(state) or not self._lines.may_have_room(self._has_room))
 
     def _owners_change(self) -> bool:
         """Tell whether owners may be compared otherwise though nothing has started or ended."""

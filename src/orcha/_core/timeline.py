@@ -85,6 +85,19 @@ class Timeline:
         first = bisect_right(self._times, begin) - 1
         return max(self._levels[first : max(bisect_left(self._times, end), first + 1)])
 
+    def free_until(self, most: Amount) -> float:
+        """Give the first time from which more than `most` is taken; infinite for never.
+
+        >>> gpus = Timeline()
+        >>> gpus.take(30.0, 90.0, 1)
+        >>> gpus.free_until(0), gpus.free_until(1)
+        (30.0, inf)
+        """
+        for time, level in zip(self._times, self._levels, strict=True):
+            if level > most:
+                return time
+        return inf
+
     def earliest(self, begin: float, seconds: float, most: Amount) -> float | None:
         """Give the first time from `begin` on from which no more than `most` is taken for `seconds`; None for never."""
         times, levels = self._times, self._levels

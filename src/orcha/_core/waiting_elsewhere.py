@@ -49,9 +49,12 @@ class WaitingElsewhere:
         self._there: dict[str, dict[int, Candidate]] = {}
         """The same without petitions that were found to have gone: most that are known have."""
         self._more: set[str] = set()
+        self.changes = 0
+        """Rises whenever a petition is added, or one that was known is dropped."""
 
     def add(self, candidate: Candidate) -> None:
         """Take a petition that waits elsewhere from now on."""
+        self.changes += 1
         seq = candidate.seq
         for name in candidate.needs or ():
             known, there = self._known.setdefault(name, {}), self._there.setdefault(name, {})
@@ -65,6 +68,7 @@ class WaitingElsewhere:
         for name, known in self._known.items():
             if known.pop(seq, None) is not None:
                 self._there[name].pop(seq, None)
+                self.changes += 1
 
     def who_need(self, resource: str) -> list[Waiter]:
         """Give the petitions that need a resource, in no order."""
