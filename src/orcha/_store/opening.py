@@ -209,7 +209,9 @@ def _create(files: StoreFiles) -> None:
             left = left[os.write(descriptor, left) :]
         os.fsync(descriptor)
     except apsw.Error as error:
-        raise StoreError(f"{files.database} cannot be made: {error}") from error
+        raise StoreError(
+            f"{files.database} cannot be made: {error}: install Orcha anew, or see what takes the memory"
+        ) from error
     finally:
         os.close(descriptor)
     files.mark(files.clean)
