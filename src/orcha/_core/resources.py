@@ -415,19 +415,8 @@ class Resources:
         return True
 
     def _stands(self, waiter: Waiter) -> bool:
-        """Tell the same of a petition that is only counted; written out, since a plan asks it of each that waits."""
-        priority, seq, key = place = waiter.place
-        known = self._petitions.live.get(key)
-        is_there = (
-            known.seq == seq
-            and (
-                known.phase is _CONVERTING
-                or (known.phase is _WAITING and known.state is _QUEUED and known.priority == priority)
-            )
-            if isinstance(known, Record)
-            else known == place
-        )
-        return is_there and not self._is_held_back(waiter)
+        """Tell the same of a petition that is only counted."""
+        return self._is_there(waiter) and not self._is_held_back(waiter)
 
     def _is_held_back(self, waiter: Waiter) -> bool:
         """Tell whether people, or the quotas of its owner, hold a petition back."""
@@ -570,7 +559,7 @@ class Resources:
         petitions = self._petitions
         if not (self._lines.waiters or self._paused):
             return []
-        state = petitions.version - petitions.parkings, petitions.starts, self._lines.leavings
+        state = self._state()
         if self._is_over(state):
             return []
         with self._lock:
@@ -583,6 +572,11 @@ class Resources:
         unloaded = hold.unpark_these(petitions, keys)
         self.backfill.put_back = petitions.version
         return unloaded
+
+    def _state(self) -> tuple[int, int, int]:
+        """Give what changes whenever more may be free for those in line: it counts no petition that was parked."""
+        petitions = self._petitions
+        return petitions.version - petitions.parkings, petitions.starts, self._lines.leavings
 
     def _is_over(self, state: tuple[int, int, int]) -> bool:
         """Tell whether nobody in line could go, and nobody can since nothing has changed.
@@ -603,12 +597,10 @@ class Resources:
 
     def nobody_follows(self) -> bool:
         """Tell whether nobody in line can go, as far as is known without a look at the lines."""
-        petitions = self._petitions
         if self._others_wait:
             return False
-        state = petitions.version - petitions.parkings, petitions.starts, self._lines.leavings
         with self._lock:
-            return not self._paused and (self._is_over(state) or not self._lines.may_have_room(self._has_room))
+            return not self._paused and (self._is_over(self._state()) or not self._lines.may_have_room(self._has_room))
 
     def _owners_change(self) -> bool:
         """Tell whether owners may be compared otherwise though nothing has started or ended."""

@@ -88,7 +88,7 @@ def _move(petitions: Petitions, resources: Resources, record: Record, steps: int
         if not lacks_slot:
             record.why = None
         petitions.enqueue(record)
-        if may_start or not (lacks_slot or not _is_asked(petitions, moved)):
+        if may_start or (not lacks_slot and _is_asked(petitions, moved)):
             petitions.note_change()
 
 
