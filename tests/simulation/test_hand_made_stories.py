@@ -235,6 +235,16 @@ def test_a_gap_that_has_passed_while_others_were_asked_is_none():
     assert begun == ["h", "d", "b"]
 
 
+def test_a_gap_that_closes_while_the_condition_of_the_petition_in_it_is_asked_was_one_when_it_was_asked():
+    def asks_for_what_takes_a_moment(story: HandMade) -> None:
+        story.while_asked("b", lambda: story.passes(0.3))
+        story.asks_for("b", Plan(needs={"gpu": 1}, timeout=30))
+        story.rests()
+
+    first = [asks_for("h", needs={"gpu": 1}, timeout=30), rests, asks_for("d", needs={"gpu": 2}, timeout=5), rests]
+    assert begun(tell([*first, asks_for_what_takes_a_moment])) == ["h", "b", "d"]
+
+
 def test_a_petition_that_came_while_everything_was_paused_starts_behind_the_petitions_that_wait():
     def is_paused(story: HandMade) -> None:
         story.service.ask(Pause, None)
@@ -297,6 +307,12 @@ def test_a_rate_that_lets_a_petition_start_since_its_visit_was_handed_over_count
 
     first = [has_a_rate, asks_for("a", group="rig"), rests, returns("a", 0), rests]
     assert begun(tell([*first, two_come_and_time_passes, rests])) == ["a", "c", "b"]
+
+
+def test_a_rate_lets_start_when_its_time_is_over_by_the_sums_of_the_service_too():
+    """The sums of the two may differ by less than the last digit of a time on the wall."""
+    first = [has_a_rate, asks_for("a", group="rig"), rests, returns("a", 0), asks_for("b", group="rig"), rests]
+    assert begun(tell([*first, passes(40.0 - 5e-8), rests, passes(1e-6), rests])) == ["a", "b"]
 
 
 def test_a_petition_waits_behind_another_one_of_its_quota_that_is_asked_in_the_next_round():

@@ -103,12 +103,14 @@ class GroupBook:
     def may_start_by_rate(self, group: str, ahead: int | None, at: float | None = None) -> bool:
         """Tell whether one more may start after so many that are about to; None where only sure starts count.
 
-        That is told of now, or of another time of the steady clock.
+        That is told of now, or of another time of the steady clock. With a number of starts that are about to come, an
+        earlier start counts as long as it may count by the sums of the service, which differ a little.
         """
         rate = self.rules.get(group, NO_RULES).rate
         if rate is None:
             return True
-        found = self._within(group, self._time.steady if at is None else at, rate.seconds)
+        seconds = rate.seconds if ahead is None else rate.seconds + 2 * ROUNDING
+        found = self._within(group, self._time.steady if at is None else at, seconds)
         count = len(found) + ahead if ahead is not None else sum(start.is_sure for start in found)
         return count < rate.starts
 

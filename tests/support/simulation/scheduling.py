@@ -434,7 +434,8 @@ class Scheduling:
         """Give the earlier petitions of the same owner that may start later since this one starts now.
 
         Only petitions that wait for nothing but an amount of one resource are looked at, and of them the first:
-        it could start as soon as enough ends, if all that nobody knows the length of ends at once.
+        it could start as soon as enough ends, if all that nobody knows the length of ends at once. Lengths count from
+        the moment at which this one was asked: nobody knows before how long its own condition takes.
         """
         plan = self.plan(starts)
         if self._petitions.version != asked.version or asked.is_sampling or self._has_ended(starts):
@@ -479,7 +480,7 @@ class Scheduling:
             return 0.0
         if record.state is State.QUEUED:
             return limit
-        return 0.0 if record.started is None else max(0.0, min(limit, record.started + limit - self._world.time.wall))
+        return 0.0 if record.started is None else max(0.0, min(limit, record.started + limit - self._service.asked_at))
 
     def _is_starved(self, candidate: Candidate, starts: Candidate) -> bool:
         """Tell whether a later petition takes what an earlier one stands in line for.

@@ -111,6 +111,8 @@ class Service:
         """What clients asked and were not answered yet, by request."""
         self._asking: int | None = None
         """The petition that nothing blocked, and whose condition is being asked, by sequence."""
+        self.asked_at = 0.0
+        """When that was asked, on the clock on the wall: by then it was decided whether anything blocks it."""
         self.asked_now: set[int] = set()
         """The petitions whose condition was asked in this visit, by sequence."""
         self.values_at_begin: object = None
@@ -338,7 +340,7 @@ class Service:
             self.scheduling.may_be_asked(candidate)
             self.asked_now.add(candidate.seq)
             self.world.asked[candidate.seq] = self.scheduling.plan(candidate)
-            self._asking = candidate.seq
+            self._asking, self.asked_at = candidate.seq, self.world.time.wall
             said, answered = (yield candidate), candidate
             is_yes = said[0] is YES
             passed = self.scheduling.passed_by(asked, answered) if is_yes else []
