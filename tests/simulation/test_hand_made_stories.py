@@ -8,7 +8,7 @@ from orcha._core.changes import Changes
 from orcha._core.effects import Effect
 from orcha._core.state import State
 from orcha._protocol import values
-from orcha._protocol.messages import Cancel, ChangeLease, DrainResource, Item, Pause
+from orcha._protocol.messages import AddSchedule, Cancel, ChangeLease, DrainResource, Item, Pause
 from orcha.interfaces import Retry
 from orcha.interfaces.built_in import COMMANDS, LEASES
 from orcha.interfaces.needs import WHOLE
@@ -385,3 +385,23 @@ def test_a_petition_starts_that_was_behind_another_one_which_was_cancelled_or_re
     runs, waits = asks_for("a", needs={"gpu": 1}, once="nightly"), asks_for("w", needs={"gpu": 2}, priority=1)
     story = tell([runs, rests, waits, rests, come_while_a_visit_is_under_way(another_one_goes)])
     assert begun(story)[:2] == ["a", "b"]
+
+
+MANY_FIRINGS = 102
+"""More than the store keeps of a schedule whose petitions have all ended."""
+
+
+@pytest.mark.parametrize("overlap", ["skip", "queue", "replace"])
+def test_a_firing_starts_beside_no_earlier_one_however_many_came_between_them_and_after_a_restart(overlap: str):
+    def is_scheduled(story: HandMade) -> None:
+        story._planning._draw = lambda: Plan(command=True, on_interrupt="rerun")
+        _, said = story._planning._fields()
+        how = {"zone": "UTC", "overlap": overlap, "missed": "skip"}
+        story.service.ask(AddSchedule, "nightly", "* * * * *", values.encode(said), COMMANDS, **how)
+
+    def has_its_place_alone(story: HandMade) -> None:
+        assert story.service.engine.granted.seqs() == [1]
+
+    minute = [passes(60.0), rests]
+    many = [*minute * MANY_FIRINGS, has_its_place_alone]
+    tell([is_scheduled, rests, *minute, is_executed, *many, is_killed, *minute, *minute, has_its_place_alone])

@@ -59,6 +59,28 @@ def test_of_each_schedule_a_hundred_firings_are_kept(store):
     assert len(store.firings("other", 9)) == 1
 
 
+def test_a_firing_whose_petition_has_not_ended_is_kept_however_many_come_after_it(store):
+    store.commit(Changes(schedules={"nightly": schedule(), "other": schedule("other")}))
+    changes = accept(petition(1), petition(2), petition(3))
+    changes.firings = [
+        NewFiring("nightly", 1.0, 1.5, 1, "job-1"),
+        NewFiring("nightly", 2.0, 2.5, 2, "job-2"),
+        NewFiring("nightly", 2.5, 2.5, note="no"),
+        NewFiring("other", 2.0, 2.5, 3, "job-3"),
+    ]
+    store.commit(changes)
+    store.commit(steps(step(1, State.RUNNING, to_attempt=1), end(2)))
+    assert [firing.id for firing in store.live_firings("nightly")] == ["job-1"]
+    store.commit(Changes(firings=[NewFiring("nightly", float(each), 0.0) for each in range(3, 103)]))
+    (live,) = store.live_firings("nightly")
+    assert (live.id, live.petition, live.state) == ("job-1", 1, State.RUNNING)
+    assert [firing.instant for firing in store.firings("nightly", 999)] == [*map(float, range(102, 2, -1)), 1.0]
+    store.commit(steps(end(1, attempt=1)))
+    store.commit(Changes(firings=[NewFiring("nightly", 103.0, 0.0)]))
+    assert [firing.instant for firing in store.firings("nightly", 999)][-1] == 4.0
+    assert ([*store.live_firings("nightly")], [each.id for each in store.live_firings("other")]) == ([], ["job-3"])
+
+
 def test_nothing_is_kept_of_an_instant_of_a_schedule_that_is_gone(store):
     store.commit(Changes(firings=[NewFiring("nightly", 1.0, 1.0, note="no", fired_until=1.0)]))
     assert store.firings("nightly", 9) == []

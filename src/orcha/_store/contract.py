@@ -342,7 +342,14 @@ class Store(Protocol):
         ...
 
     def firings(self, schedule: str, limit: int) -> list[KeptFiring]:
-        """Give the last firings of a schedule, the latest instant first; a hundred of each schedule are kept."""
+        """Give the last firings of a schedule, the latest instant first.
+
+        A hundred of each schedule are kept, and each earlier one whose petition has not ended.
+        """
+        ...
+
+    def live_firings(self, schedule: str) -> list[KeptFiring]:
+        """Give the firings of a schedule whose petitions have not ended, the latest instant first."""
         ...
 
     def has_firing(self, schedule: str, instant: float) -> bool:

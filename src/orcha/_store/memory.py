@@ -43,7 +43,7 @@ from orcha.exceptions.store import ChannelKnown, FencedError, TokenKnown
 _ACTIVE_STATES = frozenset({State.HELD, State.STARTING, State.RUNNING, State.CANCELLING})
 _INTEGER_BOUND_NUMBER = 1 << 63
 MAX_FIRINGS = 100
-"""Firings of one schedule that are kept."""
+"""Firings of one schedule that are kept, beside the earlier ones whose petitions have not ended."""
 _REPLACED = frozenset(AttemptStep._fields[:8])
 """Fields of a step that replace what is kept also where they are None."""
 
@@ -313,7 +313,8 @@ class MemoryStore:
             kept = (new.instant, new.decided, new.petition, new.id, new.note, None, None, None, None)
             firings[new.instant] = KeptFiring(*kept)
             for instant in sorted(firings)[:-MAX_FIRINGS]:
-                del firings[instant]
+                if not self._is_live(firings[instant]):
+                    del firings[instant]
             if new.fired_until is not None:
                 self._schedules[new.schedule] = known._replace(fired_until=new.fired_until)
 
@@ -587,6 +588,18 @@ class MemoryStore:
         """Give the last firings of a schedule, the latest instant first."""
         kept = sorted(self._firings.get(schedule, {}).values(), reverse=True)[:limit]
         return [self._firing(firing) for firing in kept]
+
+    def live_firings(self, schedule: str) -> list[KeptFiring]:
+        """Give the firings of a schedule whose petitions have not ended, the latest instant first."""
+        return [
+            self._firing(each)
+            for each in sorted(self._firings.get(schedule, {}).values(), reverse=True)
+            if self._is_live(each)
+        ]
+
+    def _is_live(self, firing: KeptFiring) -> bool:
+        row = self._rows.get(firing.petition or 0)
+        return row is not None and row.state is not State.ENDED
 
     def _firing(self, firing: KeptFiring) -> KeptFiring:
         row = self._rows.get(firing.petition or 0)

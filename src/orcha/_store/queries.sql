@@ -204,6 +204,12 @@ SELECT
 FROM firing LEFT JOIN petition AS mine ON mine.seq = firing.petition
 WHERE schedule = ?1 ORDER BY instant DESC LIMIT ?2;
 
+-- name: live_firings
+SELECT
+    instant, decided, firing.petition, firing.id, note, mine.state, mine.outcome, mine.code, mine.ended
+FROM firing JOIN petition AS mine ON mine.seq = firing.petition
+WHERE schedule = ?1 AND mine.state != 6 ORDER BY instant DESC;
+
 -- name: has_firing
 SELECT EXISTS (SELECT 1 FROM firing WHERE schedule = ?1 AND instant = ?2);
 

@@ -515,6 +515,12 @@ class SqliteStore:
         return [decode_firing(row) for row in found]
 
     @_guarded
+    def live_firings(self, schedule: str) -> list[KeptFiring]:
+        """Give the firings of a schedule whose petitions have not ended, the latest instant first."""
+        found: list[Any] = self._connection.execute(self._queries["live_firings"], (schedule,)).fetchall()
+        return [decode_firing(row) for row in found]
+
+    @_guarded
     def has_firing(self, schedule: str, instant: float) -> bool:
         """Tell whether it is known what became of an instant of a schedule."""
         return bool(self._ask("has_firing", schedule, instant))

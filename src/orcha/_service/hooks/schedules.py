@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from orcha._service.timers import Timers
     from orcha._store.contract import Store
 
-MAX_LIVE_FIRINGS = 100
-"""Firings of a schedule, the last ones, among which a petition is looked for that waits or runs."""
+MAX_AWAITED_FIRINGS = 100
+"""Petitions of a schedule, the last ones, for which the next one waits beside all that run: any number may wait."""
 AGAIN_SECONDS = 5.0
 """Seconds after which a firing is tried again that the service could not take."""
 _MAX_MILLISECONDS = 999
@@ -259,14 +259,18 @@ class Schedules:
         return instant
 
     def _live(self, name: str) -> dict[str, int]:
-        """Give the petitions of a schedule that wait or run, the last one first: their sequence numbers by ids."""
+        """Give the petitions of a schedule that wait or run, the last one first: their sequence numbers by ids.
+
+        Of many that wait these are the last ones, which wait for the others.
+        """
         found: dict[str, int] = {}
-        for firing in self._store.firings(name, MAX_LIVE_FIRINGS):
+        for firing in self._store.live_firings(name):
             known = None if firing.id is None else self._petitions.live.get(firing.id)
             if firing.id is None or firing.petition is None or known is None:
                 continue
-            seq = known.seq if isinstance(known, Record) else known[1]
-            if seq == firing.petition and not (isinstance(known, Record) and known.state is State.ENDED):
+            seq, state = (known.seq, known.state) if isinstance(known, Record) else (known[1], State.QUEUED)
+            is_awaited = len(found) < MAX_AWAITED_FIRINGS or state is not State.QUEUED
+            if seq == firing.petition and state is not State.ENDED and is_awaited:
                 found[firing.id] = seq
         return found
 
