@@ -10,6 +10,8 @@ from orcha._core import admission as admission_module
 from orcha._core import once_keys as once_module
 from orcha._core import transitions
 from orcha._core.admission import ALL, Admission, GroupUse, group_name, is_petition_name, petition_name
+from orcha._core.changes import Altered, NewAlteration
+from orcha._core.converted import Converted
 from orcha._core.petitions import Petitions
 from orcha._core.reasons import (
     BehindAnother,
@@ -24,7 +26,7 @@ from orcha._core.reasons import (
 )
 from orcha._core.record import Cancellation, Record
 from orcha._core.resources import ResourceUse, resource_lot
-from orcha._core.state import Outcome, State
+from orcha._core.state import OnInterrupt, Outcome, State
 from orcha.interfaces.needs import WHOLE
 
 
@@ -274,7 +276,7 @@ def test_a_petition_that_left_a_line_while_it_was_paused_keeps_the_place_that_it
     name = petition_name(paused.seq)
     world.admission.pause(name)
     assert not world.admission.resources.is_behind(other.place, other.needs), "its place in line is noted to be left"
-    transitions.hold.reprioritize(world.petitions, paused, 4)
+    transitions.hold.reprioritize(world.petitions, world.admission.resources, paused, 4)
     world.admission.resume(name)
     assert world.blocked(paused) == world.blocked(other) == NeedsShort("gpu", 2, 0, 2)
     assert world.asked() == []
@@ -283,15 +285,126 @@ def test_a_petition_that_left_a_line_while_it_was_paused_keeps_the_place_that_it
     assert world.asked() == [other.seq]
 
 
+class BothResources(AdmittedPetitions):
+    """One petition needs both resources and stands in both lines, though nothing is short: a wide one is before it."""
+
+    def __init__(self):
+        super().__init__()
+        gpu, ram = self.runs(1, needs={"gpu": 1}), self.runs(2, needs={"ram": 1})
+        self.wide = self.waits(3, priority=-9, needs={"gpu": 2})
+        self.both = self.waits(4, needs={"gpu": 1, "ram": 8})
+        assert self.blocked(self.wide) == NeedsShort("gpu", 2, 1, 2)
+        assert self.blocked(self.both) == BehindAnother("gpu", 1, 1, 2)
+        self.ends(ram)
+        self.gpu = gpu
+        assert self.asked() == []
+
+    def reprioritizes(self, priority):
+        assert transitions.hold.reprioritize(self.petitions, self.admission.resources, self.both, priority)
+
+    def changes(self, names, priority):
+        both = self.both
+        new = Converted(
+            both,
+            is_new=False,
+            seq=both.seq,
+            key=both.key,
+            manager="m",
+            owner="me",
+            petition=object(),
+            is_command=False,
+            priority=priority,
+            needs=both.needs,
+            has_policy=True,
+            on_interrupt=OnInterrupt.FAIL,
+            **dict.fromkeys(
+                ("retry", "timeout", "queue_timeout", "expect", "group", "once", "after", "at", "delay", "when")
+            ),
+        )
+        kept = Altered(b"", priority, None, both.needs, None)
+        note = NewAlteration(both.seq, 0.0, "me", "{}")
+        now = self.petitions.now
+        transitions.alter.alter(self.petitions, self.admission.resources, both, new, kept, note, names, now)
+
+    def lines(self):
+        """Give the priority with which the petition stands in lines, and the lines; None where it stands in none."""
+        waiter = self.admission.resources._lines.waiters.get(self.both.seq)
+        return None if waiter is None else (waiter.place[0], sorted(waiter.lines))
+
+
+@pytest.mark.parametrize("priority", [-5, 5])
+def test_what_gets_another_priority_keeps_its_places_in_all_its_lines_until_it_is_asked(priority):
+    world = BothResources()
+    world.reprioritizes(priority)
+    assert (world.asked(), world.lines()) == ([world.both.seq], (priority, ["gpu", "ram"]))
+    late = world.waits(5, priority=6, needs={"ram": 1})
+    assert world.blocked(late) == BehindAnother("ram", 1, 8, 8), "as before: it would take what the other one waits for"
+    assert world.blocked(world.both) == BehindAnother("gpu", 1, 1, 2)
+    assert world.lines() == (priority, ["gpu", "ram"])
+    world.ends(world.gpu)
+    assert world.asked() == [world.wide.seq]
+
+
+def test_what_gets_a_worse_priority_stands_behind_petitions_that_are_before_it_now():
+    world = BothResources()
+    late = world.waits(5, needs={"ram": 1})
+    assert world.blocked(late) == BehindAnother("ram", 1, 8, 8)
+    world.reprioritizes(1)
+    assert world.asked() == [late.seq, world.both.seq]
+    assert world.admission.blocked_by(late) is None
+
+
+@pytest.mark.parametrize(("names", "stays"), [({"priority"}, True), ({"priority", "label"}, True), ({"needs"}, False)])
+def test_what_is_set_to_another_priority_keeps_its_places_where_it_needs_what_it_needed(names, stays):
+    world = BothResources()
+    world.changes(names, -5)
+    assert (world.asked(), world.lines()) == ([world.both.seq], (-5, ["gpu", "ram"]) if stays else None)
+
+
+def test_what_gets_so_bad_a_priority_that_nobody_asks_it_keeps_nobody_waiting():
+    world = BothResources()
+    world.petitions.waiting.__init__(1)
+    world.waits(5)
+    world.waits(6)
+    world.petitions.waiting.park(world.both.place, resource_lot("gpu"))
+    world.reprioritizes(1)
+    assert (world.petitions.waiting.is_ready(world.both.place), world.lines()) == (False, None)
+
+
+class LooksAfterwards:
+    """A lock after each release of which another thread has it at once, and looks who is first in a line."""
+
+    def __init__(self, world):
+        self._world = world
+        self._looks = False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if not self._looks:
+            self._looks = True
+            self._world.admission.resources.is_behind((99, 99, "late"), {"ram": 1})
+            self._looks = False
+
+
+def test_a_look_of_the_hook_thread_while_it_gets_another_priority_leaves_a_petition_in_its_lines():
+    world = BothResources()
+    world.admission.resources._lock = LooksAfterwards(world)
+    for priority in (-5, 5):
+        world.reprioritizes(priority)
+        assert world.lines() == (priority, ["gpu", "ram"])
+
+
 def test_what_is_parked_for_its_group_leaves_the_lines_it_stood_in(world):
     first = world.runs(1, group="rig", needs={"gpu": 2})
     second = world.waits(2, group="rig", needs={"gpu": 1})
-    transitions.hold.reprioritize(world.petitions, second, -1)
+    transitions.hold.reprioritize(world.petitions, world.admission.resources, second, -1)
     other = world.waits(3, needs={"gpu": 1})
     world.admission.of_groups.slots = {"rig": None}
     assert world.blocked(second) == NeedsShort("gpu", 1, 0, 2)
     world.admission.of_groups.slots = {"rig": 1}
-    transitions.hold.reprioritize(world.petitions, second, -2)
+    transitions.hold.reprioritize(world.petitions, world.admission.resources, second, -2)
     assert world.blocked(second) == GroupFull("rig", 1)
     assert world.admission.resources.before(second.seq) is None
     world.blocked(other)

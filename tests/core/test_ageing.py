@@ -434,17 +434,54 @@ def test_what_is_asked_since_it_has_gained_stands_in_its_lines_until_then(is_key
     assert world.lines() == (3, ["gpu", "ram"])
 
 
+class LooksAfterwards:
+    """A lock after each release of which another thread has it at once, and looks who is first in a line."""
+
+    def __init__(self, resources):
+        self._resources = resources
+        self._looks = False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if not self._looks:
+            self._looks = True
+            self._resources.is_behind((99, 99, "late"), {"ram": 1})
+            self._looks = False
+
+
+@pytest.mark.parametrize("stays", [False, True])
+@pytest.mark.parametrize("is_key", [False, True])
+def test_a_look_of_the_hook_thread_while_a_petition_gains_leaves_it_in_its_lines(is_key, stays):
+    world = TwoResources()
+    if stays:
+        assert start.start(world.petitions, world.takes({"ram": 1}, "still"), world.now)
+    if is_key:
+        world.petitions.unload([world.both.place])
+        world.petitions.take()
+    world.resources._lock = LooksAfterwards(world.resources)
+    for priority in (4, 3):
+        world.passes(60.0)
+        assert world.lines() == (priority, ["gpu", "ram"])
+    assert world.petitions.waiting.is_parked((3, world.both.seq, world.both.key)) == stays
+
+
+@pytest.mark.parametrize("is_key", [False, True])
 @pytest.mark.parametrize(("seconds", "is_ready"), [(60.0, False), (600.0, True)])
-def test_what_is_to_be_asked_stands_in_its_lines_after_a_gain_where_it_is_ready(seconds, is_ready):
+def test_what_is_to_be_asked_stands_in_its_lines_after_a_gain_where_it_is_ready(seconds, is_ready, is_key):
     world = TwoResources(most_ready=2)
     world.waits("still")
     world.waits("still")
-    world.petitions.unload([world.both.place])
-    world.petitions.take()
+    if is_key:
+        world.petitions.unload([world.both.place])
+        world.petitions.take()
     cancel.cancel(world.petitions, world.wide, cancel.cancelled(), world.now)
     assert world.resources.unpark() == [], "it may go, and too many are before it"
     assert world.lines() == (5, ["gpu", "ram"])
+    version = world.petitions.version
     world.passes(seconds)
+    assert world.petitions.version > version, "petitions behind it may go, or it may"
     assert (world.both.seq in world.order()) == is_ready
     assert world.lines() == ((-5, ["gpu", "ram"]) if is_ready else None)
 
@@ -654,7 +691,7 @@ class AgeingBesideASum(RuleBasedStateMachine):
     @rule(which=WHICH, priority=st.integers(-3, 3))
     def reprioritize(self, which, priority):
         record = self.one(which)
-        assert hold.reprioritize(self.world.petitions, record, priority)
+        assert hold.reprioritize(self.world.petitions, self.world.admission.resources, record, priority)
         self.given[record.seq] = priority
         self.world.rows[record.seq] = record
 

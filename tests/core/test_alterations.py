@@ -128,11 +128,11 @@ def converted(record, **fields):
     return Converted(*names, **given)
 
 
-def alter(petitions, record, names, priority=None, **fields):
+def alter(petitions, record, names, priority=None, resources=None, **fields):
     new = converted(record, **fields)
     kept = Altered(b"new", record.priority if priority is None else priority, new.group, new.needs, new.expect)
     note = NewAlteration(record.seq, NOW.wall, "me", "{}")
-    transitions.alter.alter(petitions, record, new, kept, note, names, NOW)
+    transitions.alter.alter(petitions, resources or Admission(petitions).resources, record, new, kept, note, names, NOW)
     assert petitions.changes.altered[record.seq] is kept
     assert petitions.changes.alterations == [note]
     assert petitions.changes

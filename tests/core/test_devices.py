@@ -167,8 +167,8 @@ def test_what_gets_another_priority_while_it_is_asked_is_asked_again_at_its_new_
     machine = Machine(gpu=2)
     runs, waits = machine.runs(gpu=1), machine.waits(gpu=2)
     assert machine.admission.blocked_by(waits) == NeedsShort("gpu", 2, 1, 2)
-    transitions.hold.reprioritize(machine.petitions, waits, -3)
     version = machine.petitions.version
+    transitions.hold.reprioritize(machine.petitions, machine.admission.resources, waits, -3)
     machine.admission.park(waits)
     assert not machine.petitions.waiting.is_parked(waits.place)
     assert machine.petitions.version > version

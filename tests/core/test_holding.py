@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orcha._core import transitions
+from orcha._core.admission import Admission
 from orcha._core.changes import NewFiring, Schedule
 from orcha._core.petitions import Petitions
 from orcha._core.record import Cancellation, Record
@@ -20,6 +21,10 @@ def waiting(petitions, number, priority=0, group=None, once=None, needs=None, ex
     return record
 
 
+def reprioritize(petitions, record, priority):
+    return transitions.hold.reprioritize(petitions, Admission(petitions).resources, record, priority)
+
+
 @pytest.fixture
 def petitions():
     return Petitions()
@@ -31,7 +36,7 @@ def head(petitions):
 
 def test_another_priority_is_another_place_and_kept(petitions):
     first, second = waiting(petitions, 1), waiting(petitions, 2)
-    assert transitions.hold.reprioritize(petitions, second, -5)
+    assert reprioritize(petitions, second, -5)
     assert head(petitions) == [second.seq, first.seq]
     assert petitions.changes.priorities == {second.seq: -5}
     assert petitions.version == 1
@@ -40,7 +45,7 @@ def test_another_priority_is_another_place_and_kept(petitions):
 def test_what_does_not_wait_keeps_its_priority(petitions):
     record = waiting(petitions, 1)
     transitions.start.start(petitions, record, petitions.now)
-    assert not transitions.hold.reprioritize(petitions, record, 3)
+    assert not reprioritize(petitions, record, 3)
     assert (record.priority, petitions.changes.priorities) == (0, {})
 
 
@@ -54,10 +59,10 @@ def test_a_spilled_one_moves_to_the_head_and_back_and_is_found_once():
     key = petitions.live[last.key]
     assert key == last.place
     petitions.load(last)
-    assert transitions.hold.reprioritize(petitions, last, -1)
+    assert reprioritize(petitions, last, -1)
     assert petitions.live[last.key] is last
     assert head(petitions)[0] == last.seq
-    assert transitions.hold.reprioritize(petitions, last, 0)
+    assert reprioritize(petitions, last, 0)
     assert len(petitions.waiting) == 5
     for record in records[:2]:
         petitions.waiting.remove(record.place)
@@ -86,7 +91,7 @@ def test_what_is_parked_can_be_cancelled_and_get_another_priority(petitions):
     transitions.hold.park(petitions, second, "s")
     transitions.cancel.cancel(petitions, first, Cancellation(Outcome.CANCELLED, 130, None), petitions.now)
     assert (first.state, petitions.waiting.parked) == (State.ENDED, 1)
-    assert transitions.hold.reprioritize(petitions, second, -1)
+    assert reprioritize(petitions, second, -1)
     assert (head(petitions), petitions.waiting.parked) == ([second.seq], 0)
 
 
@@ -136,7 +141,7 @@ def test_some_leave_a_lot_whichever_they_are(petitions, monkeypatch):
 
 def test_group_needs_and_key_of_a_new_one_are_kept_unless_it_is_taken_back(petitions):
     record = waiting(petitions, 1, group="rig", once="key", needs={"gpu": 1}, expect=30.0)
-    transitions.hold.reprioritize(petitions, record, 4)
+    reprioritize(petitions, record, 4)
     changes, effects, _ = petitions.take()
     assert (changes.groups, changes.once) == ({record.seq: "rig"}, {record.seq: "key"})
     assert changes.expected == {record.seq: 30.0}

@@ -8,6 +8,7 @@ from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._core import transitions
+from orcha._core.admission import Admission
 from orcha._core.changes import AttemptStep
 from orcha._core.codes import CANCELLED_CODE, TIMED_OUT_CODE
 from orcha._core.effects import Do
@@ -173,7 +174,10 @@ class Walker:
         if record.state is State.RUNNING and record.phase is Phase.ACTION and not record.survivors:
             yield Event.PREEMPTED, lambda: transitions.preempt.give_way(petitions, record, "urgent", NOW)
         yield Event.RELEASED, lambda: transitions.hold.release(petitions, record, NOW)
-        yield Event.REPRIORITIZED, lambda: transitions.hold.reprioritize(petitions, record, 0)
+        yield (
+            Event.REPRIORITIZED,
+            lambda: transitions.hold.reprioritize(petitions, Admission(petitions).resources, record, 0),
+        )
         yield Event.PARKED, lambda: transitions.hold.park(petitions, record, "lot")
         if petitions.waiting.is_parked(record.place):
             yield Event.UNPARKED, lambda: transitions.hold.unpark(petitions, "lot", 1)

@@ -97,10 +97,13 @@ class Ageing:
 
     def enter(self, record: Record) -> tuple[int | float, int | float | None]:
         """Note that a petition waits from now on; give its priority, and its priority without age if that differs."""
+        return self.gained(record, record.priority if record.unaged is None else record.unaged)
+
+    def gained(self, record: Record, given: int | float) -> tuple[int | float, int | float | None]:  # noqa: PYI041 - an int stays one
+        """Give the same of a petition that is given this priority."""
         known = self._known.get(record.seq)
         # After a restart the record of a petition does not name its group until the petition is made again.
         group = known.group if known is not None and record.petition is None else record.group
-        given = record.priority if record.unaged is None else record.unaged
         if group is None or group not in self.ages:
             self._known.pop(record.seq, None)
             return given, None

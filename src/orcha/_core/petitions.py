@@ -511,15 +511,21 @@ class Petitions:
 
     # --- the queue ----------------------------------------------------------------------------------------------
 
-    def enqueue(self, record: Record) -> None:
-        """Have a petition wait in its place."""
+    def enqueue(self, record: Record) -> bool:
+        """Have a petition wait in its place; tell whether it is among the first ones, which are asked."""
         if record.manager == LEASE_MANAGER:
             self.eager[record.seq] = record.key
         if self.ageing is not None:
             record.priority, record.unaged = self.ageing.enter(record)
         self.may_have_waiting = True
-        if not self.waiting.add(record.place):
+        is_ready = self.waiting.add(record.place)
+        if not is_ready:
             self._unloading[record.seq] = record.place
+        return is_ready
+
+    def aged(self, record: Record, given: int | float) -> tuple[int | float, int | float | None]:  # noqa: PYI041 - as above
+        """Give the priority of a waiting petition that is given this one, and the given one where that differs."""
+        return (given, None) if self.ageing is None else self.ageing.gained(record, given)
 
     def dequeue(self, record: Record) -> None:
         """Have a petition wait no more."""

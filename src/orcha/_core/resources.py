@@ -456,8 +456,11 @@ class Resources:
         is_behind = petitions.fairness is not None and isinstance(record.why, BehindAnother)
         return self.unpark() if is_behind else []
 
-    def move(self, place: Key, moved: Key) -> bool:
+    def move(self, place: Key, moved: Key, enter: Callable[[], None]) -> bool:
         """Have a parked petition be at another place of its lines; tell whether nothing may start for that.
+
+        `enter` has the petition itself be at that place. It is called with the lock: where the two places differ, a
+        look by the hook thread takes the petition for one that waits no more, and drops it from its lines.
 
         Nothing may where the petition lacks something whatever its place is, or stays behind another one for the only
         resource that it needs: then it need not be asked. Petitions that are behind it now were no earlier before. A
@@ -467,15 +470,13 @@ class Resources:
         """
         with self._lock:
             waiter = self._lines.waiters.get(place[1])
-            if waiter is None or waiter.place != place:
-                return False
-            stays = self._stays(waiter, moved)
-            if self._lines.waiters.get(place[1]) is not waiter:  # it was found paused
-                return False
-            if stays or len(waiter.needs) > 1:
+            stays = waiter is not None and waiter.place == place and self._stays(waiter, moved)
+            waiter = self._lines.waiters.get(place[1])  # it may have been found paused, and is in no line then
+            if waiter is not None and waiter.place == place and (stays or len(waiter.needs) > 1):
                 self._lines.move(waiter, moved)
                 waiter.asked = not stays
-        return stays
+            enter()
+        return stays and waiter is not None
 
     def _stays(self, waiter: Waiter, moved: Key) -> bool:
         """Tell whether a parked petition goes on waiting in its lot at another place of its lines."""
@@ -485,12 +486,26 @@ class Resources:
             return False
         return not self._is_held_by_group(waiter) and (self._short(waiter.needs) or self._stays_behind(waiter, moved))
 
-    def move_asked(self, place: Key, moved: Key) -> None:
+    def move_asked(self, place: Key, moved: Key, enter: Callable[[], None]) -> None:
         """Have a petition that stands in lines and is to be asked be at another place of them, as `move` does."""
         with self._lock:
             waiter = self._lines.waiters.get(place[1])
             if waiter is not None and waiter.place == place and waiter.asked and len(waiter.needs) > 1:
                 self._lines.move(waiter, moved)
+            enter()
+
+    def move_to_be_asked(self, place: Key, moved: Key, enter: Callable[[], None]) -> None:
+        """Have a petition be at another place, which people gave it, and be asked there; `enter` is as `move` has it.
+
+        It keeps its place in each line until then, behind petitions that are before it now. So no petition that is
+        behind it takes what it waits for.
+        """
+        with self._lock:
+            waiter = self._lines.waiters.get(place[1])
+            if waiter is not None and waiter.place == place:
+                self._lines.move(waiter, moved)
+                waiter.asked = True
+            enter()
 
     def may_hold_back(self, record: Record) -> bool:
         """Tell whether something beside the condition of a petition that needs nothing may keep it waiting."""
@@ -515,15 +530,16 @@ class Resources:
             return False
         return self._lines.is_surely_behind(names[0], moved)
 
-    def leave(self, seq: int) -> None:
-        """Have a petition stand in no line any more: what it needs has changed, and it is asked anew."""
+    def leave(self, seq: int) -> bool:
+        """Have a petition stand in no line any more, until it is asked anew; tell whether it stood in any."""
         with self._lock:
-            self._leave(seq)
+            return self._leave(seq)
 
-    def _leave(self, seq: int) -> None:
+    def _leave(self, seq: int) -> bool:
         waiter = self._lines.leave(seq)
         if waiter is not None:
             self.left.append(waiter.needs)
+        return waiter is not None
 
     def note_left(self) -> None:
         """Have the petitions behind looked at, where one has left its line and another one may go for that.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from orcha._core.reasons import (
@@ -17,6 +18,8 @@ from orcha._core.resource_lines import RESOURCE_LOT
 from orcha._core.transitions.hold import MAX_LOADED_PETITIONS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from orcha._core.moment import Moment
     from orcha._core.petitions import Petitions
     from orcha._core.record import Key, Record
@@ -63,33 +66,33 @@ def _move(petitions: Petitions, resources: Resources, record: Record, steps: int
     old, given = record.place, record.given_priority
     priority, unaged = (given - steps, given) if steps else (given, None)
     moved = (priority, *old[1:])
-    waits = petitions.waits(record)
-    lot = petitions.waiting.lot_of(old) if waits else None
-    if lot is not None and _stays_in_lot(resources, lot, old, moved):
-        petitions.keep_loaded(record)
+
+    def enter() -> None:
         record.priority, record.unaged = priority, unaged
+
+    if not petitions.waits(record):
+        enter()
+        return
+    petitions.keep_loaded(record)
+    lot = petitions.waiting.lot_of(old)
+    if lot is None:
+        resources.move_asked(old, moved, enter)
+        if _passes_nobody(petitions, record, old):
+            return
+    elif _stays_in_lot(resources, lot, old, moved, enter):
         _move_parked(petitions, old, moved)
         if petitions.waiting.parked_in(lot) > MAX_LOADED_PETITIONS:
             petitions.unload([moved])
         return
-    if waits and lot is None:
-        resources.move_asked(old, moved)
-    if waits and _passes_nobody(petitions, record, moved):
-        petitions.keep_loaded(record)
-        record.priority, record.unaged = priority, unaged
-        return
-    if waits:
-        petitions.dequeue(record)
-        petitions.keep_loaded(record)
-    record.priority, record.unaged = priority, unaged
-    if waits:
-        lacks_slot = lot is None and _lacks_slot(petitions, resources, record)
-        may_start = lot is not None or type(record.why) in _OVER_BY_ORDER
-        if not lacks_slot:
-            record.why = None
-        petitions.enqueue(record)
-        if may_start or (not lacks_slot and _is_asked(petitions, moved)):
-            petitions.note_change()
+    petitions.waiting.remove(old)
+    lacks_slot = lot is None and _lacks_slot(petitions, resources, record)
+    may_start = lot is not None or type(record.why) in _OVER_BY_ORDER
+    if not lacks_slot:
+        record.why = None
+    # Where it is spilled nobody asks it: so nobody waits behind it.
+    has_left = not petitions.enqueue(record) and resources.leave(record.seq)
+    if may_start or has_left or (not lacks_slot and _is_asked(petitions, moved)):
+        petitions.note_change()
 
 
 def _lacks_slot(petitions: Petitions, resources: Resources, record: Record) -> bool:
@@ -108,30 +111,30 @@ def _is_asked(petitions: Petitions, place: Key) -> bool:
     return ageing is None or petitions.waiting.is_among_firsts(place, ageing.most_heads)
 
 
-def _passes_nobody(petitions: Petitions, record: Record, moved: Key) -> bool:
+def _passes_nobody(petitions: Petitions, record: Record, old: Key) -> bool:
     """Have a ready petition that passes no other one be at its new place, where nothing starts earlier for that.
 
     So most gains cost no round: petitions that were accepted one after the other gain one after the other.
     """
     if petitions.fairness is not None or type(record.why) in _OVER_BY_ORDER:
         return False
-    return petitions.waiting.stay(record.place, moved)
+    return petitions.waiting.stay(old, record.place)
 
 
 def _move_key(petitions: Petitions, resources: Resources, key: Key, gained: int) -> list[Key]:
     """Have a petition that is only a key go to its new place; give that key where its record is wanted there."""
     moved = (key[0] - gained, *key[1:])
     lot = petitions.waiting.lot_of(key)
-    stays = lot is not None and _stays_in_lot(resources, lot, key, moved)  # asked while it is where its line says
+    enter = partial(petitions.move_unloaded, key, moved)
     if lot is None:
-        resources.move_asked(key, moved)
-    petitions.move_unloaded(key, moved)
-    if stays:
+        resources.move_asked(key, moved, enter)
+    elif _stays_in_lot(resources, lot, key, moved, enter):
         _move_parked(petitions, key, moved)
         return []
     petitions.waiting.remove(key)
     if not petitions.waiting.add(moved):
-        resources.leave(key[1])  # it is spilled still, and nobody asks it: so nobody waits behind it
+        if resources.leave(key[1]):  # it is spilled still, and nobody asks it: so nobody waits behind it
+            petitions.note_change()
         return []
     if lot is not None or _is_asked(petitions, moved):
         petitions.note_change()
@@ -149,9 +152,15 @@ def _move_parked(petitions: Petitions, key: Key, moved: Key) -> None:
         petitions.note_change()
 
 
-def _stays_in_lot(resources: Resources, lot: str, place: Key, moved: Key) -> bool:
-    """Tell whether a petition goes on waiting in its lot: in the line for a resource, others may block it no more."""
-    return not lot.startswith(RESOURCE_LOT) or resources.move(place, moved)
+def _stays_in_lot(resources: Resources, lot: str, place: Key, moved: Key, enter: Callable[[], None]) -> bool:
+    """Have a parked petition be at its new place, as `Resources.move` does; tell whether it stays in its lot.
+
+    In the line for a resource others may block it no more.
+    """
+    if lot.startswith(RESOURCE_LOT):
+        return resources.move(place, moved, enter)
+    enter()
+    return True
 
 
 __all__ = ["step"]

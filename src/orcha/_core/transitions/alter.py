@@ -8,7 +8,7 @@ from orcha._core.changes import AttemptStep
 from orcha._core.reasons import StartsLater
 from orcha._core.record import Phase
 from orcha._core.state import State
-from orcha._core.transitions import preempt
+from orcha._core.transitions import hold, preempt
 from orcha._core.transitions.submit import enter_converted
 
 if TYPE_CHECKING:
@@ -19,12 +19,16 @@ if TYPE_CHECKING:
     from orcha._core.moment import Moment
     from orcha._core.petitions import Petitions
     from orcha._core.record import Record
+    from orcha._core.resources import Resources
 
 _TIMES = frozenset(("at", "delay"))
+_OF_NO_LINE = frozenset(("priority", "label"))
+"""Fields whose change leaves a petition in its lines: it needs what it needed, and for as long."""
 
 
 def alter(
     petitions: Petitions,
+    resources: Resources,
     record: Record,
     new: Converted,
     kept: Altered,
@@ -36,6 +40,8 @@ def alter(
 
     Args:
         petitions: the petitions.
+        resources: the lines, in which the petition keeps its places where nothing changes but what it is called and its
+            priority.
         record: the petition.
         new: what the changed message was converted into.
         kept: what is kept of that.
@@ -48,12 +54,21 @@ def alter(
     if waits:
         petitions.dequeue(record)
         petitions.keep_loaded(record)
+    if not _OF_NO_LINE.issuperset(names):
+        resources.leave(record.seq)
     _enter(petitions, record, new, names)
-    record.priority, record.unaged = kept.priority, None
     petitions.changes.altered[record.seq] = kept
     petitions.changes.alterations.append(note)
-    if waits or rests_for_its_time(record):
-        _wait_anew(petitions, record, names, now)
+    is_to_wait = waits or rests_for_its_time(record)
+    if is_to_wait:
+        _note_times(petitions, record, names, now)
+    if is_to_wait and record.phase is Phase.WAITING:
+        record.why = None
+        hold.wait_at(petitions, resources, record, kept.priority)
+    else:
+        record.priority, record.unaged = kept.priority, None
+        if is_to_wait:
+            record.why = StartsLater(record.due or 0.0)
     petitions.note_change()
 
 
@@ -85,7 +100,8 @@ def _enter(petitions: Petitions, record: Record, new: Converted, names: Collecti
         record.tries = record.tries._replace(retry=new.retry)
 
 
-def _wait_anew(petitions: Petitions, record: Record, names: Collection[str], now: Moment) -> None:
+def _note_times(petitions: Petitions, record: Record, names: Collection[str], now: Moment) -> None:
+    """Have a petition that waits, or rests, do so until the time that it names from now on, where that changes."""
     rested = record.phase is Phase.RESTING
     if not _TIMES.isdisjoint(names):
         later = record.at is not None and record.at > now.wall
@@ -94,11 +110,6 @@ def _wait_anew(petitions: Petitions, record: Record, names: Collection[str], now
         record.phase = Phase.RESTING if later else Phase.WAITING
         if rested or later:
             petitions.keep_attempt(AttemptStep(record.seq, 0, due=record.due, is_command=record.command))
-    if record.phase is Phase.WAITING:
-        record.why = None
-        petitions.enqueue(record)
-    else:
-        record.why = StartsLater(record.due or 0.0)
 
 
 __all__ = ["alter", "alter_array", "rests_for_its_time"]

@@ -11,23 +11,41 @@ from orcha._core.state import State
 if TYPE_CHECKING:
     from orcha._core.moment import Moment
     from orcha._core.petitions import Petitions
+    from orcha._core.resources import Resources
 
 MAX_LOADED_PETITIONS = 1_000
 """Petitions of a lot whose records stay in memory; of the others only the keys do."""
 
 
-def reprioritize(petitions: Petitions, record: Record, priority: int | float) -> bool:  # noqa: PYI041 - an int stays one
-    """Give a waiting petition another priority; False for a petition that does not wait."""
+def reprioritize(
+    petitions: Petitions,
+    resources: Resources,
+    record: Record,
+    priority: int | float,  # noqa: PYI041 - an int stays one
+) -> bool:
+    """Give a waiting petition another priority, where it is asked anew; False for a petition that does not wait."""
     if not petitions.waits(record):
         return False
     petitions.dequeue(record)
     petitions.keep_loaded(record)
-    record.priority, record.unaged = priority, None
     record.why = None
     petitions.changes.priorities[record.seq] = priority
-    petitions.enqueue(record)
+    wait_at(petitions, resources, record, priority)
     petitions.note_change()
     return True
+
+
+def wait_at(petitions: Petitions, resources: Resources, record: Record, given: int | float) -> None:  # noqa: PYI041 - as above
+    """Have a petition that was taken out of the queue wait at the place of another priority, also in its lines."""
+    old = record.place
+    priority, unaged = petitions.aged(record, given)
+
+    def enter() -> None:
+        record.priority, record.unaged = priority, unaged
+
+    resources.move_to_be_asked(old, (priority, *old[1:]), enter)
+    if not petitions.enqueue(record):
+        resources.leave(record.seq)  # nobody asks it: so nobody waits behind it
 
 
 def release(petitions: Petitions, record: Record, now: Moment) -> bool:

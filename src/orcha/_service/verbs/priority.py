@@ -42,13 +42,13 @@ def move_unmade(engine: Engine, entry: LiveArray, priority: float) -> None:
 
 def move(engine: Engine, row: Row, record: Record | None, priority: float) -> str | None:
     """Give a petition another priority, of an array all elements that wait; give why not, where it does not wait."""
-    entry = engine.arrays.get(row.seq)
+    entry, resources = engine.arrays.get(row.seq), engine.admission.resources
     if entry is not None:
         move_unmade(engine, entry, priority)
         for element in engine.arrays.live_elements(entry):
-            transitions.hold.reprioritize(engine.petitions, element, priority)
+            transitions.hold.reprioritize(engine.petitions, resources, element, priority)
         return None
-    if record is not None and transitions.hold.reprioritize(engine.petitions, record, priority):
+    if record is not None and transitions.hold.reprioritize(engine.petitions, resources, record, priority):
         return None
     state = word(row.state if record is None else record.state, record)
     return f"{row.id!r} is {state}: only what waits has a place to change"

@@ -277,14 +277,13 @@ def _dependencies(
 
 
 def _apply(engine: Engine, record: Record, plan: _Plan, wanted: _Wanted) -> None:
-    if record.needs or record.group is not None:
-        engine.admission.resources.leave(record.seq)
     if plan.converted.group is not None:
         engine.admitting.appear(plan.converted.group, record)
     if plan.dependencies is not None:
         engine.dependents.change(record.seq, plan.dependencies)
+    petitions, resources = engine.petitions, engine.admission.resources
     transitions.alter.alter(
-        engine.petitions, record, plan.converted, plan.altered, plan.note, wanted.names, engine.petitions.now
+        petitions, resources, record, plan.converted, plan.altered, plan.note, wanted.names, petitions.now
     )
     if transitions.alter.rests_for_its_time(record) and not {"at", "delay"}.isdisjoint(wanted.names):
         engine.appointments.wait(record)
