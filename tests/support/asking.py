@@ -109,14 +109,16 @@ _POLICY = (
 class Asked:
     """An engine, and what people ask of it."""
 
-    def __init__(self, folder: Path | None, manager: Any = None, *, leases: bool = False, **set_to: Any) -> None:
-        """Open the store, recover, and start; with `leases` these are served, too."""
+    def __init__(
+        self, folder: Path | None, manager: Any = None, *, leases: bool = False, name: str = "m:M", **set_to: Any
+    ) -> None:
+        """Open the store, recover, and start; petitions are kept under `name`; with `leases` these are served, too."""
         self.manager = manager or GateManager()
         self.store = MemoryStore() if folder is None else SqliteStore(folder)
         incarnation, _ = self.store.begin(nonce=1, boot_id="test", uid=os.getuid(), now=1.0)
         settings = replace(Settings(Endpoint("127.0.0.1", 1, str(folder or "/nowhere"))), **set_to)
         managers = _with_leases(self.manager) if leases else None
-        self.engine = Engine(self.manager, "m:M", self.store, MemoryLog(), incarnation, settings, self._send, managers)
+        self.engine = Engine(self.manager, name, self.store, MemoryLog(), incarnation, settings, self._send, managers)
         recover_all(self.engine)
         self.owner = Person("admin", "uid:0")
         self.user = Person("submitter", "uid:7")
@@ -245,9 +247,9 @@ class ExtrasChannel:
 
 
 @contextmanager
-def asking(folder: Path | None = None, manager: Any = None, *, leases: bool = False, **set_to: Any) -> Iterator[Asked]:
+def asking(folder: Path | None = None, manager: Any = None, **set_to: Any) -> Iterator[Asked]:
     """Give an engine, with another manager or other settings where some are named, and end it."""
-    asked = Asked(folder, manager, leases=leases, **set_to)
+    asked = Asked(folder, manager, **set_to)
     try:
         yield asked
     finally:

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import itertools
 import re
+import sys
 import time
 from dataclasses import replace
+from unittest.mock import Mock
 
 import pytest
 
 from orcha._core.devices import Device
 from orcha._core.permissions import Visibility
+from orcha._core.preempted import PAUSE, Preempted
 from orcha._core.quotas import Account, Limit
-from orcha._core.reasons import Reason
+from orcha._core.reasons import MachineFull, Reason
+from orcha._core.transitions import command, preempt
 from orcha._protocol import values
 from orcha._protocol.messages import Cancel, DrainResource, DrainService, Pause, Resume, SetGroup, Show, Verdict
+from orcha.exceptions import ConditionFailed
+from orcha.interfaces.built_in import COMMAND_MANAGER
 from orcha.interfaces.needs import WHOLE
 from orcha.utils.users import name_of
-from support.asking import asking
+from support.asking import GateManager, asking
 from support.waiting import wait_for
 
 DECLARED = {
@@ -41,10 +47,12 @@ DECLARED = {
     "starts_later": {"delay": 3600},
     "resting_until": {"code": 1, "retry": {"times": 1, "delay": 3600}},
     "replaces_another": {"once": "key", "if_exists": "replace"},
+    "machine_full": {},
+    "behind_preempted": {"needs": {"seat": 1}},
     "condition_said_no": {"waits": True},
 }
 """What a petition declares so that each cause can block it."""
-RESOURCES = {"gpu": 1, "disk": 1, "rack": 2, "shelf": 2, "card": (Device("0"),), "tape": (Device("0"),)}
+RESOURCES = {"gpu": 1, "disk": 1, "rack": 2, "shelf": 2, "seat": 2, "card": (Device("0"),), "tape": (Device("0"),)}
 RULES = {"user_full": ("per_user", 1), "rate_reached": ("rate", [1, 3600])}
 """The rule of the group for each cause that a running petition of the group brings about with it."""
 OF_THE_GROUP = ("group_full", *RULES)
@@ -56,7 +64,9 @@ HOLDERS = {
     "not_alone": {"needs": {"disk": 1}},
     "behind_exclusive": {"needs": {"disk": 1}},
     "machine_taken": {"needs": {WHOLE: 1}},
+    "machine_full": {},
     "quota_in_use": {},
+    "behind_preempted": {"needs": {"seat": 1}, "priority": -1},
     "text_is_false": {"group": "gate"},
     "replaces_another": {"once": "key"},
 }
@@ -67,6 +77,8 @@ FIRST = {
     "behind_exclusive": {"needs": {WHOLE: 1}, "priority": -1},
 }
 """What another petition declares that waits and comes first, for each cause that it brings about."""
+OF_COMMANDS = ("machine_full", "behind_preempted")
+"""Causes that block commands alone: the manager's petitions are stored as commands are."""
 OF_ALL = ("everything_paused", "service_drained", "service_stops")
 OF_IT = ("petition_paused", "secrets_lost")
 CAUSES = (*DECLARED, *OF_IT, *OF_ALL)
@@ -85,6 +97,7 @@ NEVER_TOGETHER = {
         "nobody waits behind a petition for the machine while another one has it": [
             ("machine_taken", "behind_exclusive")
         ],
+        "what needs the whole machine takes the place of no petition": [("machine_taken", "behind_preempted")],
         "a petition that is asked while another one has the machine leaves the lines of resources": [
             ("machine_taken", "behind_another"),
             ("machine_taken", "held_free"),
@@ -96,6 +109,10 @@ NEVER_TOGETHER = {
             ("resting_until", "dependency_failed"),
         ],
         "a condition is asked again when the petition has rested": [("resting_until", "condition_said_no")],
+        "the condition of commands is that fewer run than may": [
+            ("condition_said_no", "machine_full"),
+            ("condition_said_no", "behind_preempted"),
+        ],
     }.items()
     for pair in pairs
 }
@@ -114,18 +131,66 @@ STANDS_ALONE = {
 }
 """Kinds of reasons that stand beside no other one, and why."""
 ELSEWHERE = {
-    "owner_first": "test_another_owner_who_has_less_in_use_is_first",
+    "owner_first": "test_another_owner_is_named_beside_each_cause_while_it_stands_in_the_same_line",
     "held_after_interruption": "test_what_a_crash_interrupted_tells_beside_that_what_else_blocks_it",
-    "machine_full": "of commands alone: cli/test_why.py has it beside others",
-    "behind_preempted": "of commands alone: cli/test_preempt.py has it beside another reason",
 }
-"""Kinds that stand beside others, and are in no generated pair: an engine with plain petitions does not have them."""
+"""Kinds that stand beside others, and the tests that have them: they are no causes that block a petition alone."""
+OUT_OF_EACH_LINE = {
+    *("user_full", "text_is_false", "quota_in_use", "after_others", "dependency_failed"),
+    *("starts_later", "resting_until", "replaces_another"),
+}
+OUT_OF_LINE = {
+    "group_full": OUT_OF_EACH_LINE,
+    "needs_short": {
+        *(*OUT_OF_EACH_LINE, "group_full", "group_text_is_false", "group_paused", "rate_reached"),
+        *("drained", "not_alone", "petition_paused"),
+    },
+}
+"""Beside which causes a petition does not stand in the line for a group, or for a resource: no owner is before it."""
+
+
+class CommandsManager(GateManager):
+    """Says no as the manager of commands does, while as many of its petitions run as may."""
+
+    def __init__(self, most):
+        super().__init__()
+        self.most = most
+        self.granted = None
+
+    @property
+    def running_processes(self):
+        return 0 if self.granted is None else len(self.granted.of_manager(COMMAND_MANAGER))
+
+    def convert_to_petition(self, m):
+        petition = super().convert_to_petition(m)
+        petition.condition = self.may_run
+        if m.extras.get("code"):
+            petition.action = self.fail
+        return petition
+
+    def fail(self, *_):
+        """Fail as a command does, which no hook is asked about."""
+        raise OSError
+
+    def may_run(self, _):
+        return self.running_processes < self.most or ConditionFailed(MachineFull(self.most).text(), for_all=True)
 
 
 @pytest.fixture
-def asked():
-    with asking(slots={"rig": 1, "gate": 1}, resources=RESOURCES) as asked:
-        asked.manager.let_go.clear()
+def causes():
+    """What blocks the petition; a test about certain causes has them in place of this."""
+    return ()
+
+
+@pytest.fixture
+def asked(causes):
+    manager, name = GateManager(), "m:M"
+    if {*OF_COMMANDS} & {*causes}:
+        most = len(holders_for(causes)) if "machine_full" in causes else sys.maxsize
+        manager, name = CommandsManager(most), COMMAND_MANAGER
+    with asking(manager=manager, name=name, slots={"rig": 1, "gate": 1}, resources=RESOURCES) as asked:
+        manager.granted = asked.engine.granted
+        manager.let_go.clear()
         yield asked
         asked.ask(asked.owner, Cancel, None, "it", "", at_once=True)  # else it would begin while the engine ends
         asked.ask(asked.owner, Resume)
@@ -158,19 +223,42 @@ def merged(*declared):
     return {name: value for each in declared for name, value in each.items()} | ({"needs": needs} if needs else {})
 
 
+def holders_for(causes):
+    """Give what the petitions declare that run, so that a petition is blocked by these causes."""
+    holders = {cause: declared for cause, declared in HOLDERS.items() if cause in causes}
+    if {*OF_THE_GROUP} & {*causes}:
+        holders["of the group"] = {"group": "rig"}
+    # where one petition needs the whole machine, it has all there is
+    return {"the machine": merged(*holders.values())} if "machine_taken" in causes else holders
+
+
+def preempts(asked, name, **declared):
+    """Have a petition run in the place of another one, which stands still as its command would."""
+    asked.engine.shims.connect(lambda _: Mock())  # which is told when the petition goes on
+    holds(asked, "train", needs={"seat": 2})
+    petitions = asked.engine.petitions
+    train = petitions.live["train"]
+    assert asked.submit(asked.user, name, **declared).verdict == Verdict.ACCEPTED
+    wait_for(lambda: known(asked, name)["blocked"], what=f"{name} is in line")
+
+    def stand_still():
+        command.running(petitions, train.seq, train.attempt, petitions.now)
+        petitions.keep_preempted(train, Preempted(name, PAUSE, petitions.now.wall))
+        assert preempt.stands_still(petitions, train)
+
+    asked.engine.post(stand_still)
+    asked.wait_for(name, "running")
+
+
 def occupy(asked, causes):
     """Have what others hold and do block a petition that declares this."""
     rules = {rule: value for cause, (rule, value) in RULES.items() if cause in causes}
     slots = 1 if "group_full" in causes else 2
     if rules:
         sets(asked, slots, **rules)
-    holders = {cause: declared for cause, declared in HOLDERS.items() if cause in causes}
-    if {*OF_THE_GROUP} & {*causes}:
-        holders["of the group"] = {"group": "rig"}
-    if "machine_taken" in causes:  # then one petition has all there is
-        holders = {"the machine": merged(*holders.values())}
-    for cause, declared in holders.items():
-        holds(asked, f"with what is {cause}", **declared)
+    for cause, declared in holders_for(causes).items():
+        runs = preempts if cause == "behind_preempted" else holds
+        runs(asked, f"with what is {cause}", **declared)
     if "group_text_is_false" in causes:
         sets(asked, slots, when='exists("/nowhere")')
     if "drained" in causes:
@@ -269,11 +357,23 @@ def test_each_cause_and_each_pair_of_causes_is_named_exactly(asked, causes):
     wait_for(lambda: kinds(asked) == expected(causes), what=f"the reasons are {expected(causes)}")
 
 
-def test_all_causes_at_once_are_named(asked):
+def all_at_once(but):
+    """Give as many causes as can block a petition at the same time, without one."""
     causes = []
     for cause in CAUSES:
-        if cause != ASKED_AFTER_ALL_ELSE and all(frozenset((cause, other)) not in NEVER_TOGETHER for other in causes):
+        are_possible = all(frozenset((cause, other)) not in NEVER_TOGETHER for other in causes)
+        if cause not in {ASKED_AFTER_ALL_ELSE, but} and are_possible:
             causes.append(cause)
+    return causes
+
+
+WITHOUT = ("machine_full", "held_free")
+
+
+# Where all slots are taken, any petition that waits may take the next one: then nobody knows when the first petition in
+# the line of a resource starts, and no gap before it is told.
+@pytest.mark.parametrize("causes", [all_at_once(but=cause) for cause in WITHOUT], ids=WITHOUT)
+def test_all_causes_at_once_are_named(asked, causes):
     block(asked, causes)
     wait_for(lambda: kinds(asked) == sorted(causes), what="all are named")
 
@@ -321,6 +421,26 @@ def test_another_owner_who_has_less_in_use_is_first(asked, declared):
     assert asked.manager.order == ["a", "of another", "it"]
 
 
+@pytest.mark.parametrize(
+    "causes",
+    [
+        (line, cause)
+        for line in OUT_OF_LINE
+        for cause in CAUSES
+        if cause not in {line, "service_stops"} and frozenset((line, cause)) not in NEVER_TOGETHER
+    ],
+    ids=" and ".join,
+)
+def test_another_owner_is_named_beside_each_cause_while_it_stands_in_the_same_line(asked, causes):
+    line, cause = causes
+    block(asked, causes)
+    wait_for(lambda: kinds(asked) == expected(causes), what=f"the reasons are {expected(causes)}")
+    assert asked.submit(asked.stranger, "of another", **DECLARED[line]).verdict == Verdict.ACCEPTED
+    first = [] if cause in OUT_OF_LINE[line] else ["owner_first"]
+    wait_for(lambda: known(asked, "of another")["blocked"], what="the petition of another owner is in line")
+    wait_for(lambda: kinds(asked) == sorted([*expected(causes), *first]), what=f"{first} stands beside the others")
+
+
 def test_each_reason_says_what_ends_it(asked):
     block(asked, ("petition_paused", "group_paused"))
     remedies = [reason["remedy"] for reason in known(asked)["blocked"]]
@@ -364,18 +484,18 @@ def test_where_petitions_are_private_those_of_others_are_named_to_operators_alon
         assert (reason["kind"], reason["holders"], shown["dependents"]) == ("group_full", holders, dependents)
 
 
-@pytest.mark.parametrize("cause", [cause for cause in CAUSES if cause != ASKED_AFTER_ALL_ELSE])
-def test_each_reason_says_since_when(asked, cause):
+@pytest.mark.parametrize("causes", [(cause,) for cause in CAUSES if cause != ASKED_AFTER_ALL_ELSE], ids=" ".join)
+def test_each_reason_says_since_when(asked, causes):
     before = time.time()
-    block(asked, (cause,))
-    wait_for(lambda: kinds(asked) == [cause], what=f"the reason is {cause}")
+    block(asked, causes)
+    wait_for(lambda: kinds(asked) == [*causes], what=f"the reasons are {causes}")
 
     def since_known():
         """Give the reason once its time is known: some reasons have none until the petition was asked."""
         (reason,) = known(asked)["blocked"]
         return reason if reason["since"] is not None else None
 
-    reason = wait_for(since_known, what=f"since when {cause} is")
+    reason = wait_for(since_known, what=f"since when there is {causes}")
     assert before - 1 <= reason["since"] <= time.time(), reason
 
 
