@@ -72,6 +72,14 @@ def test_a_command_that_stands_still_goes_on_before_what_waits():
     urgent = row(2, started=0.0, expect=20.0, priority=-5, **given)
     live = [paused, urgent, row(3, group="g", expect=5.0)]
     assert reckon(3, live, ONE_SLOT, History([]), 0.0) == Estimate(40.0, 40.0, 40.0, 3, 0)
+    assert reckon(1, live, ONE_SLOT, History([]), 0.0) == Estimate(20.0, 20.0, 20.0, 3, 0)
+    both = reckon_all({1, 3}, live, ONE_SLOT, History([]), 0.0)
+    assert {seq: each.likely for seq, each in both.items()} == {1: 20.0, 3: 40.0}
+
+
+def test_a_command_that_does_not_get_its_place_again_is_foretold_nothing():
+    paused = row(1, started=-10.0, preemptible="pause", stands_still=True, state="running", needs='{"gpu": 2}')
+    assert reckon(1, [paused], ONE_SLOT | {"resources": {"gpu": 1}}, History([]), 0.0) is None
 
 
 def test_the_length_of_other_commands_is_a_guess():

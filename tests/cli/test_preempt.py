@@ -117,6 +117,10 @@ def test_a_paused_command_stands_still_and_goes_on_before_what_came_later(rig, t
     assert (known["state"], known["paused"], known["preempted"]["how"]) == ("running", True, "pause")
     assert known["why"] == "preempted by urgent: it stands still, and lacks a slot of its group rig"
     assert [(each["kind"], each["since"]) for each in known["blocked"]] == [("preempted_by", known["preempted"]["at"])]
+    known = shown(rig, "train")
+    assert known["estimate"]["reckoned"] == 3
+    assert "it probably goes on in " in rig.run("why", "train").stdout
+    assert "\ngoes on" in rig.run("show", "train").stdout
     row = rig.run("ps").stdout
     assert ("paused" in row, "preempted by urgent" in row) == (True, True), row
     pid = known["attempts"][0]["pid"]

@@ -176,8 +176,12 @@ URGENT = command("urgent", 20, 10, -1, needs={"gpu": 1})
     ],
 )
 def test_who_gives_a_place_to_whom_is_foretold(jobs, expected):
-    planned = VirtualSchedule(jobs, Capacity(resources={"gpu": 2})).run()
-    assert sorted((each.job.id, each.started, each.ended, each.gives_way_to) for each in planned) == expected
+    schedule = VirtualSchedule(jobs, Capacity(resources={"gpu": 2}))
+    planned = sorted((each.job.id, each.started, each.ended, each.gives_way_to) for each in schedule.run())
+    assert planned == expected
+    of_the_urgent = [ended for name, _, ended, _ in planned if name == "urgent"]
+    are_paused = any(name == "still" for name, *_ in planned)
+    assert [*schedule.came_back.items()] == [("still", ended) for ended in of_the_urgent if are_paused]
 
 
 @settings(max_examples=60, deadline=None)

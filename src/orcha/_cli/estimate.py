@@ -1,4 +1,4 @@
-"""When a waiting petition will probably start: the service's decisions in virtual time, with durations of its like."""
+"""When a waiting petition will probably start, or a paused one go on, by the service's decisions in virtual time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from orcha._cli.session import Session
-    from orcha._core.forecast.workload import Foretold
 
     Row = dict[str, Any]
 
@@ -94,7 +93,7 @@ def _likenesses(row: Row) -> list[tuple[str, ...]]:
 
 
 def estimate(service: Session, details: Row, now: float, most: int = MAX_RECKONED_PETITIONS) -> Estimate | None:
-    """Ask a service for what a forecast needs, and give when a petition starts.
+    """Ask a service for what a forecast needs, and give when a petition starts, or goes on that stands still.
 
     None where that cannot be foretold: it waits for people or for a condition, more than `most` petitions wait and run,
     or nobody may see what others do.
@@ -158,7 +157,7 @@ def reckon(seq: int, live: Sequence[Row], capacity: Row, history: History, now: 
 def reckon_all(
     wanted: Collection[int], live: Sequence[Row], capacity: Row, history: History, now: float
 ) -> dict[int, Estimate]:
-    """Give when petitions start, by their sequence numbers; nothing of petitions that do not.
+    """Give when petitions start, or go on that stand still, by their sequence numbers; nothing of all others.
 
     Args:
         wanted: the petitions.
@@ -170,7 +169,8 @@ def reckon_all(
 
     """
     known = {row["seq"]: history.durations(row) for row in live}
-    found = [_starts(planned, set(wanted)) for planned in _forecasts(live, known, capacity, now)]
+    still = {row["seq"] for row in live if row.get("stands_still")}
+    found = [_starts(schedule, set(wanted), still) for schedule in _forecasts(live, known, capacity, now)]
     both = _counted(live, known)
     told = {seq: [starts[seq] for starts in found] for seq in wanted if all(seq in starts for starts in found)}
     return {seq: Estimate(min(times), times[1], max(times), *both) for seq, times in told.items()}
@@ -194,9 +194,9 @@ def reckon_elements(
     known = {row["seq"]: history.durations(row) for row in live}
     running = next((int(row.get("elements_running") or 0) for row in live if row["seq"] == array), 0)
     found = []
-    for planned in _forecasts(live, known, capacity, now):
+    for schedule in _forecasts(live, known, capacity, now):
         names = {f"{array}.{number}" for number in range(running, running + len(elements))}
-        starts = [each.started for each in planned if each.started is not None and each.job.id in names]
+        starts = [each.started for each in schedule.run() if each.started is not None and each.job.id in names]
         found.append(dict(zip(elements, sorted(starts), strict=False)))
     both = _counted(live, known)
     told = {seq: [starts[seq] for starts in found] for seq in elements if all(seq in starts for starts in found)}
@@ -212,7 +212,7 @@ def _counted(live: Sequence[Row], known: Mapping[int, Durations | None]) -> tupl
 
 def _forecasts(
     live: Sequence[Row], known: Mapping[int, Durations | None], capacity: Row, now: float
-) -> Iterator[Iterator[Foretold]]:
+) -> Iterator[VirtualSchedule]:
     """Give three forecasts: where all take as little time as their like, as much as most, and as much as any."""
     seconds = {
         seq: (0.0, 0.0, 0.0) if each is None else (each.short, each.likely, each.long) for seq, each in known.items()
@@ -230,19 +230,25 @@ def _forecasts(
         jobs = [job for row in sorted(live, key=_place) for job in _jobs(row, seconds[row["seq"]][which], now, held)]
         stocks = {name: stock(most, name, jobs, devices.get(name, ())) for name, most in resources.items()}
         occupied = capacity.get("occupied", {}) if which else {}  # at best these processes end at once
-        yield VirtualSchedule(jobs, Capacity(slots, groups, stocks, rules=rules, occupied=occupied, **more)).run()
+        yield VirtualSchedule(jobs, Capacity(slots, groups, stocks, rules=rules, occupied=occupied, **more))
 
 
-def _starts(planned: Iterable[Foretold], left: set[int]) -> dict[int, float]:
-    """Give when these petitions start; the forecast ends at the last of these starts. An array has many starts."""
+def _starts(schedule: VirtualSchedule, left: set[int], still: Collection[int]) -> dict[int, float]:
+    """Give when petitions start; the forecast ends at the last of these starts. An array has many starts.
+
+    Of petitions that stand `still` now, give when they go on.
+    """
     found: dict[int, float] = {}
-    for each in planned:
+    for each in schedule.run():
         seq = int(each.job.id.partition(".")[0])
-        if each.started is not None and seq in left:
+        if each.started is not None and seq in left and seq not in still:
             found[seq] = each.started
-            left.remove(seq)
-            if not left:
-                break
+        for seq in left.intersection(still):
+            if (back := schedule.came_back.get(str(seq))) is not None:
+                found[seq] = back
+        left.difference_update(found)
+        if not left:
+            break
     return found
 
 

@@ -48,6 +48,9 @@ _FORESEEABLE = frozenset(
 _CONDITIONS = frozenset(("text_is_false", "group_text_is_false"))
 """Reasons that end when a condition holds, which nobody can foretell: the condition counts as true."""
 _QUEUED = "queued"
+_RUNNING = "running"
+_STANDS_STILL = ["preempted_by"]
+"""The kinds of reasons of a command that gave its place: it goes on when it has the place again."""
 _HOUR_SECONDS = 3_600
 
 
@@ -66,11 +69,17 @@ class Estimate(NamedTuple):
 
 
 def foreseeable(state: str, kinds: Collection[str]) -> bool:
-    """Tell whether all that keeps a petition from starting ends by itself; conditions in text count as true.
+    """Tell whether all that keeps a petition from starting, or from going on, ends by itself.
+
+    Conditions in text count as true.
 
     >>> foreseeable("queued", ("group_full", "text_is_false")), foreseeable("queued", ("condition_said_no",))
     (True, False)
+    >>> foreseeable("running", ("preempted_by",)), foreseeable("running", ())
+    (True, False)
     """
+    if state == _RUNNING:
+        return [*kinds] == _STANDS_STILL
     return state == _QUEUED and all(kind in _FORESEEABLE or kind in _CONDITIONS for kind in kinds)
 
 
@@ -95,6 +104,8 @@ def row_is_foreseeable(row: Row) -> bool:
 
 def estimated(service: Session, details: Row, *, is_asked_for: bool) -> Estimate | None:
     """Give when a petition that waits will probably start; None where that cannot be foretold, or costs too much.
+
+    Of a command that gave its place to a more urgent petition, give when it will probably go on.
 
     Args:
         service: a client.

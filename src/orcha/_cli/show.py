@@ -19,6 +19,7 @@ _FIRST = (
         "preempted",
         "place",
         "starts",
+        "goes on",
         "priority",
         "group",
         "needs",
@@ -59,7 +60,8 @@ def run(namespace: argparse.Namespace) -> int:
         render.json(descriptions.as_json(details) | {"estimate": foretold.as_json(estimate)})
         return 0
     starts = None if estimate is None else foretold.words(estimate, render.now())
-    for name, value in lines(details | {"starts": starts}):
+    when = "starts" if details["state"] == "queued" else "goes on"
+    for name, value in lines(details | {when: starts}):
         render.named(name, value)
     return 0
 

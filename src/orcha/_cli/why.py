@@ -52,6 +52,8 @@ def run(namespace: argparse.Namespace) -> int:
         render.line(render.plain(line))
     if details["state"] == "queued":
         render.line(foretold_line(found, render.now()))
+    elif found is not None:
+        render.line(f"it probably goes on {foretold.words(found, render.now())}")
     return 0
 
 

@@ -107,6 +107,8 @@ class VirtualSchedule:
         """When the petitions began that run and may be preempted."""
         self._left: dict[int, float] = {}
         """How many seconds are left of each petition that stands still."""
+        self.came_back: dict[str, float] = {}
+        """When each petition that stood still had its place again for the first time, by its id."""
 
     def _counted(self, group: str) -> Sequence[float]:
         """Give as many of the last starts of a group as its rate counts."""
@@ -224,6 +226,7 @@ class VirtualSchedule:
         for record in back:
             transitions.preempt.come_back(self._petitions, record)
             heapq.heappush(self._ends, (now.wall + self._left.pop(record.seq), record.seq))
+            self.came_back.setdefault(self._jobs[record.seq].id, now.wall)
         given = self._preemption.chosen() if self._petitions.preemptible else []
         for record, by in given:
             self._give_way(record, self._jobs[by.seq].id, now)
