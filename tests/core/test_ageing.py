@@ -434,6 +434,19 @@ def test_what_is_asked_since_it_has_gained_stands_in_its_lines_until_then(is_key
     assert world.lines() == (3, ["gpu", "ram"])
 
 
+def test_what_gains_while_it_is_asked_is_asked_again_at_its_new_place_and_then_waits_in_line():
+    world = TwoResources()
+    one = world.takes({"gpu": 2}, "slow")
+    one.why = world.resources.blocked_by(one)
+    world.passes(60.0)
+    version = world.petitions.version
+    world.resources.park(one)
+    assert not world.petitions.waiting.is_parked(one.place)
+    assert world.petitions.version > version
+    world.parks(one)
+    assert [key[0] for key in world.petitions.waiting.parked_keys(resource_lot("gpu"))][-1] == -1
+
+
 class LooksAfterwards:
     """A lock after each release of which another thread has it at once, and looks who is first in a line."""
 

@@ -25,6 +25,13 @@ def is_kept(story: HandMade, identity: str, state: State) -> bool:
     return any(row.id == identity and row.state is state for row in story.world.store.rows_by_seq.values())
 
 
+def is_waiting(identity: str) -> Happening:
+    def happens(story: HandMade) -> None:
+        assert is_kept(story, identity, State.QUEUED)
+
+    return happens
+
+
 def returns(identity: str, value: int):
     def happens(story: HandMade) -> None:
         service = story.service
@@ -313,6 +320,15 @@ def test_a_rate_lets_start_when_its_time_is_over_by_the_sums_of_the_service_too(
     """The sums of the two may differ by less than the last digit of a time on the wall."""
     first = [has_a_rate, asks_for("a", group="rig"), rests, returns("a", 0), asks_for("b", group="rig"), rests]
     assert begun(tell([*first, passes(40.0 - 5e-8), rests, passes(1e-6), rests])) == ["a", "b"]
+
+
+def test_a_rate_counts_from_a_restart_what_started_by_a_clock_that_was_set_back_since():
+    first = [has_a_rate, asks_for("a", group="rig"), rests, returns("a", 0), asks_for("b", group="rig"), rests]
+    sets_back = lambda story: story.world.time.is_set_by(-7_200.0)  # noqa: E731
+    story = tell(
+        [*first, passes(10.0), sets_back, is_killed, rests, passes(31.0), rests, is_waiting("b"), passes(9.1), rests]
+    )
+    assert begun(story) == ["a", "b"]
 
 
 def test_a_petition_waits_behind_another_one_of_its_quota_that_is_asked_in_the_next_round():

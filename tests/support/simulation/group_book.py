@@ -24,6 +24,8 @@ class Start(NamedTuple):
     """The same on the clock on the wall, by which it is kept."""
     is_sure: bool
     """Whether the petition got its slot while the rate held: else the rate may count it, or not."""
+    latest: float
+    """When it was by the clock on the wall at a restart, which somebody may have set back since."""
 
 
 class GroupBook:
@@ -58,10 +60,9 @@ class GroupBook:
         self.decided_before, self._rated_before = set(), {}
         now = self._time
         for starts in self._starts.values():
-            starts[:] = [
-                start._replace(steady=min(start.steady, now.steady - max(0.0, now.wall - start.wall)))
-                for start in starts
-            ]
+            for at, start in enumerate(starts):
+                told = now.steady - max(0.0, now.wall - start.wall)
+                starts[at] = start._replace(steady=min(start.steady, told), latest=max(start.latest, told))
 
     def is_kept(self) -> None:
         """Note that what is so now is kept."""
@@ -75,7 +76,7 @@ class GroupBook:
         self.decided_before = set(granted)
         if rules.rate != had.rate:
             self._rated_before[group] = set(granted)
-            self._starts[group] = [] if had.rate is None else self._within(group, self._time.steady, had.rate.seconds)
+            self._starts[group] = [] if had.rate is None else self._may_be_within(group, had.rate.seconds)
 
     def timeouts(self) -> dict[str, float | None]:
         """Give how long an attempt may run of a petition that comes now and names no limit, by its group."""
@@ -90,7 +91,8 @@ class GroupBook:
         """Note that a petition of a group started when the clock on the wall showed this."""
         if self.rules.get(group, NO_RULES).rate is not None:
             is_sure = seq not in self._rated_before.get(group, ())
-            self._starts.setdefault(group, []).append(Start(self._time.steady_when(wall), wall, is_sure))
+            steady = self._time.steady_when(wall)
+            self._starts.setdefault(group, []).append(Start(steady, wall, is_sure, steady))
 
     def has_too_many_starts(self, group: str) -> str | None:
         """Tell of the last start of a group whether too many came in the time before it."""
@@ -104,18 +106,23 @@ class GroupBook:
         """Tell whether one more may start after so many that are about to; None where only sure starts count.
 
         That is told of now, or of another time of the steady clock. With a number of starts that are about to come, an
-        earlier start counts as long as it may count by the sums of the service, which differ a little.
+        earlier start counts as long as the service may count it.
         """
         rate = self.rules.get(group, NO_RULES).rate
         if rate is None:
             return True
-        seconds = rate.seconds if ahead is None else rate.seconds + 2 * ROUNDING
-        found = self._within(group, self._time.steady if at is None else at, seconds)
-        count = len(found) + ahead if ahead is not None else sum(start.is_sure for start in found)
-        return count < rate.starts
+        if ahead is not None:
+            return len(self._may_be_within(group, rate.seconds, at)) + ahead < rate.starts
+        now = self._time.steady if at is None else at
+        return sum(start.is_sure for start in self._within(group, now, rate.seconds)) < rate.starts
 
     def _within(self, group: str, now: float, seconds: float) -> list[Start]:
         return [start for start in self._starts.get(group, ()) if now - seconds < start.steady - ROUNDING < now]
+
+    def _may_be_within(self, group: str, seconds: float, at: float | None = None) -> list[Start]:
+        """Give the starts that the service may count, by its sums, which differ a little, and by its clock."""
+        begin = (self._time.steady if at is None else at) - seconds
+        return [start for start in self._starts.get(group, ()) if begin < start.latest + ROUNDING]
 
     # --- slots --------------------------------------------------------------------------------------------------
 
