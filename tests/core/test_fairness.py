@@ -16,7 +16,7 @@ from orcha._core.owners_queue import MAX_FAIR_PETITIONS, OwnersQueue
 from orcha._core.petitions import Petitions
 from orcha._core.reasons import InOrder, OwnerFirst
 from orcha._core.record import Phase, Record
-from orcha._core.resource_lines import MAX_PASSING_PETITIONS, Lines
+from orcha._core.resource_lines import MAX_PASSING_PETITIONS, RESOURCE_LOT, Lines
 from orcha._core.selection import Selection
 from orcha._core.state import State
 from orcha._core.transitions import hold, start, submit
@@ -98,7 +98,10 @@ class Watched(VirtualSchedule):
         before = [other for other in waiting if not granted.has(other) and self._rank(other) < mine]
         for other in before:
             lot = self._petitions.waiting.lot_of((0, other, ""))
-            if not self._fits(other) or not (lot is None or lot == group_name(self._jobs[seq].group or "")):
+            is_comparable = (
+                lot is None or lot.startswith(RESOURCE_LOT) or lot == group_name(self._jobs[seq].group or "")
+            )
+            if not (self._fits(other) and is_comparable):
                 continue
             needs, rank = self._jobs[other].needs.keys(), self._rank(other)
             if any(self._rank(each) < rank and self._jobs[each].needs.keys() & needs for each in before):
@@ -117,6 +120,20 @@ def test_no_petition_starts_while_one_of_an_owner_with_less_in_use_could(jobs):
     assert sorted(each.job.id for each in planned) == sorted(job.id for job in jobs)
     assert all(each.started is not None for each in planned), "all have started in the end"
     assert set(schedule.passed) <= {(each.job.id, each.started) for each in planned}, "passed within one round alone"
+
+
+def test_who_comes_forward_in_a_line_by_a_start_of_another_owner_has_the_last_slot_before_a_later_petition():
+    jobs = [
+        Job("runs", 0.0, 100.0, 0, None, {"gpu": 1}, manager="m", owner="bob"),
+        Job("of ann", 0.0, 50.0, manager="m", owner="ann"),
+        Job("wide", 1.0, 10.0, 0, None, {"gpu": 4}, manager="m", owner="cleo"),
+        Job("parked", 1.0, 10.0, 0, None, {"gpu": 1}, manager="m", owner="ann"),
+        Job("of cleo", 2.0, 100.0, 1, manager="m", owner="cleo"),
+        Job("later", 2.0, 100.0, 1, manager="m", owner="ann"),
+    ]
+    planned = VirtualSchedule(jobs, Capacity(slots={"m": 4}, resources={"gpu": 4})).run()
+    begun = {each.job.id: each.started for each in planned}
+    assert begun == {"runs": 0.0, "of ann": 0.0, "of cleo": 2.0, "parked": 2.0, "later": 12.0, "wide": 100.0}
 
 
 @given(workloads(12), st.sampled_from(OWNERS))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from core.test_fairness import OWNERS, RESOURCES, SLOTS, Owned, Watched, workloads
@@ -113,7 +113,32 @@ def test_all_start_where_what_was_used_before_counts_too(jobs, known):
     assert all(each.started is not None for each in VirtualSchedule(jobs, capacity).run())
 
 
+def a_start_of_another_owner_brings_one_forward():
+    """Petition 5 waits for a gpu behind petition 1 of cleo, who starts petition 0 in the round that asks petition 7."""
+    rows = [
+        (11, 1, 1, {}, "cleo"),
+        (2, 1, 0, {"gpu": 4}, "cleo"),
+        (1, 4, 0, {"gpu": 1}, "ann"),
+        (0, 1, 0, {}, "ann"),
+        (0, 1, 0, {}, "ann"),
+        (1, 1, 0, {"gpu": 1}, "ann"),
+        (0, 1, 0, {}, "ann"),
+        (11, 1, 1, {}, "ann"),
+        (10, 1, 0, {}, "cleo"),
+        (0, 4, 0, {"gpu": 1}, "ann"),
+        (1, 4, 0, {"gpu": 4}, "bob"),
+        (1, 1, 0, {"gpu": 1}, "bob"),
+        (6, 5, 0, {}, "bob"),
+        (7, 5, 0, {}, "cleo"),
+    ]
+    return [
+        Job(str(number), float(came), float(seconds), priority, None, needs, manager="m", owner=owner)
+        for number, (came, seconds, priority, needs, owner) in enumerate(rows)
+    ]
+
+
 @given(workloads())
+@example(a_start_of_another_owner_brings_one_forward())
 @settings(max_examples=40, deadline=None)
 def test_one_group_of_all_owners_changes_nothing_of_what_was_used_before(jobs):
     jobs = [job._replace(group=None) for job in jobs]

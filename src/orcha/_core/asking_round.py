@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._core.converted import Converted
 from orcha._core.fairness import Turns
+from orcha._core.reasons import InOrder
 from orcha._core.tuples import new_tuple
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ class Round:
         self.opaque = False
         """Whether a plugin's condition said no: nobody knows what such a condition depends on."""
         self.left_out = False
-        """Whether a petition that has just come was not asked, since there are enough before it."""
+        """Whether a petition was not asked, or may not start yet, since the next round asks one before it first."""
         self.is_sampling = False
         self.sampled = 0
         """How many of the sample were asked."""
@@ -171,6 +172,9 @@ class Round:
         Of the petitions that waited before, `MAX_REFUSALS_PER_ROUND` may say no. A petition that has just come is asked
         once in any case, so that a queue of blocked petitions hides nobody. With `look_ahead` only that many of the
         first petitions are considered.
+
+        With several owners a start may bring a petition forward in its line for a resource. That petition is asked in
+        the next round, and a later petition, which might take its slot, is asked after it.
 
         A yes counts where nothing has ended since others said no. Else the others are asked once more first,
         from the first one on: otherwise a later petition would take what an earlier one waits for. `version` gives the
@@ -207,6 +211,9 @@ class Round:
                 record = candidate.record if isinstance(candidate, Converted) else candidate
                 if self._closed and self._is_closed(record):
                     pass
+                elif fair is not None and self.yeses and admission.resources.goes_before(candidate.place):
+                    self.answers.append(new_tuple(Answered, (record, NO, InOrder(1), None, None)))
+                    self.left_out, is_over = True, not fresh
                 elif (blocked := blocked_by(candidate)) is not None:
                     self.answers.append(new_tuple(Answered, (record, NO, blocked, None, None)))
                 else:

@@ -268,6 +268,22 @@ class Resources:
         with self._lock:
             return any(self._is_behind(name, wanted, place) for name, wanted in needs.items())
 
+    def goes_before(self, place: Key) -> bool:
+        """Tell whether a petition in line for a resource may go by now, and comes before the one at a place.
+
+        With several owners that changes with each start: what another owner waits for is kept for the first in line.
+        """
+        lines = self._lines
+        if not lines.waiters:
+            return False
+        with self._lock:
+            if not lines.may_have_room(self._has_room):
+                return False
+            firsts = [first for name in lines.names() if (first := lines.first(name)) is not None and not first.asked]
+            return any(
+                lines.is_before(first.place, place) and not self._lacking(first.place, first.needs) for first in firsts
+            )
+
     def held_by(self, seq: int) -> Reason | None:
         """Give for what a petition waits now, where it waits for a resource."""
         with self._lock:
