@@ -139,14 +139,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     Each process of pytest-xdist gets a part of the list in one piece; an idle one takes what stands last in another's.
     """
+    slow: list[pytest.Item] = []
+    quick: list[pytest.Item] = []
     for item in items:
+        is_slow = item.get_closest_marker("slow") is not None
+        (slow if is_slow else quick).append(item)
         if not _is_named(item.path, "each"):
             item.add_marker("once")
-        elif item.get_closest_marker("slow") or not _is_named(item.path, "between"):
+        elif is_slow or not _is_named(item.path, "between"):
             item.add_marker("newest")
     processes = getattr(config, "workerinput", {}).get("workercount", 1)
-    slow = [item for item in items if item.get_closest_marker("slow")]
-    quick = [item for item in items if not item.get_closest_marker("slow")]
     at, size = 0, len(items) / processes
     items.clear()
     for number in range(processes):
