@@ -19,7 +19,7 @@ def detach(service, name, *words, options=()):
 
 
 def rows(service, *more):
-    return {row["id"]: row for row in json.loads(service.run("ps", "--all", "--json", *more).stdout)}
+    return {row["id"]: row for row in json.loads(service.ask("ps", "--all", "--json", *more).stdout)}
 
 
 def state(service, name):
@@ -46,7 +46,7 @@ def test_a_chain_waits_over_a_kill_and_runs_in_its_order(own_service, gate, tmp_
     service.start()
     assert rows(service)["report"]["why"] == "it waits for build and test to end"
     gate.touch()
-    assert service.run("wait", "report").returncode == 0
+    assert service.ask("wait", "report").returncode == 0
     assert order.read_text() == "test\nreport\n"
 
 
@@ -66,15 +66,15 @@ def test_the_tree_and_show_draw_what_waits_for_what(service, gate):
     detach(service, "unit", "true", options=("--after-ok", "build"))
     detach(service, "lint", "true", options=("--after", "build"))
     detach(service, "deploy", "true", options=("--after-ok", "unit", "--after-ok", "lint"))
-    lines = service.run("ps", "--tree").stdout.splitlines()[1:]
-    drawn = [re.split(" +(?:queued|running)", line)[0] for line in lines]
+    lines = service.ask("ps", "--tree").stdout.splitlines()[1:]
+    drawn = [re.split(" +(?:queued|starting|running)", line)[0] for line in lines]
     assert drawn == ["build", "├─ unit", "└─ lint", "   └─ deploy"]
-    shown = service.run("show", "deploy").stdout
+    shown = service.ask("show", "deploy").stdout
     assert "after:         unit (must succeed, queued), lint (must succeed, queued)\n" in shown
-    assert "dependents:    unit lint\n" in service.run("show", "build").stdout
+    assert "dependents:    unit lint\n" in service.ask("show", "build").stdout
     assert len(rows(service)["deploy"]["after"]) == 2
     gate.touch()
-    assert service.run("wait", "deploy").returncode == 0
+    assert service.ask("wait", "deploy").returncode == 0
 
 
 def test_it_may_be_held_or_run_all_the_same(service, gate):
@@ -82,10 +82,10 @@ def test_it_may_be_held_or_run_all_the_same(service, gate):
     for policy in ("hold", "run"):
         detach(service, policy, "true", options=("--after-ok", "build", "--if-dependency-fails", policy))
     gate.touch()
-    assert service.run("wait", "run").returncode == 0
+    assert service.ask("wait", "run").returncode == 0
     assert "build, which did not succeed: resume it" in rows(service)["hold"]["why"]
-    assert service.run("resume", "hold").returncode == 0
-    assert service.run("wait", "hold").returncode == 0
+    assert service.ask("resume", "hold").returncode == 0
+    assert service.ask("wait", "hold").returncode == 0
 
 
 def test_a_held_command_names_what_failed_after_a_restart_and_not_what_succeeded(own_service, gate):
@@ -93,7 +93,7 @@ def test_a_held_command_names_what_failed_after_a_restart_and_not_what_succeeded
     detach(own_service, "later", "true")
     options = ("--after-ok", "build", "--after-ok", "later", "--if-dependency-fails", "hold")
     detach(own_service, "hold", "true", options=options)
-    assert own_service.run("wait", "later").returncode == 0
+    assert own_service.ask("wait", "later").returncode == 0
     gate.touch()
     wait_for(lambda: "resume it" in (rows(own_service)["hold"]["why"] or ""))
     told = rows(own_service)["hold"]["why"]

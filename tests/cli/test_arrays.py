@@ -24,7 +24,7 @@ def detach(service, *words):
 
 
 def row(service, name):
-    return next(row for row in json.loads(service.run("ps", "--all", "--json").stdout) if row["id"] == name)
+    return next(row for row in json.loads(service.ask("ps", "--all", "--json").stdout) if row["id"] == name)
 
 
 @pytest.fixture
@@ -38,11 +38,11 @@ def waits_for(gate):
 
 def test_each_number_is_a_command_of_its_own_and_the_array_ends_with_the_last(service):
     assert detach(service, "--array", "1-3", "--name", "train", "--", "sh", "-c", f"{SAYS}; exit {{}}") == "train"
-    assert service.run("wait", "train").returncode == 1
+    assert service.ask("wait", "train").returncode == 1
     known = row(service, "train")
     assert (known["outcome"], known["code"], known["elements"], known["elements_failed"]) == ("failed", 1, 3, 3)
     assert service.run("logs", "train.2").stdout == "train.2 2 2\n"
-    assert service.run("wait", "train.3").returncode == 3
+    assert service.ask("wait", "train.3").returncode == 3
 
 
 def test_who_runs_it_attached_gets_the_lines_after_their_ids_and_the_code_of_the_first_that_failed(service):
@@ -79,20 +79,20 @@ def test_no_more_run_at_once_than_may(service, gate):
     wait_for(lambda: row(service, "one")["elements_running"] == 1, what="the first runs")
     known = row(service, "one")
     assert (known["state"], known["elements_waiting"], known["elements_at_most"]) == ("running", 4, 1)
-    why = service.run("why", "one").stdout
+    why = service.ask("why", "one").stdout
     assert "  4 of its 5 elements wait: at most 1 of them wait or run at once as petitions\n" in why
-    done = service.run("why", "one.5")
+    done = service.ask("why", "one.5")
     told = "others of the array 'one' come before it, and at most 1 of them wait or run at once"
     assert (done.stderr, done.returncode) == (f"orcha: 'one.5' is no petition yet: {told}\n", 1)
-    assert "there is no petition with the id 'one.6'" in service.run("why", "one.6").stderr
+    assert "there is no petition with the id 'one.6'" in service.ask("why", "one.6").stderr
     gate.touch()
-    assert service.run("wait", "one").returncode == 0
+    assert service.ask("wait", "one").returncode == 0
     assert row(service, "one")["elements_succeeded"] == 5
 
 
 def test_no_more_start_after_as_many_failed_as_may(service):
     detach(service, "--array", "1-1000%1", "--max-fails", "2", "--name", "m", "--", "sh", "-c", "exit 4")
-    assert service.run("wait", "m").returncode == 4
+    assert service.ask("wait", "m").returncode == 4
     known = row(service, "m")
     assert (known["elements_failed"], known["elements_cancelled"]) == (2, 998)
     assert known["reason"] == "cancelled: 2 elements of 'm' failed, as many as may"
@@ -101,15 +101,15 @@ def test_no_more_start_after_as_many_failed_as_may(service):
 def test_a_cancel_ends_all_of_it(service, gate):
     detach(service, "--array", "1-100000", "--name", "big", "--", "sh", "-c", waits_for(gate))
     wait_for(lambda: row(service, "big")["elements_running"] == AT_ONCE, what="as many run as may")
-    assert service.run("cancel", "big.99999").returncode == 0
-    assert service.run("cancel", "big", "--why", "enough").returncode == 0
+    assert service.ask("cancel", "big.99999").returncode == 0
+    assert service.ask("cancel", "big", "--why", "enough").returncode == 0
     known = row(service, "big")
     assert (known["outcome"], known["elements_cancelled"], known["reason"]) == (
         "cancelled",
         100_000,
         f"cancelled by {known['owner']}: enough",
     )
-    assert service.run("ps").stdout == "nothing waits or runs\n"
+    assert service.ask("ps").stdout == "nothing waits or runs\n"
 
 
 def test_an_array_waits_for_others_and_others_wait_for_all_of_it(service, gate, tmp_path):
@@ -119,7 +119,7 @@ def test_an_array_waits_for_others_and_others_wait_for_all_of_it(service, gate, 
     detach(service, "--after-ok", "many", "--name", "last", "--", "sh", "-c", f"echo last >> {order}")
     assert row(service, "many")["why"] == "it waits for first to succeed"
     gate.touch()
-    assert service.run("wait", "last").returncode == 0
+    assert service.ask("wait", "last").returncode == 0
     assert order.read_text().split() == ["first", "x", "x", "x", "last"]
 
 
@@ -127,7 +127,7 @@ def test_an_array_is_cancelled_where_what_it_waits_for_fails(service, gate):
     detach(service, "--name", "first", "--", "sh", "-c", f"{waits_for(gate)}; exit 3")
     detach(service, "--after-ok", "first", "--array", "1-3", "--name", "many", "--", "true")
     gate.touch()
-    assert service.run("wait", "many").returncode == 130
+    assert service.ask("wait", "many").returncode == 130
     known = row(service, "many")
     assert (known["outcome"], known["elements_cancelled"]) == ("cancelled", 3)
 
@@ -189,7 +189,7 @@ def test_each_element_runs_once_over_a_kill_of_the_service(own_service, gate, tm
     service.kill()
     service.start()
     gate.touch()
-    assert service.run("wait", "k").returncode == 0
+    assert service.ask("wait", "k").returncode == 0
     assert sorted(map(int, ran.read_text().split())) == list(range(1, 41))
 
 
@@ -199,20 +199,20 @@ def test_ps_has_one_line_for_an_array_and_lists_its_elements_where_they_are_aske
     )
     wait_for(lambda: row(service, "p")["elements_failed"] == 1, what="the first one failed")
     wait_for(lambda: row(service, "p")["elements_running"] == 1, what="the second one runs")
-    (line,) = service.run("ps").stdout.splitlines()[1:]
+    (line,) = service.ask("ps").stdout.splitlines()[1:]
     assert line.split()[:2] == ["p", "running"]
     assert "[#.........] 1/9, 1 run, 1 failed" in line
-    assert [each["id"] for each in json.loads(service.run("ps", "--json", "--state", "running").stdout)] == ["p"]
-    assert service.run("ps", "--state", "queued").stdout == "no petitions\n"
-    first, second, rest = service.run("ps", "p").stdout.splitlines()[1:]
+    assert [each["id"] for each in json.loads(service.ask("ps", "--json", "--state", "running").stdout)] == ["p"]
+    assert service.ask("ps", "--state", "queued").stdout == "no petitions\n"
+    first, second, rest = service.ask("ps", "p").stdout.splitlines()[1:]
     assert (first.split()[0], second.split()[:2], rest) == (
         "p.2",
         ["p.1", "failed"],
         "p: [#.........] 1/9, 1 run, 1 failed, 7 wait",
     )
-    assert [each["array"] for each in json.loads(service.run("ps", "p", "--json").stdout)] == ["p", "p"]
-    assert "array:         p\n" in service.run("show", "p.1").stdout
-    assert "p.1 is no array" in service.run("ps", "p.1").stderr
+    assert [each["array"] for each in json.loads(service.ask("ps", "p", "--json").stdout)] == ["p", "p"]
+    assert "array:         p\n" in service.ask("show", "p.1").stdout
+    assert "p.1 is no array" in service.ask("ps", "p.1").stderr
     gate.touch()
 
 
@@ -231,12 +231,12 @@ def test_what_failed_runs_once_more_and_the_rest_stays_as_it_ended(service, tmp_
     done = run(service, "--each-line", lines, "--name", "r", "--", "sh", "-c", script)
     assert done.returncode == 1
     mended.touch()
-    assert service.run("retry", "--failed", "r", "--attach").returncode == 0
-    known = json.loads(service.run("show", "r", "--json").stdout)
+    assert service.ask("retry", "--failed", "r", "--attach").returncode == 0
+    known = json.loads(service.ask("show", "r", "--json").stdout)
     assert (sorted(ran.read_text().split()), known["elements_succeeded"]) == (["a", "b", "b", "c"], 3)
-    refused = service.run("retry", "--failed", "r")
+    refused = service.ask("retry", "--failed", "r")
     assert (refused.returncode, refused.stderr) == (1, "orcha: no element of 'r' ended without success\n")
-    assert service.run("retry", "r", "--attach").returncode == 0
+    assert service.ask("retry", "r", "--attach").returncode == 0
     assert len(ran.read_text().split()) == 7
 
 
@@ -246,19 +246,19 @@ def test_what_failed_runs_once_more_while_the_array_runs(service, gate, tmp_path
     detach(service, "--array", "1-2", "--name", "w", "--", "sh", "-c", script)
     wait_for(lambda: row(service, "w")["elements_failed"] == 1, what="the first one failed")
     mended.touch()
-    assert service.run("retry", "--failed", "w").returncode == 0
+    assert service.ask("retry", "--failed", "w").returncode == 0
     wait_for(lambda: row(service, "w")["elements_succeeded"] == 1, what="it succeeded")
     gate.touch()
-    assert service.run("wait", "w").returncode == 0
+    assert service.ask("wait", "w").returncode == 0
 
 
 def test_a_paused_array_starts_no_more_elements_until_it_goes_on(service, gate):
     detach(service, "--array", "1-3%1", "--name", "z", "--", "sh", "-c", waits_for(gate))
     wait_for(lambda: row(service, "z")["elements_running"] == 1, what="the first one runs")
-    assert service.run("pause", "z").returncode == 0
+    assert service.ask("pause", "z").returncode == 0
     gate.touch()
     wait_for(lambda: row(service, "z")["elements_succeeded"] == 1, what="it has ended")
     known = row(service, "z")
     assert (known["elements_waiting"], known["why"]) == (2, "it is paused")
-    assert service.run("resume", "z").returncode == 0
-    assert service.run("wait", "z").returncode == 0
+    assert service.ask("resume", "z").returncode == 0
+    assert service.ask("wait", "z").returncode == 0

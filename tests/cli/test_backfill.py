@@ -24,11 +24,11 @@ def detach(service, name, *words, options=()):
 
 
 def shown(service, name):
-    return json.loads(service.run("show", "--json", name).stdout)
+    return json.loads(service.ask("show", "--json", name).stdout)
 
 
 def blocked(service, name):
-    return json.loads(service.run("why", "--json", name).stdout)["blocked"]
+    return json.loads(service.ask("why", "--json", name).stdout)["blocked"]
 
 
 def has_begun(service, name):
@@ -42,23 +42,23 @@ def test_who_would_end_before_a_large_one_starts_goes_before_it(service):
     detach(service, "late", "true", options=["--need", "gpu=1", "--timeout", "2h"])
     detach(service, "unknown", "true", options=["--need", "gpu=1"])
     detach(service, "short", "true", options=["--need", "gpu=1", "--timeout", "30m"])
-    assert service.run("wait", "short").returncode == 0
+    assert service.ask("wait", "short").returncode == 0
     assert [shown(service, name)["state"] for name in ("big", "late", "unknown")] == ["queued"] * 3
 
     [reason] = blocked(service, "late")
     due = datetime.fromisoformat(shown(service, "long")["started"]).timestamp() + 3600
     assert (reason["kind"], reason["first"]["id"], reason["overdue"]) == ("held_free", "big", [])
     assert abs(reason["due"] - due) <= 1
-    said = service.run("why", "late").stdout
+    said = service.ask("why", "late").stdout
     assert "it needs 1 gpu, 1 of 2 is free, held free for an earlier petition until about 20" in said
     assert "    held free for big (" in said
     assert [each["kind"] for each in blocked(service, "unknown")] == ["behind_another"]
-    assert "until about 20" in service.run("why", "big").stdout, "who holds what it needs is expected to end then"
+    assert "until about 20" in service.ask("why", "big").stdout, "who holds what it needs is expected to end then"
 
-    assert service.run("set", "late", "--timeout", "10m").returncode == 0
-    assert service.run("wait", "late").returncode == 0, "what people change is known at once"
-    service.run("cancel", "long")
-    assert service.run("wait", "big", "unknown").returncode == 0
+    assert service.ask("set", "late", "--timeout", "10m").returncode == 0
+    assert service.ask("wait", "late").returncode == 0, "what people change is known at once"
+    service.ask("cancel", "long")
+    assert service.ask("wait", "big", "unknown").returncode == 0
 
 
 def test_what_the_same_command_took_is_expected_where_its_owner_asks_for_that(service):
@@ -74,8 +74,8 @@ def test_what_the_same_command_took_is_expected_where_its_owner_asks_for_that(se
     source = shown(service, "next")["expect_source"]
     assert source.startswith("the longest of 5 petitions that ran the same command took ")
     service.run("run", "--detach", "--name", "later", "--in", "1h", *again)
-    assert ": the longest of " in service.run("why", "later").stdout
-    assert service.run("set", "later", "--expect", "2h").returncode == 0
+    assert ": the longest of " in service.ask("why", "later").stdout
+    assert service.ask("set", "later", "--expect", "2h").returncode == 0
     assert shown(service, "later")["expect_source"] is None, "people know better"
     for more in (["--expect", "1h"], ["--array", "1-2"]):
         done = service.run("run", *more, *again)
@@ -90,7 +90,7 @@ def test_a_length_that_proves_wrong_is_told_and_delays_alone(service):
     wait_for(lambda: [each["kind"] for each in blocked(service, "short")] == ["held_free"], what="it is overdue")
     [reason] = blocked(service, "short")
     assert (reason["due"], reason["overdue"]) == (None, ["long"])
-    assert "    longer than expected: long\n" in service.run("why", "short").stdout
-    assert " longer than expected)\n" in service.run("why", "big").stdout
-    service.run("cancel", "long")
-    assert service.run("wait", "big", "short").returncode == 0
+    assert "    longer than expected: long\n" in service.ask("why", "short").stdout
+    assert " longer than expected)\n" in service.ask("why", "big").stdout
+    service.ask("cancel", "long")
+    assert service.ask("wait", "big", "short").returncode == 0

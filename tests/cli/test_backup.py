@@ -27,7 +27,7 @@ def detach(service, name, *command, options=()):
 
 
 def rows(service):
-    return {row["id"]: row for row in json.loads(service.run("ps", "--all", "--json").stdout)}
+    return {row["id"]: row for row in json.loads(service.ask("ps", "--all", "--json").stdout)}
 
 
 def saved(service, path, *options):
@@ -56,7 +56,7 @@ def other(serve):
 def test_under_load_all_that_was_accepted_before_is_there_with_its_output(own_service, other, tmp_path):
     service = own_service
     detach(service, "wrote", "sh", "-c", MANY)
-    assert service.run("wait", "wrote").returncode == 0
+    assert service.ask("wait", "wrote").returncode == 0
     wrote = service.run("logs", "wrote").stdout
     os.mkfifo(tmp_path / "gate")
     detach(service, "busy", "sh", "-c", f"echo busy >> {tmp_path}/ran; read -r it < {tmp_path}/gate")
@@ -97,7 +97,7 @@ def test_under_load_all_that_was_accepted_before_is_there_with_its_output(own_se
     assert rows(service)["busy"]["state"] == "running"  # nothing of it is taken for what the copy left behind
     assert (tmp_path / "ran").read_text().split().count("busy") == 1
     (tmp_path / "gate").write_text("go\n")
-    assert service.run("wait", "busy").returncode == 0
+    assert service.ask("wait", "busy").returncode == 0
 
 
 def test_what_ran_runs_again_only_where_it_asked_for_that(own_service, other, tmp_path):
@@ -110,20 +110,20 @@ def test_what_ran_runs_again_only_where_it_asked_for_that(own_service, other, tm
     other.start()
     assert other.run("wait", "it").returncode == 0
     assert rows(own_service)["it"]["state"] == "running"
-    assert own_service.run("cancel", "it").returncode == 0
+    assert own_service.ask("cancel", "it").returncode == 0
 
 
 def test_where_no_service_runs_it_is_copied_too_and_an_older_state_is_no_lost_one(own_service, tmp_path):
     service, folder = own_service, own_service.home / f"127.0.0.1-{own_service.port}"
     detach(service, "it", "echo", "done")
-    service.run("wait", "it")
+    service.ask("wait", "it")
     service.stop()
     names = sorted(each.name for each in folder.iterdir())
     assert not saved(service, tmp_path / "state.tar")["served"]
     assert sorted(each.name for each in folder.iterdir()) == names
     service.start()
     detach(service, "later", "true")
-    service.run("wait", "later")
+    service.ask("wait", "later")
     assert "another service" in restored(service, tmp_path / "state.tar", service, 69)
     service.stop()
     refused = restored(service, tmp_path / "state.tar", service, 78)
@@ -141,7 +141,7 @@ def test_where_no_service_runs_it_is_copied_too_and_an_older_state_is_no_lost_on
 
 def test_a_file_that_is_not_whole_is_none(own_service, other, tmp_path):
     detach(own_service, "it", "sh", "-c", MANY)
-    own_service.run("wait", "it")
+    own_service.ask("wait", "it")
     made = tmp_path / "state.tar"
     saved(own_service, made)
     refused = own_service.run("backup", str(made))
@@ -236,7 +236,7 @@ def test_dropped_output_is_a_hole_there_too(tmp_path):
 def test_the_copy_is_of_one_moment_however_many_steps_it_takes(own_service, tmp_path, monkeypatch):
     folder = own_service.home / f"127.0.0.1-{own_service.port}"
     detach(own_service, "before", "true")
-    own_service.run("wait", "before")
+    own_service.ask("wait", "before")
     monkeypatch.setattr(copying, "PAGES_AT_ONCE", 1)
     steps = []
 

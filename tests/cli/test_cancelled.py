@@ -30,7 +30,7 @@ def watching(service, *arguments):
 
 
 def state(service, name):
-    return next((row["state"] for row in json.loads(service.run("ps", "--json").stdout) if row["id"] == name), None)
+    return next((row["state"] for row in json.loads(service.ask("ps", "--json").stdout) if row["id"] == name), None)
 
 
 @pytest.mark.parametrize("verb", [("run",), ("attach", "it"), ("logs", "-f", "it"), ("wait", "it")])

@@ -50,7 +50,7 @@ def test_a_schedule_is_said_in_words_with_its_next_times_and_runs_as_run_does(se
     assert [line[:5] for line in following] == ["next:", *["     "] * 4]
     made = service.run("cron", "now", "tick").stdout.strip()
     assert made.startswith("tick@")
-    assert service.run("wait", made).returncode == 0
+    assert service.ask("wait", made).returncode == 0
     assert service.run("logs", made).stdout == service.run("run", "--", "pwd").stdout
     shown = service.run("cron", "show", "tick").stdout
     assert f"{made} succeeded\n" in shown
@@ -139,7 +139,7 @@ def test_a_service_that_is_killed_at_a_firing_has_fired_it_once(serve, tmp_path,
 def test_a_schedule_is_changed_and_keeps_what_it_has_fired(service):
     assert add(service, "--timeout", "1h", "-e", "KEPT=yes").returncode == 0
     first = service.run("cron", "now", "tick").stdout.strip()
-    assert service.run("wait", first).returncode == 3
+    assert service.ask("wait", first).returncode == 3
     assert service.run("cron", "pause", "tick").returncode == 0
     options = ("--expression", "30 6 * * *", "--tz", "Asia/Tokyo", "--overlap", "queue", "--timeout", "+1h")
     done = service.run("cron", "set", "tick", *options, "--label", "late", "--", "sh", "-c", "echo $KEPT")
@@ -150,7 +150,7 @@ def test_a_schedule_is_changed_and_keeps_what_it_has_fired(service):
     assert (known["paused"], known["policy"]["timeout"], known["command"]["label"]) == (True, 7200.0, "late")
     assert [firing["id"] for firing in known["firings"]] == [first]
     second = service.run("cron", "now", "tick").stdout.strip()
-    assert service.run("wait", second).returncode == 0
+    assert service.ask("wait", second).returncode == 0
     assert service.run("logs", second).stdout == "yes\n"
     assert service.run("cron", "set", "tick", "--unset", "timeout", "--missed", "all").returncode == 0
     assert schedule(service)["policy"].get("timeout") is None

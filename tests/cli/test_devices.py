@@ -17,7 +17,7 @@ def detach(service, name, *words, needs=()):
 
 
 def shown(service, name):
-    return json.loads(service.run("show", "--json", name).stdout)
+    return json.loads(service.ask("show", "--json", name).stdout)
 
 
 def test_a_command_learns_its_devices_and_keeps_them_over_a_kill_of_the_service(serve, tmp_path):
@@ -38,15 +38,15 @@ def test_a_command_learns_its_devices_and_keeps_them_over_a_kill_of_the_service(
         detach(service, name, *wait, needs=needs)
     text = "it needs 1 rig, 0 of 2 are free"
     wait_for(lambda: shown(service, "rig")["why"] == text, what="it waits")
-    said = service.run("why", "rig").stdout
+    said = service.ask("why", "rig").stdout
     assert f"  - {text}\n    since " in said
     assert "    held by large (rig:a, rig:b)\n" in said
     gate.touch()
     lines = {"large": "2 2 2 a,b", "half": "0 0 0 ", "other half": "0 0 0 ", "one": "1 1 1 ", "rig": "   a"}
     for name, line in lines.items():
-        assert service.run("wait", name).returncode == 0
+        assert service.ask("wait", name).returncode == 0
         assert service.run("logs", name).stdout == f"{line}\n" * 2
-    assert "devices gpu 2, rig a b" in service.run("show", "large").stdout
+    assert "devices gpu 2, rig a b" in service.ask("show", "large").stdout
 
 
 def test_what_cannot_be_needed_is_said_at_once(serve):
@@ -78,7 +78,7 @@ def test_what_is_drained_gets_nothing_more_over_a_restart_until_it_is_undrained(
     service.kill()
     service.start()
     wait_for(lambda: shown(service, "waits")["why"] == text, what="it waits after the restart, too")
-    said = service.run("why", "waits").stdout
+    said = service.ask("why", "waits").stdout
     assert f"  - {text}\n    since " in said
     assert "    until an operator" in said
     assert shown(service, "runs")["state"] == "running"
@@ -94,7 +94,7 @@ def test_what_is_drained_gets_nothing_more_over_a_restart_until_it_is_undrained(
     wait_for(lambda: shown(service, "waits")["state"] == "running", what="it runs on the other device")
     assert shown(service, "waits")["attempts"][0]["devices"] == {"gpu": ["1"]}
     gate.touch()
-    assert service.run("wait", "runs", "waits").returncode == 0
+    assert service.ask("wait", "runs", "waits").returncode == 0
     refused = service.run("resource", "undrain", "gpu:1")
     assert (refused.returncode, "gpu:1 is not drained" in refused.stderr) == (1, True), refused.stderr
     refused = service.run("resource", "drain", "gpu:7")
@@ -156,10 +156,10 @@ def test_a_gpu_that_somebody_else_computes_on_is_not_free_and_why_names_them(ser
     detach(service, "waits", "true", needs=["gpu=1"])
     seen = f"(pid {os.getpid()}), of no petition"
     wait_for(lambda: seen in (shown(service, "waits")["why"] or ""), what="the process is told")
-    said = service.run("why", "waits").stdout
+    said = service.ask("why", "waits").stdout
     assert "it needs 1 gpu, 0 of 2 are free; gpu:1 is used by " in said
     assert "held by runs (gpu:0)" in said
     pids.write_text("[[], []]")
-    assert service.run("wait", "waits").returncode == 0
+    assert service.ask("wait", "waits").returncode == 0
     assert shown(service, "waits")["attempts"][0]["devices"] == {"gpu": ["1"]}
-    service.run("cancel", "runs")
+    service.ask("cancel", "runs")

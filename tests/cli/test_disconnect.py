@@ -19,7 +19,7 @@ AT_ONCE = 4
 
 
 def row_of(service, name):
-    rows = json.loads(service.run("ps", "--all", "--json").stdout)
+    rows = json.loads(service.ask("ps", "--all", "--json").stdout)
     return next((row for row in rows if row["id"] == name), None)
 
 
@@ -47,7 +47,7 @@ class Run:
 
     def goes_on(self):
         assert row_of(self.service, "it")["state"] == "running"
-        assert self.service.run("cancel", "it").returncode == 0
+        assert self.service.ask("cancel", "it").returncode == 0
 
     def was_cancelled(self):
         wait_for(lambda: row_of(self.service, "it")["outcome"] == "cancelled", what="it is cancelled")
@@ -156,7 +156,7 @@ def test_a_terminal_is_hung_up(service, tmp_path, verb, choice, ignored):
         wait_for(lambda: row_of(service, "it")["outcome"] == "cancelled", what="it is cancelled")
     else:
         assert row_of(service, "it")["outcome"] is None
-        assert service.run("cancel", "--now", "it").returncode == 0
+        assert service.ask("cancel", "--now", "it").returncode == 0
 
 
 def test_sighup_from_elsewhere_cancels_where_that_is_wanted(service, tmp_path):

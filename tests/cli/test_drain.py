@@ -13,13 +13,13 @@ def test_a_drained_service_starts_nothing_over_a_kill_until_it_is_undrained(serv
     waits = service.run("run", "-d", "--", "true").stdout.strip()
     service.kill()
     service.start()
-    shown = service.run("ps").stdout
+    shown = service.ask("ps").stdout
     assert waits in shown
     last = shown.splitlines()[-1]
     assert last.startswith("the service is drained until 2")
     assert re.fullmatch(r"the service is drained until [-: \d]{19}: a new disk, nothing starts: orcha undrain", last)
-    assert "the service is drained until 2" in service.run("why", waits).stdout
+    assert "the service is drained until 2" in service.ask("why", waits).stdout
     assert service.run("undrain").returncode == 0
-    assert service.run("wait", waits).returncode == 0
-    done = service.run("undrain")
+    assert service.ask("wait", waits).returncode == 0
+    done = service.ask("undrain")
     assert (done.returncode, "the service is not drained" in done.stderr) == (1, True)

@@ -275,37 +275,37 @@ def test_why_tells_when_a_petition_will_start(own_service, tmp_path):
     script = f"while [ ! -e {gate} ]; do sleep 0.01; done"
     asked = ("run", "--detach", "--name")
     assert service.run(*asked, "runs", "--expect", "1h", "--", "sh", "-c", script).returncode == 0
-    wait_for(lambda: "running" in service.run("ps").stdout, what="it runs")
+    wait_for(lambda: "running" in service.ask("ps").stdout, what="it runs")
     assert service.run(*asked, "waits", "--expect", "30m", "--", "true").returncode == 0
     assert service.run(*asked, "last", "--", "sleep", "0.01").returncode == 0
-    text = service.run("why", "last").stdout.splitlines()[-1]
+    text = service.ask("why", "last").stdout.splitlines()[-1]
     assert text.startswith("it probably starts in about 1 h 29 min")
     assert text.endswith(", reckoned from how long 3 petitions probably take")
-    found = json.loads(service.run("why", "last", "--json").stdout)["estimate"]
+    found = json.loads(service.ask("why", "last", "--json").stdout)["estimate"]
     assert (found["reckoned"], found["guessed"]) == (3, 0)
     assert found["likely"].startswith(time.strftime("%Y-", time.gmtime(time.time() + 5_400)))
     reckoned = re.sub(r"\d+ s", "", text.removeprefix("it probably starts "))
-    assert reckoned in re.sub(r"\d+ s", "", re.search("starts:  *(.*)", service.run("show", "last").stdout)[1])
-    assert json.loads(service.run("show", "last", "--json").stdout)["estimate"]["reckoned"] == 3
-    assert json.loads(service.run("show", "runs", "--json").stdout)["estimate"] is None
-    starts = {row["id"]: row["estimate"] for row in json.loads(service.run("ps", "--starts", "--json").stdout)}
+    assert reckoned in re.sub(r"\d+ s", "", re.search("starts:  *(.*)", service.ask("show", "last").stdout)[1])
+    assert json.loads(service.ask("show", "last", "--json").stdout)["estimate"]["reckoned"] == 3
+    assert json.loads(service.ask("show", "runs", "--json").stdout)["estimate"] is None
+    starts = {row["id"]: row["estimate"] for row in json.loads(service.ask("ps", "--starts", "--json").stdout)}
     assert starts["runs"] is None
     assert starts["waits"]["likely"] < starts["last"]["likely"]
-    table = {line.split()[0]: line for line in service.run("ps", "--starts").stdout.splitlines()}
+    table = {line.split()[0]: line for line in service.ask("ps", "--starts").stdout.splitlines()}
     assert "STARTS" in table["ID"]
     assert "  in ~1 h 29 min  " in table["last"]
-    assert "STARTS" not in service.run("ps").stdout
-    assert "estimate" not in service.run("ps", "--json").stdout
+    assert "STARTS" not in service.ask("ps").stdout
+    assert "estimate" not in service.ask("ps", "--json").stdout
     with OnTerminal(service.orcha("ps"), service.environment) as it:
         it.until(b"in ~1 h 29 min")
         assert it.end() == 0
-    assert service.run("pause", "waits").returncode == 0
-    assert "starts:" not in service.run("show", "waits").stdout
-    assert service.run("why", "waits").stdout.splitlines()[-1] == "when it starts cannot be foretold"
-    assert "in about 59 min" in service.run("why", "last").stdout
+    assert service.ask("pause", "waits").returncode == 0
+    assert "starts:" not in service.ask("show", "waits").stdout
+    assert service.ask("why", "waits").stdout.splitlines()[-1] == "when it starts cannot be foretold"
+    assert "in about 59 min" in service.ask("why", "last").stdout
     gate.touch()
-    assert service.run("wait", "last").returncode == 0
-    assert "foretold" not in service.run("why", "last").stdout
+    assert service.ask("wait", "last").returncode == 0
+    assert "foretold" not in service.ask("why", "last").stdout
 
 
 def runs_for_an_hour(service, tmp_path):
@@ -315,7 +315,7 @@ def runs_for_an_hour(service, tmp_path):
     script = f"while [ ! -e {gate} ]; do sleep 0.01; done"
     asked = ("run", "--detach", "--name", "runs", "--expect", "1h", "--", "sh", "-c", script)
     assert service.run(*asked).returncode == 0
-    wait_for(lambda: "running" in service.run("ps").stdout, what="it runs")
+    wait_for(lambda: "running" in service.ask("ps").stdout, what="it runs")
     return gate
 
 
@@ -324,10 +324,10 @@ def test_the_waiting_line_tells_the_start_anew_when_the_reason_is_another(servic
     with OnTerminal(service.orcha("run", "--name", "it", "--", "true"), service.environment) as it:
         it.until(b"it waits: next; 1 of 1 slots of the machine is in use")
         it.until(b"it waits: next, starts in ~59 min; 1 of 1 slots of the machine is in use")
-        assert service.run("pause", "it").returncode == 0
+        assert service.ask("pause", "it").returncode == 0
         it.until(b"it waits: it is paused (")
         it.forget()
-        assert service.run("resume", "it").returncode == 0
+        assert service.ask("resume", "it").returncode == 0
         it.until(b"it waits: next, starts in ~59 min; ")
         gate.touch()
         assert it.end() == 0
@@ -336,7 +336,7 @@ def test_the_waiting_line_tells_the_start_anew_when_the_reason_is_another(servic
 def test_where_many_wait_a_start_is_told_only_to_who_asks_for_it(service, tmp_path):
     runs_for_an_hour(service, tmp_path)
     assert service.run("run", "--detach", "--name", "few", "--array", "1-3", "--", "true").returncode == 0
-    why = json.loads(service.run("why", "--json", "few").stdout)
+    why = json.loads(service.ask("why", "--json", "few").stdout)
     assert [each["kind"] for each in why["blocked"]] == ["machine_full"]
     assert why["estimate"] is not None
     with OnTerminal(service.orcha("ps"), service.environment) as it:
@@ -348,20 +348,20 @@ def test_where_many_wait_a_start_is_told_only_to_who_asks_for_it(service, tmp_pa
         it.until(b"many")
         assert it.end() == 0
         assert b"STARTS" not in it.seen
-    assert "STARTS" in service.run("ps", "--starts").stdout
-    assert "starts:" not in service.run("show", "few").stdout
-    assert service.run("cancel", "many", "few", "runs").returncode == 0
+    assert "STARTS" in service.ask("ps", "--starts").stdout
+    assert "starts:" not in service.ask("show", "few").stdout
+    assert service.ask("cancel", "many", "few", "runs").returncode == 0
 
 
 def test_ps_tells_when_the_elements_of_an_array_probably_start(own_service):
     service = own_service
     asked = ("run", "--detach", "--name", "it", "--array", "1-9", "--expect", "1h", "sleep", "600")
     assert service.run(*asked).returncode == 0
-    wait_for(lambda: "running" in service.run("ps", "it").stdout, what="the first element runs")
-    rows = {row["id"]: row["estimate"] for row in json.loads(service.run("ps", "it", "--starts", "--json").stdout)}
+    wait_for(lambda: "running" in service.ask("ps", "it").stdout, what="the first element runs")
+    rows = {row["id"]: row["estimate"] for row in json.loads(service.ask("ps", "it", "--starts", "--json").stdout)}
     assert (rows["it.1"], len(rows)) == (None, 9)
     starts = [datetime.fromisoformat(rows[f"it.{number}"]["likely"]) for number in range(2, 10)]
     assert [round((start - starts[0]).total_seconds() / 3_600) for start in starts] == [*range(8)]
-    table = {line.split()[0]: line for line in service.run("ps", "it", "--starts").stdout.splitlines()}
+    table = {line.split()[0]: line for line in service.ask("ps", "it", "--starts").stdout.splitlines()}
     assert "  in ~1 h 59 min  " in table["it.3"]
-    assert "STARTS" not in service.run("ps", "it").stdout
+    assert "STARTS" not in service.ask("ps", "it").stdout

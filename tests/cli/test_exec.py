@@ -19,7 +19,7 @@ AT_ONCE = 1
 
 
 def shown(service, name):
-    return json.loads(service.run("show", "--json", name).stdout)
+    return json.loads(service.ask("show", "--json", name).stdout)
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def beside(service, *words, **options):
 
 
 def last_beside(service):
-    rows = json.loads(service.run("ps", "--all", "--json").stdout)
+    rows = json.loads(service.ask("ps", "--all", "--json").stdout)
     return max((row["seq"], row["id"]) for row in rows if row["label"] == "beside train")[1]
 
 
@@ -139,7 +139,7 @@ def test_a_quota_of_what_runs_lets_as_many_commands_run_beside_and_refuses_one_m
     refused = beside(service, "true")
     assert (refused.returncode, refused.stdout) == (125, "")
     assert "1 commands beside others run (quota.default.running, " in refused.stderr
-    (known,) = json.loads(service.run("who", "--json").stdout)["users"]
+    (known,) = json.loads(service.ask("who", "--json").stdout)["users"]
     assert (known["running"], known["beside"], known["queued"]) == (1, 1, 0)
     fifo.write_text("ended\n")
     assert runs.communicate()[0] == b"ended\n"

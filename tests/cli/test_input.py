@@ -74,8 +74,8 @@ def test_standard_input_waits_with_its_command(service):
     client = service.spawn(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     client.stdin.write(b"early")
     client.stdin.close()
-    wait_for(lambda: "it " in service.run("ps", "--state", "queued").stdout)
-    assert service.run("cancel", "a", "b").returncode == 0
+    wait_for(lambda: "it " in service.ask("ps", "--state", "queued").stdout)
+    assert service.ask("cancel", "a", "b").returncode == 0
     assert client.stdout.read() == b"early"
     assert client.wait(DEADLINE) == 0
 
@@ -149,7 +149,7 @@ def test_a_second_attempt_gets_every_byte_of_standard_input(service, size, ended
     client, thread = attempts_of(service, data, "exit 3", "--retry", "1", "--retry-delay", "0.05", ended=ended)
     if not ended:  # what comes later follows on it
         wait_for(
-            lambda: service.run("show", "it").stdout.count("attempt") > 1 or client.poll() is not None, what="another"
+            lambda: service.ask("show", "it").stdout.count("attempt") > 1 or client.poll() is not None, what="another"
         )
         thread.join()
         client.stdin.write(b"more")
@@ -367,7 +367,7 @@ def test_the_size_of_the_terminal_is_passed_on(service):
         it.type(b"\x1dd")
         assert it.end() == 0
         assert it.mode() == it.before
-    assert service.run("cancel", "it").returncode == 0
+    assert service.ask("cancel", "it").returncode == 0
 
 
 def test_what_was_left_is_taken_up_on_another_terminal(service):
@@ -391,7 +391,7 @@ def test_while_it_waits_ctrl_c_cancels_it(service):
         it.type(b"\x03")
         assert it.end() == 130
         assert it.mode() == it.before
-    assert service.run("cancel", "a", "b").returncode == 0
+    assert service.ask("cancel", "a", "b").returncode == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
@@ -401,7 +401,7 @@ def test_the_terminal_is_restored_however_the_client_ends(service, number):
         it.process.send_signal(number)
         assert it.end() == (130 if number == signal.SIGTERM else 129)
         assert it.mode() == it.before
-    service.run("cancel", "it")
+    service.ask("cancel", "it")
 
 
 # --- leaving it ------------------------------------------------------------------------------------------------------
@@ -419,7 +419,7 @@ def test_what_is_typed_before_the_keys_reaches_a_terminal(service):
         assert it.end() == 0
         assert b"has not taken" not in it.seen
     wait_for_output(service, "it", "got early")
-    assert service.run("cancel", "it").returncode == 0
+    assert service.ask("cancel", "it").returncode == 0
 
 
 def test_what_is_typed_before_the_keys_reaches_standard_input(service):
@@ -429,7 +429,7 @@ def test_what_is_typed_before_the_keys_reaches_standard_input(service):
         it.type(b"some text\x1dd\r")
         assert it.end() == 0
     wait_for_output(service, "it", "some text")
-    assert service.run("cancel", "it").returncode == 0
+    assert service.ask("cancel", "it").returncode == 0
 
 
 def test_what_nobody_takes_before_the_keys_is_said(service):
@@ -440,7 +440,7 @@ def test_what_nobody_takes_before_the_keys_is_said(service):
         it.type(b"early\r\x1dd")
         assert it.end() == 0
         assert b"it has not taken all that was typed before" in it.seen
-    assert service.run("cancel", "it", "a", "b").returncode == 0
+    assert service.ask("cancel", "it", "a", "b").returncode == 0
 
 
 # --- who comes later -------------------------------------------------------------------------------------------------
@@ -464,7 +464,7 @@ def test_detached_it_waits_for_the_input_of_who_attaches(service):
 
 def test_what_is_retried_alone_says_how_it_gets_its_standard_input(service):
     assert run(service, "-i", "--name", "it", "cat", input=b"first").stdout == b"first"
-    done = service.run("retry", "it")
+    done = service.ask("retry", "it")
     assert done.returncode == 0
     assert "orcha attach --stdin it" in done.stderr
     done = service.run("attach", "--stdin", "it", input="second")

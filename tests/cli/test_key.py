@@ -76,7 +76,7 @@ def test_keys_of_two_roles_do_what_their_roles_may_and_a_revoked_follower_ends(s
     assert follower.returncode != 0
     assert "does not accept the key" in said
     assert elsewhere(ops, "ps").returncode == 77
-    assert service.run("ps").stdout.count(own) == 1
+    assert service.ask("ps").stdout.count(own) == 1
     assert elsewhere(ci, "ps").returncode == 0
 
 
@@ -93,7 +93,7 @@ def test_a_key_that_gets_an_old_name_owns_nothing_and_a_renewed_key_goes_on(serv
     refused = elsewhere(new, "unlock", "lease")
     assert refused.returncode != 0
     assert "'lease' is somebody else's lease" in refused.stderr
-    assert service.run("unlock", "lease").returncode == 0
+    assert service.ask("unlock", "lease").returncode == 0
 
 
 def test_the_secret_is_nowhere_but_in_its_file(service, elsewhere, tmp_path):

@@ -66,15 +66,15 @@ def test_a_program_has_its_key_by_its_certificate_until_that_is_revoked(own_serv
     (row,) = json.loads(service.run("key", "ls", "--json").stdout)
     assert (row["certificate"], row["owner"], row["used"] is None) == (f"uri:{SPIFFE}", "key:build", False)
     assert service.run("key", "ls").stdout.splitlines()[0].split()[-1] == "CERTIFICATE"
-    (petition,) = json.loads(service.run("ps", "-a", "--json").stdout)
+    (petition,) = json.loads(service.ask("ps", "-a", "--json").stdout)
     assert petition["owner"] == "key:build"
-    events = json.loads(service.run("events", "--who", "build", "--json").stdout)
+    events = json.loads(service.ask("events", "--who", "build", "--json").stdout)
     assert {each["door"] for each in events} == {"certificate"}
     assert {each["verb"] for each in events} >= {"login", "submit", "drain"}
     who = json.loads(service.run("who", "--json").stdout)
     assert "key:build" in json.dumps(who)
 
-    assert "key build, certificate, 127.0.0.1" in service.run("events", "--who", "build").stdout
+    assert "key build, certificate, 127.0.0.1" in service.ask("events", "--who", "build").stdout
     doctor = elsewhere("--service", "box", "doctor")
     answers = f"no fault found; the service box answers at 127.0.0.1:{service.port}; `orcha doctor` on its machine"
     assert (doctor.returncode, doctor.stdout.startswith(answers)) == (0, True)
@@ -86,7 +86,7 @@ def test_a_program_has_its_key_by_its_certificate_until_that_is_revoked(own_serv
     refused = elsewhere("--service", "box", "ps")
     assert refused.returncode == 77
     assert "orcha key add NAME --role ROLE --certificate FILE" in refused.stderr
-    refusals = service.run("events", "--verb", "login").stdout
+    refusals = service.ask("events", "--verb", "login").stdout
     wanted = f"no key is of its certificate ({file_fingerprint(str(own))}, cn:build, uri:{SPIFFE})"
     assert wanted in refusals
     assert service.run("key", "renew", "build", "--certificate", str(own)).returncode == 0

@@ -17,7 +17,7 @@ AT_ONCE = 4
 
 
 def attempt_of(service, name):
-    return json.loads(service.run("show", name, "--json").stdout)["attempts"][-1]
+    return json.loads(service.ask("show", name, "--json").stdout)["attempts"][-1]
 
 
 def test_output_that_comes_after_the_scripts_end_arrives(service):
@@ -36,7 +36,7 @@ def test_a_line_names_what_was_ended_and_show_lists_it(service, tmp_path):
     assert found
     assert not Path(f"/proc/{found[2]}").exists()
     assert attempt_of(service, "left")["left_behind"] == [[int(found[2]), found[1]]]
-    shown = service.run("show", "left").stdout
+    shown = service.ask("show", "left").stdout
     assert f"left behind {found[2]} {found[1]}" in " ".join(shown.split())
 
 

@@ -42,7 +42,7 @@ def rigs(with_rigs, monkeypatch):
 
 
 def shown(service, name):
-    return json.loads(service.run("show", "--json", name).stdout)
+    return json.loads(service.ask("show", "--json", name).stdout)
 
 
 def state(service, name):
@@ -55,7 +55,7 @@ def lock(service, name, *words):
 
 
 def held(service):
-    found = json.loads(service.run("resource", "ls", "--json").stdout)
+    found = json.loads(service.ask("resource", "ls", "--json").stdout)
     return {
         f"{each['resource']}:{device['name']}": [holder["id"] for holder in device["holders"]]
         for each in found

@@ -8,7 +8,7 @@ from support.waiting import wait_for
 
 
 def shown(service, name):
-    return json.loads(service.run("show", "--json", name).stdout)
+    return json.loads(service.ask("show", "--json", name).stdout)
 
 
 def state(service, name):
@@ -34,9 +34,9 @@ def test_a_command_can_need_the_whole_machine(serve, tmp_path):
     wait_for(lambda: "another one runs" in shown(service, "lease")["why"], what="the lease waits, too")
     assert state(service, "small") == "queued"
     gate.touch()
-    assert service.run("wait", "small").returncode == 0
+    assert service.ask("wait", "small").returncode == 0
     wait_for(lambda: state(service, "lease") == "running", what="the lease is next")
-    refused = service.run("resource", "set", "*=2")
+    refused = service.ask("resource", "set", "*=2")
     assert (refused.returncode, "'*=2'" in refused.stderr) == (1, True), refused.stderr
 
 
@@ -53,10 +53,10 @@ def test_who_waits_for_the_whole_machine_is_not_overtaken_and_then_alone(serve, 
     detach(service, "small", "true")
     detach(service, "grouped", "true", options=["--group", "g"])
     detach(service, "urgent", "true", options=["--priority", "-1"])
-    assert service.run("wait", "urgent").returncode == 0
+    assert service.ask("wait", "urgent").returncode == 0
     assert [state(service, name) for name in ("bench", "small", "grouped")] == ["queued"] * 3
-    said = service.run("why", "small").stdout
-    print(said, service.run("why", "bench").stdout)
+    said = service.ask("why", "small").stdout
+    print(said, service.ask("why", "bench").stdout)
     assert "  - another petition, which waits for the whole machine, is first\n    since " in said
     assert "    first is bench (root: benchmark)\n" in said
     service.kill()
@@ -64,12 +64,12 @@ def test_who_waits_for_the_whole_machine_is_not_overtaken_and_then_alone(serve, 
     assert [state(service, name) for name in ("bench", "small", "grouped")] == ["queued"] * 3
     gate.touch()
     wait_for(lambda: state(service, "bench") == "running", what="it has the machine")
-    said = service.run("why", "small").stdout
-    print(said, service.run("resource", "ls").stdout)
+    said = service.ask("why", "small").stdout
+    print(said, service.ask("resource", "ls").stdout)
     assert "  - another petition has the whole machine\n" in said
     assert "    held by bench (lent to root until" in said
     service.kill()
     service.start()
     assert [state(service, name) for name in ("bench", "small", "grouped")] == ["running", "queued", "queued"]
-    assert service.run("unlock", "bench").returncode == 0
-    assert service.run("wait", "small", "grouped").returncode == 0
+    assert service.ask("unlock", "bench").returncode == 0
+    assert service.ask("wait", "small", "grouped").returncode == 0

@@ -114,7 +114,7 @@ def test_what_goes_on_switches_it_on_again():
 
 
 def state(service, name):
-    return next((row for row in json.loads(service.run("ps", "--all", "--json").stdout) if row["id"] == name), None)
+    return next((row for row in json.loads(service.ask("ps", "--all", "--json").stdout) if row["id"] == name), None)
 
 
 def script():
@@ -133,7 +133,7 @@ def test_detached_from_it_the_terminal_is_as_it_was(service, tty):
         assert b"orcha: detached" in after
         assert off(it.seen) == b""
         assert it.mode() == it.before
-    assert service.run("cancel", "it").returncode == 0
+    assert service.ask("cancel", "it").returncode == 0
 
 
 @pytest.mark.parametrize("verb", ["run", "attach"])
@@ -145,7 +145,7 @@ def test_cancelled_from_elsewhere_the_terminal_is_as_it_was(service, verb, tty):
     command = service.orcha(*(["run", *words] if verb == "run" else ["attach", "it"]))
     with OnTerminal(command, service.environment) as it:
         it.until(b"READY")
-        assert service.run("cancel", "it").returncode == 0
+        assert service.ask("cancel", "it").returncode == 0
         assert it.end() == 130
         assert VIM_OFF in it.seen
         assert off(it.seen) == b""
@@ -166,7 +166,7 @@ def test_a_time_limit_a_hang_up_and_a_quit_leave_the_terminal_as_it_was(service)
             assert it.end() == code
             assert off(it.seen) == b""
             assert it.mode() == it.before
-        assert service.run("cancel", "it").returncode == 0
+        assert service.ask("cancel", "it").returncode == 0
 
 
 def test_stopped_it_leaves_the_terminal_and_comes_back(service):
@@ -202,12 +202,12 @@ def test_a_terminal_without_escapes_and_a_pipe_get_none(service, kind):
     term = "xterm" if kind == "pipes" else kind
     with OnTerminal(service.orcha("run", *words), service.environment, term, **options) as it:
         wait_for(lambda: (row := state(service, "it")) and row["state"] == "queued", what="it waits")
-        assert service.run("cancel", "a").returncode == 0
+        assert service.ask("cancel", "a").returncode == 0
         if kind == "pipes":
             assert it.process.stdout.read(5) == b"READY"
         else:
             it.until(b"READY")
-        assert service.run("cancel", "it").returncode == 0
+        assert service.ask("cancel", "it").returncode == 0
         assert it.end() == 130
         rest = it.process.stderr.read() if kind == "pipes" else b""
         assert b"\x1b" not in it.seen + rest
@@ -245,7 +245,7 @@ def test_ids_labels_and_reasons_never_move_the_cursor(service):
     assert SHOWN in both("show", ODD)
     both("priority", ODD, "3", code=1)
     both("wait", "--timeout", "1ms", ODD, code=124)
-    assert service.run("cancel", ODD, "--why", ODD).returncode == 0
+    assert service.ask("cancel", ODD, "--why", ODD).returncode == 0
     assert SHOWN in both("show", ODD)
     both("attach", ODD, code=130)
     both("ps", "--all")

@@ -63,9 +63,9 @@ def test_it_is_one_stream_for_all_that_come_later(service):
     assert logs(service, "--stream", "err", "it") == (b"", b"")
     attached = service.run("attach", "it", text=False)
     assert (attached.stdout, attached.stderr) == (EXPECTED, b"")
-    assert json.loads(service.run("show", "it", "--json").stdout)["command"]["merge"] is True
-    assert service.run("retry", "it").returncode == 0
-    assert service.run("wait", "it").returncode == 0
+    assert json.loads(service.ask("show", "it", "--json").stdout)["command"]["merge"] is True
+    assert service.ask("retry", "it").returncode == 0
+    assert service.ask("wait", "it").returncode == 0
     assert logs(service, "it") == (EXPECTED, b"")
 
 
@@ -97,7 +97,7 @@ def test_apart_each_has_its_own(service, tmp_path):
     assert run(service, "--name", "null", "--", "bash", "-c", BURST, stdout=nowhere, stderr=nowhere).returncode == 0
     assert logs(service, "null") == (out, err)
     assert run(service, "--detach", "--name", "later", "--", "bash", "-c", BURST).returncode == 0
-    assert service.run("wait", "later").returncode == 0
+    assert service.ask("wait", "later").returncode == 0
     assert logs(service, "later") == (out, err)
     with (tmp_path / "one").open("wb") as one, (tmp_path / "other").open("wb") as other:
         assert run(service, "--", "bash", "-c", BURST, stdout=one, stderr=other).returncode == 0

@@ -25,7 +25,7 @@ def detach(service, name, *words, options=()):
 
 
 def shown(service, name):
-    return json.loads(service.run("show", "--json", name).stdout)
+    return json.loads(service.ask("show", "--json", name).stdout)
 
 
 def bound(processor):
@@ -51,11 +51,11 @@ def test_pinned_commands_have_processors_of_their_own_over_a_kill_of_the_service
         beside = service.run("exec", name, "--", "sh", "-c", PRINT)
         assert (beside.stdout, beside.stderr) == (bound(processor), "")
     gate.touch()
-    assert service.run("wait", "a", "b", "c", "free").returncode == 0
+    assert service.ask("wait", "a", "b", "c", "free").returncode == 0
     for name, processor in zip(("a", "b"), USABLE, strict=False):
         assert service.run("logs", name).stdout == bound(processor) * 2
     assert service.run("logs", "c").stdout in {bound(each) for each in USABLE[:2]}
-    text = service.run("show", "c").stdout
+    text = service.ask("show", "c").stdout
     assert ("pin" in text, "devices cpu " in text) == (True, True), text
     ours = re.findall("Cpus_allowed_list.*\n", Path("/proc/self/status").read_text())
     assert [service.run("logs", "free").stdout] == ours  # the shim that ran pinned commands, too, is bound to nothing
@@ -69,21 +69,21 @@ def test_scripts_arrays_schedules_and_set_pin_too(serve, tmp_path):
     either = {bound(each) for each in USABLE[:2]}
     assert service.run("run", str(script)).stdout in either
     detach(service, "each", "sh", "-c", PRINT, options=("--array", "1-3", "--need", "cpu=1", "--pin"))
-    assert service.run("wait", "each").returncode == 0
+    assert service.ask("wait", "each").returncode == 0
     assert {service.run("logs", f"each.{number}").stdout for number in (1, 2, 3)} <= either
-    added = service.run("cron", "add", "night", "30 3 * * *", "--need", "cpu=1", "--pin", "--", "sh", "-c", PRINT)
+    added = service.ask("cron", "add", "night", "30 3 * * *", "--need", "cpu=1", "--pin", "--", "sh", "-c", PRINT)
     assert added.returncode == 0, added.stderr
-    now = service.run("cron", "now", "night").stdout.split()[0]
-    assert service.run("wait", now).returncode == 0
+    now = service.ask("cron", "now", "night").stdout.split()[0]
+    assert service.ask("wait", now).returncode == 0
     assert service.run("logs", now).stdout in either
     detach(service, "later", "sh", "-c", PRINT, options=("--in", "1h"))
-    refused = service.run("set", "later", "--pin")
+    refused = service.ask("set", "later", "--pin")
     assert (refused.returncode, "say how many, as in --need cpu=2" in refused.stderr) == (1, True), refused.stderr
-    assert service.run("set", "later", "--pin", "--need", "cpu=1").returncode == 0
-    refused = service.run("set", "later", "--unset", "need")
+    assert service.ask("set", "later", "--pin", "--need", "cpu=1").returncode == 0
+    refused = service.ask("set", "later", "--unset", "need")
     assert (refused.returncode, "say how many, as in --need cpu=2" in refused.stderr) == (1, True), refused.stderr
-    assert service.run("set", "later", "--unset", "at").returncode == 0
-    assert service.run("wait", "later").returncode == 0
+    assert service.ask("set", "later", "--unset", "at").returncode == 0
+    assert service.ask("wait", "later").returncode == 0
     assert service.run("logs", "later").stdout in either
     assert shown(service, "later")["changes"][0]["what"]["pin"] == [None, True]
 
@@ -97,9 +97,9 @@ def test_what_cannot_be_pinned_is_refused_with_the_cure_and_never_runs_unbound(s
         ("a,b", ("--need", "cpu=1"), 125, "cpu:a is no processor of the service: serve with --resource cpu="),
         ("2", ("--need", "cpu=1"), 125, "cpu is an amount here: serve with --resource cpu="),
     ):
-        assert service.run("resource", "set", f"cpu={resource}").returncode == 0
+        assert service.ask("resource", "set", f"cpu={resource}").returncode == 0
         refused = service.run("run", *need, "--pin", "--", "true")
         assert (refused.returncode, text in refused.stderr) == (code, True), refused.stderr
-    assert service.run("set", "a", "--unset", "at").returncode == 0
-    assert service.run("wait", "a").returncode == 125
+    assert service.ask("set", "a", "--unset", "at").returncode == 0
+    assert service.ask("wait", "a").returncode == 125
     assert "cannot pin the command to processors without a number" in shown(service, "a")["reason"]

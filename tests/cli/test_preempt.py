@@ -31,7 +31,7 @@ def ask(service, name, *words, options=(), **more):
 
 
 def shown(service, name):
-    return json.loads(service.run("show", "--json", name).stdout)
+    return json.loads(service.ask("show", "--json", name).stdout)
 
 
 def runs(service, *names, attempt=1):
@@ -40,7 +40,7 @@ def runs(service, *names, attempt=1):
 
 
 def is_running(service, name, attempt):
-    done = service.run("show", "--json", name)
+    done = service.ask("show", "--json", name)
     known = json.loads(done.stdout) if done.returncode == 0 else {}
     return (known.get("state"), known.get("attempt")) == ("running", attempt)
 

@@ -81,7 +81,7 @@ def test_a_script_runs_with_the_options_of_its_lines(service, write, tmp_path):
     )
     done = service.run("run", path, "there")
     assert (done.stdout, done.returncode) == (f"hi there\n{tmp_path}\n", 0)
-    shown = json.loads(service.run("show", "job", "--json").stdout)
+    shown = json.loads(service.ask("show", "job", "--json").stdout)
     assert shown["command"]["label"] == "from the script"
 
 
@@ -126,9 +126,9 @@ def test_what_cannot_be_a_script_is_refused(service, text, words, said):
 def test_codes_that_count_as_success_are_the_users(service, code, outcome, waited):
     done = service.run("run", "--name", "it", "--ok", "0,3", "--", "sh", "-c", f"exit {code}")
     assert done.returncode == code
-    shown = json.loads(service.run("show", "it", "--json").stdout)
+    shown = json.loads(service.ask("show", "it", "--json").stdout)
     assert (shown["outcome"], shown["code"]) == (outcome, code)
-    assert service.run("wait", "it").returncode == waited
+    assert service.ask("wait", "it").returncode == waited
 
 
 @pytest.mark.parametrize("codes", ["", "a", "256", "-1", "0,,3", "0 3"])

@@ -32,7 +32,7 @@ def run(service, *words, **environment):
 
 
 def shown(service, name):
-    return json.loads(service.run("show", "--json", name).stdout)
+    return json.loads(service.ask("show", "--json", name).stdout)
 
 
 def blocked(service, name):
@@ -93,7 +93,7 @@ def test_no_file_no_table_no_listing_and_no_process_has_the_value(own_service, t
     )
     assert shown(service, "deploy")["command"]["secrets"] == ["TOKEN"]
     assert places_of(needle, service) == []
-    service.run("cancel", "first")
+    service.ask("cancel", "first")
     folder = folder_of(service, "deploy")
     assert (folder / "TOKEN").read_bytes() == needle
     backup = tmp_path / "backup.tar"
@@ -123,7 +123,7 @@ def test_no_file_no_table_no_listing_and_no_process_has_the_value(own_service, t
         core = next(line.split()[4] for line in limits.splitlines() if line.startswith("Max core"))
         holds = needle in memory_of(pid)
         assert not holds or core == "1", f"process {pid} would leave a core file with the secret"
-    service.run("cancel", "deploy")
+    service.ask("cancel", "deploy")
     wait_for(lambda: not folder.exists(), what="the files go with the attempt")
     wait_for(lambda: not any(needle in memory_of(box.pid) for box in shims(service)), what="so does its shim")
     assert service.stop() == 0
@@ -182,7 +182,7 @@ def test_what_cannot_keep_a_secret_says_so(service):
 
 def test_a_petition_that_has_ended_is_given_its_secret_again(service):
     assert run(service, "--name", "again", "--", "sh", "-c", 'cat "$ORCHA_SECRET_TOKEN"').stdout == CANARY
-    refused = service.run("retry", "again")
+    refused = service.ask("retry", "again")
     assert (refused.returncode, "--secret TOKEN=file:PATH" in refused.stderr) == (1, True), refused.stderr
     other = asked(service, "retry", "again", "--attach", "--secret", "TOKEN=env:API_TOKEN", API_TOKEN="another")
     assert (other.returncode, other.stdout) == (0, "another")
@@ -209,7 +209,7 @@ def test_after_a_kill_what_runs_has_its_secret_and_what_waits_is_given_it_again(
     assert run(service, "-d", "--name", "runs", "--", "sh", "-c", reads).returncode == 0
     line = service.orcha("run", "--secret", "TOKEN=env:API_TOKEN", "--name", "there", "--", "sh", "-c", reads)
     client = service.spawn(*line, env=service.environment | {"API_TOKEN": CANARY}, stdout=subprocess.DEVNULL)
-    wait_for(lambda: service.run("show", "there").returncode == 0, what="the second one waits")
+    wait_for(lambda: service.ask("show", "there").returncode == 0, what="the second one waits")
     assert run(service, "-d", "--name", "gone", "--", "sh", "-c", 'cat "$ORCHA_SECRET_TOKEN"').returncode == 0
     folder = folder_of(service, "runs")
     service.kill()
@@ -223,7 +223,7 @@ def test_after_a_kill_what_runs_has_its_secret_and_what_waits_is_given_it_again(
         wait_for(lambda name=name: shown(service, name)["state"] == "ended", what=f"{name} ends")
         assert service.run("logs", name).stdout == CANARY
     assert client.wait(30) == 0
-    why = service.run("why", "gone").stdout
+    why = service.ask("why", "gone").stdout
     assert "its secret TOKEN is lost" in why
     assert "orcha set gone --secret" in why
     other = asked(service, "set", "gone", "--secret", "OTHER=env:API_TOKEN")

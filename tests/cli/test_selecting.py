@@ -24,19 +24,19 @@ def detach(service, name, *words, options=()):
 
 
 def states(service):
-    rows = json.loads(service.run("ps", "--all", "--json").stdout)
+    rows = json.loads(service.ask("ps", "--all", "--json").stdout)
     return {row["id"]: row["outcome"] or row["state"] for row in rows}
 
 
 @pytest.fixture
 def several(service):
     """Have petitions that wait, and some that have ended; give the service."""
-    assert service.run("pause", "--all").returncode == 0
+    assert service.ask("pause", "--all").returncode == 0
     for number in range(1, 4):
         detach(service, f"t-{number}", "true", options=("--label", f"night {number}"))
     detach(service, "other", "false")
     yield service
-    service.run("resume", "--all")
+    service.ask("resume", "--all")
 
 
 def test_ids_with_wildcards_and_labels_choose_what_is_cancelled(several):
@@ -54,24 +54,24 @@ def test_ids_with_wildcards_and_labels_choose_what_is_cancelled(several):
 
 
 def shown(service, name):
-    return json.loads(service.run("show", "--json", name).stdout)
+    return json.loads(service.ask("show", "--json", name).stdout)
 
 
 def test_elements_of_an_array_are_chosen_whether_they_are_petitions_yet_or_not(service):
     detach(service, "train", "sleep", "600", options=("--array", "1-100%2"))
     wait_for(lambda: shown(service, "train")["elements_running"] == 2, what="two elements start or run")
     wait_for(lambda: shown(service, "train.1")["state"] == "running", what="the first runs")
-    dry = service.run("cancel", "--array", "train", "--state", "queued", "--dry-run")
+    dry = service.ask("cancel", "--array", "train", "--state", "queued", "--dry-run")
     assert len(dry.stdout.split()) == 98
-    assert service.run("cancel", "train.[4-9]", "train.1?", "--yes").returncode == 0
+    assert service.ask("cancel", "train.[4-9]", "train.1?", "--yes").returncode == 0
     assert shown(service, "train")["elements_cancelled"] == 16
-    assert service.run("signal", "t*n.1", "KILL", "--state", "running").returncode == 0
+    assert service.ask("signal", "t*n.1", "KILL", "--state", "running").returncode == 0
     wait_for(lambda: shown(service, "train")["elements_failed"] == 1, what="an element failed")
-    assert service.run("cancel", "--array", "train", "--state", "queued", "--yes").returncode == 0
+    assert service.ask("cancel", "--array", "train", "--state", "queued", "--yes").returncode == 0
     known = shown(service, "train")
     assert (known["elements_waiting"], known["elements_running"]) == (0, 2)
-    assert service.run("wait", "--array", "train", "--state", "failed").returncode != 0
-    assert service.run("cancel", "--array", "train", "--yes").returncode == 0
+    assert service.ask("wait", "--array", "train", "--state", "failed").returncode != 0
+    assert service.ask("cancel", "--array", "train", "--yes").returncode == 0
     assert shown(service, "train")["outcome"] in {"failed", "cancelled"}
 
 
@@ -83,15 +83,15 @@ def test_chosen_elements_that_ended_run_once_more_within_their_array(service, tm
     wait_for(lambda: shown(service, "train")["elements_failed"] == 3, what="three failed")
     if is_over:
         wait_for(lambda: shown(service, "train")["outcome"] == "failed", what="it has ended")
-    dry = service.run("retry", "train.*", "--state", "failed", "--dry-run")
+    dry = service.ask("retry", "train.*", "--state", "failed", "--dry-run")
     assert sorted(dry.stdout.split()) == ["train.1", "train.3", "train.4"]
-    assert service.run("retry", "train.[13]", "--failed").returncode == 0
+    assert service.ask("retry", "train.[13]", "--failed").returncode == 0
     wait_for(lambda: shown(service, "train")["elements_failed"] == 3, what="they failed again")
     again = sorted([*"1234", *("5" * (not is_over)), "1", "3"])
     wait_for(lambda: sorted((tmp_path / "ran").read_text().split()) == again, what="these two ran again")
     assert shown(service, "train")["elements_succeeded"] == 1
     if not is_over:
-        assert service.run("cancel", "train").returncode == 0
+        assert service.ask("cancel", "train").returncode == 0
 
 
 def test_other_verbs_take_the_same_options(several):

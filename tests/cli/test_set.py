@@ -31,7 +31,7 @@ def refused(service, *words):
 
 
 def shown(service, name):
-    return json.loads(service.run("show", "--json", name).stdout)
+    return json.loads(service.ask("show", "--json", name).stdout)
 
 
 def state(service, name):
@@ -43,7 +43,7 @@ def state(service, name):
 def groups(service):
     """Have two groups, one without slots; give the service."""
     for name, slots in (("full", "0"), ("open", "none")):
-        assert service.run("group", "set", name, "--slots", slots).returncode == 0
+        assert service.ask("group", "set", name, "--slots", slots).returncode == 0
     return service
 
 
@@ -63,15 +63,15 @@ def test_all_that_decides_about_a_start_is_changed_and_remembered(groups):
     assert second["what"]["timeout"] == [3600.0, 5400.0]
     assert third["what"] == {"after_ok": [None, ["other"]]}
     assert {each["kind"]: each["since"] for each in known["blocked"]}["after_others"] == third["at"]
-    text = service.run("show", "a").stdout
+    text = service.ask("show", "a").stdout
     assert "timeout 1 h \N{RIGHTWARDS ARROW} 1 h 30 min" in text
     put(service, "a", "--group", "open", "--unset", "after")
-    assert service.run("wait", "a").returncode == 0
-    assert "changed by root: after ok other \N{RIGHTWARDS ARROW} none, group full" in service.run("why", "a").stdout
+    assert service.ask("wait", "a").returncode == 0
+    assert "changed by root: after ok other \N{RIGHTWARDS ARROW} none, group full" in service.ask("why", "a").stdout
 
 
 def test_the_limit_of_a_group_is_the_limit_of_what_is_set(groups):
-    assert groups.run("group", "set", "open", "--default-timeout", "1h", "--longest", "2h").returncode == 0
+    assert groups.ask("group", "set", "open", "--default-timeout", "1h", "--longest", "2h").returncode == 0
     detach(groups, "a", "sleep", "600", options=("--group", "open"))
     wait_for(lambda: state(groups, "a") == "running", what="it runs")
     put(groups, "a", "--timeout", "+30m")
@@ -85,7 +85,7 @@ def test_a_petition_is_put_off_and_starts_at_once_again(service):
     put(service, "a", "--in", "2h")
     assert "starts" in shown(service, "a")["why"]
     put(service, "a", "--unset", "at")
-    assert service.run("wait", "a").returncode == 0
+    assert service.ask("wait", "a").returncode == 0
 
 
 def test_no_petition_comes_to_wait_for_itself(groups):
@@ -102,19 +102,19 @@ def test_no_petition_comes_to_wait_for_itself(groups):
     assert shown(service, "a")["after"] is None
     put(service, "c", "--unset", "after")
     put(service, "a", "--after", "c", "--group", "open")
-    assert service.run("wait", "b").returncode == 0
+    assert service.ask("wait", "b").returncode == 0
 
 
 def test_a_dependency_that_failed_before_it_was_named_fails_the_petition(groups):
     service = groups
     detach(service, "bad", "false")
-    assert service.run("wait", "bad").returncode == 1
+    assert service.ask("wait", "bad").returncode == 1
     detach(service, "a", "true", options=("--group", "full"))
     put(service, "a", "--after-ok", "bad")
     wait_for(lambda: state(service, "a") == "cancelled", what="it is cancelled")
     detach(service, "b", "true", options=("--group", "full"))
     put(service, "b", "--after-ok", "bad", "--if-dependency-fails", "run", "--group", "open")
-    assert service.run("wait", "b").returncode == 0
+    assert service.ask("wait", "b").returncode == 0
 
 
 def test_what_cannot_be_changed_is_refused_with_the_cure(service):
@@ -126,7 +126,7 @@ def test_what_cannot_be_changed_is_refused_with_the_cure(service):
     )
     assert "it has no time limit" in refused(service, "runs", "--timeout", "+1h")
     detach(service, "over", "true")
-    assert service.run("wait", "over").returncode == 0
+    assert service.ask("wait", "over").returncode == 0
     assert "'over' has ended" in refused(service, "over", "--priority", "3")
     assert "no petition with the id 'none'" in refused(service, "none", "--priority", "3")
     detach(service, "later", "true", options=("--in", "1h"))
@@ -148,8 +148,8 @@ def test_a_running_command_gets_another_limit_and_keeps_it_over_kills(own_servic
     known = shown(service, "long")
     assert (known["state"], known["timeout"], known["label"], known["expect"]) == ("running", 10800.0, "y", 10800.0)
     put(service, "short", "--timeout", "10ms")
-    assert service.run("wait", "short").returncode == 124
-    assert "ran longer than 0.01 s" in service.run("show", "short").stdout
+    assert service.ask("wait", "short").returncode == 124
+    assert "ran longer than 0.01 s" in service.ask("show", "short").stdout
     put(service, "long", "--unset", "timeout", "--unset", "retry")
     assert shown(service, "long")["timeout"] is None
 
@@ -166,12 +166,12 @@ def test_a_limit_that_was_kept_reaches_the_command_after_a_kill_that_came_before
     asks.kill()
     asks.wait()
     service.start()
-    assert service.run("wait", "a").returncode == 124
+    assert service.ask("wait", "a").returncode == 124
 
 
 def test_what_waits_is_changed_for_good(own_service):
     service = own_service
-    assert service.run("group", "set", "full", "--slots", "0").returncode == 0
+    assert service.ask("group", "set", "full", "--slots", "0").returncode == 0
     detach(service, "first", "sleep", "600")
     detach(service, "a", "true", options=("--in", "1h", "--timeout", "1h"))
     detach(service, "b", "true", options=("--in", "1h"))
@@ -183,9 +183,9 @@ def test_what_waits_is_changed_for_good(own_service):
     assert (known["group"], known["priority"], known["after"][0]["id"]) == ("full", 9, "first")
     assert known["why"] == "it waits for first to end"
     put(service, "b", "--unset", "after")
-    assert service.run("wait", "b").returncode == 0
+    assert service.ask("wait", "b").returncode == 0
     put(service, "a", "--unset", "group", "--unset", "after")
-    assert service.run("wait", "a").returncode == 0
+    assert service.ask("wait", "a").returncode == 0
     assert shown(service, "a")["timeout"] is None
     assert shown(service, "a")["changes"][0]["what"]["timeout"] == [3600.0, 1800.0]
 
@@ -198,7 +198,7 @@ def test_all_that_meet_a_selector_are_changed(groups):
     assert sorted(dry.stdout.split()) == ["t-1", "t-2"]
     assert shown(service, "t-1")["group"] == "full"
     put(service, "--in-group", "full", "--with-label", "night t-*", "--group", "open", "--yes")
-    assert service.run("wait", "t-1", "t-2").returncode == 0
+    assert service.ask("wait", "t-1", "t-2").returncode == 0
     assert state(service, "u-1") == "queued"
 
 
@@ -245,7 +245,7 @@ def test_what_its_shim_counts_of_a_running_command_is_changed(service, tmp_path)
     put(service, "warned", "--ok", "0,3", "--preemptible", "pause")
     assert "its number of processes cannot be changed" in refused(service, "warned", "--pids", "3")
     put(service, "warned", "--warn", "USR1@119m59s")
-    service.run("wait", "warned", "silent", "busy")
+    service.ask("wait", "warned", "silent", "busy")
     assert [state(service, name) for name in ("warned", "silent", "busy")] == ["succeeded", "timed_out", "timed_out"]
     assert shown(service, "silent")["reason"] == "wrote nothing for 0.05 s"
 
@@ -253,7 +253,7 @@ def test_what_its_shim_counts_of_a_running_command_is_changed(service, tmp_path)
 def test_a_selector_reaches_the_elements_that_are_no_petitions_yet(own_service):
     service = own_service
     detach(service, "train", "sleep", "600", options=("--array", "1-100%2"))
-    wait_for(lambda: service.run("show", "train.2").returncode == 0, what="the second element is a petition")
+    wait_for(lambda: service.ask("show", "train.2").returncode == 0, what="the second element is a petition")
     wait_for(lambda: state(service, "train.2") == "running", what="two elements run")
     met = service.run(
         "set", "--array", "train", "--state", "queued", "--label", "late", "--dry-run"
@@ -262,17 +262,17 @@ def test_a_selector_reaches_the_elements_that_are_no_petitions_yet(own_service):
     done = service.run("set", "--array", "train", "--timeout", "9m", "--yes")
     assert (done.stderr, done.returncode) == ("", 0)
     assert [shown(service, f"train.{number}")["timeout"] for number in (1, 2)] == [540.0, 540.0]
-    assert service.run("priority", "--array", "train", "--state", "queued", "--yes", "4").returncode == 0
+    assert service.ask("priority", "--array", "train", "--state", "queued", "--yes", "4").returncode == 0
     partly = service.run("set", "train.9?", "--label", "x", "--yes")
     assert "of 'train' 10 elements that are no petitions yet cannot be changed alone: orcha set train" in partly.stderr
     assert partly.returncode == 1
     assert (shown(service, "train")["priority"], shown(service, "train.1")["priority"]) == (4, 0)
-    assert service.run("group", "set", "full", "--slots", "0").returncode == 0
+    assert service.ask("group", "set", "full", "--slots", "0").returncode == 0
     service.kill()
     service.start()
     assert service.run("set", "--array", "train", "--state", "queued", "--group", "full", "--yes").returncode == 0
-    assert service.run("cancel", "train.1").returncode == 0
-    wait_for(lambda: service.run("show", "train.3").returncode == 0, what="the next element is a petition")
+    assert service.ask("cancel", "train.1").returncode == 0
+    wait_for(lambda: service.ask("show", "train.3").returncode == 0, what="the next element is a petition")
     third = shown(service, "train.3")
     assert (third["group"], third["timeout"], third["priority"], third["label"]) == ("full", 540.0, 4, None)
     assert shown(service, "train.2")["group"] is None
@@ -281,18 +281,18 @@ def test_a_selector_reaches_the_elements_that_are_no_petitions_yet(own_service):
 def test_an_array_is_changed_with_its_elements_that_wait_and_those_to_come(groups):
     service = groups
     detach(service, "train", "sleep", "600", options=("--array", "1-100%2"))
-    wait_for(lambda: service.run("show", "train.2").returncode == 0, what="the second element is a petition")
+    wait_for(lambda: service.ask("show", "train.2").returncode == 0, what="the second element is a petition")
     wait_for(lambda: state(service, "train.2") == "running", what="two elements run")
     put(service, "train", "--group", "full", "--timeout", "9m", "--priority", "5")
     assert [shown(service, name)["priority"] for name in ("train", "train.1")] == [5, 5]
     assert shown(service, "train.2")["timeout"] == 540.0
     assert shown(service, "train.2")["group"] is None
     assert "orcha set train changes all elements" in refused(service, "train.77", "--priority", "3")
-    assert service.run("cancel", "train.1").returncode == 0
-    wait_for(lambda: service.run("show", "train.3").returncode == 0, what="the next element is a petition")
+    assert service.ask("cancel", "train.1").returncode == 0
+    wait_for(lambda: service.ask("show", "train.3").returncode == 0, what="the next element is a petition")
     third = shown(service, "train.3")
     assert (third["group"], third["timeout"], third["priority"], third["state"]) == ("full", 540.0, 5, "queued")
-    assert service.run("priority", "train", "7").returncode == 0
+    assert service.ask("priority", "train", "7").returncode == 0
     assert [shown(service, name)["priority"] for name in ("train", "train.3")] == [7, 7]
     detach(service, "later", "true", options=("--after", "train"))
     assert "waits for it already" in refused(service, "train", "--after", "later")

@@ -22,7 +22,7 @@ def listening(service, tmp_path):
     assert done.returncode == 0, done.stderr
     wait_for(lambda: log.exists() and "ready\n" in log.read_text(), what="it is ready")
     yield log
-    service.run("cancel", "--now", "it")
+    service.ask("cancel", "--now", "it")
 
 
 def test_a_running_command_gets_it_and_that_is_shown(service, listening):
@@ -30,8 +30,8 @@ def test_a_running_command_gets_it_and_that_is_shown(service, listening):
         assert service.run("signal", "it", name).returncode == 0
         wait_for(lambda name=name: len(listening.read_text().splitlines()) == {"USR1": 2, "sighup": 3, "10": 4}[name])
     assert listening.read_text().split() == ["ready", "usr1", "hup", "usr1"]
-    assert service.run("cancel", "it").returncode == 0
-    (attempt,) = json.loads(service.run("show", "it", "--json").stdout)["attempts"]
+    assert service.ask("cancel", "it").returncode == 0
+    (attempt,) = json.loads(service.ask("show", "it", "--json").stdout)["attempts"]
     assert [(number, why) for _, number, why in attempt["signals"]][:3] == [
         (10, "signal"),
         (1, "signal"),
@@ -48,7 +48,7 @@ def test_what_a_pause_sends_is_left_to_that(service, listening, signal, verb):
 
 def test_what_does_not_run_gets_none_and_the_others_do(service, listening):
     service.run("run", "--detach", "--name", "over", "--", "true")
-    service.run("wait", "over")
+    service.ask("wait", "over")
     done = service.run("signal", "over", "nobody", "it", "USR1")
     assert done.returncode == 1
     assert "'over' is ended: only a command that runs gets a signal" in done.stderr

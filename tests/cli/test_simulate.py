@@ -39,10 +39,10 @@ def recorded(serve, tmp_path):
     for name, more in options.items():
         script = f"while [ ! -e {gate} ]; do sleep 0.01; done" if name == "first" else "true"
         assert service.run("run", "--detach", "--name", name, *more, "--", "sh", "-c", script).returncode == 0
-    assert service.run("cancel", "never").returncode == 0
+    assert service.ask("cancel", "never").returncode == 0
     gate.touch()
-    assert service.run("wait", "--all").returncode == 0
-    wait_for(lambda: service.run("ps").stdout == "nothing waits or runs\n", what="all have ended")
+    assert service.ask("wait", "--all").returncode == 0
+    wait_for(lambda: service.ask("ps").stdout == "nothing waits or runs\n", what="all have ended")
     return service
 
 

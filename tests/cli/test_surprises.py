@@ -27,7 +27,7 @@ def on_terminal(service, *arguments, verb="run", **options):
 
 
 def state(service, name):
-    return next((row["state"] for row in json.loads(service.run("ps", "--json").stdout) if row["id"] == name), None)
+    return next((row["state"] for row in json.loads(service.ask("ps", "--json").stdout) if row["id"] == name), None)
 
 
 # --- standard input --------------------------------------------------------------------------------------------------
@@ -85,7 +85,7 @@ def test_a_line_for_a_shell_is_told_so_before_it_waits(service, words, cure):
     line = client.stderr.readline()
     assert "for a line with several words" in line
     assert line.endswith(f"{cure}\n")
-    assert service.run("cancel", "block").returncode == 0
+    assert service.ask("cancel", "block").returncode == 0
     assert client.wait(DEADLINE) == 127
 
 
@@ -113,12 +113,12 @@ def test_one_within_another_says_that_it_waits_for_what_that_holds(service, deta
     if detached:
         assert run(service, "--detach", *words).returncode == 0
         wait_for(lambda: expected in service.run("logs", "outer").stderr, what="it is told in the log")
-        assert service.run("cancel", "outer").returncode == 0
+        assert service.ask("cancel", "outer").returncode == 0
         return
     client = service.spawn(*service.orcha("run", *words), stderr=subprocess.PIPE, text=True)
     assert expected in client.stderr.readline()
     assert state(service, "inner") == "queued"
-    assert service.run("cancel", "outer").returncode == 0
+    assert service.ask("cancel", "outer").returncode == 0
     assert client.wait(DEADLINE) == 130
 
 
@@ -128,5 +128,5 @@ def test_one_beside_another_does_not(service):
     command = service.orcha("run", "--name", "it", "--", "true")
     client = service.spawn(*command, env=environment, stderr=subprocess.PIPE, text=True)
     assert client.stderr.readline() == "orcha: it is queued, next; 1 of 1 slots of the machine is in use\n"
-    assert service.run("cancel", "block").returncode == 0
+    assert service.ask("cancel", "block").returncode == 0
     assert (client.communicate(timeout=DEADLINE)[1], client.returncode) == ("", 0)

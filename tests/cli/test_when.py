@@ -14,7 +14,7 @@ AT_ONCE = 2
 
 def rows(service):
     """Give what is listed, by id; of several the newest."""
-    return {row["id"]: row for row in reversed(json.loads(service.run("ps", "--all", "--json").stdout))}
+    return {row["id"]: row for row in reversed(json.loads(service.ask("ps", "--all", "--json").stdout))}
 
 
 def detach(service, name, condition, *words):
@@ -38,13 +38,13 @@ def test_it_waits_over_a_kill_and_starts_when_the_condition_holds(own_service, g
     service.kill()
     service.start()
     wait_for(lambda: rows(service)["train"]["why"] == f"{exists} is false", what="its condition is asked again")
-    shown = service.run("show", "train").stdout
+    shown = service.ask("show", "train").stdout
     assert f"{exists} and load(1) >= 0" in shown
     assert f"{exists} is false (asked " in shown
     gate.touch()
-    assert service.run("wait", "train").returncode == 0
+    assert service.ask("wait", "train").returncode == 0
     assert service.run("logs", "train").stdout == "trained\n"
-    assert json.loads(service.run("show", "--json", "train").stdout)["when"] == f"{exists} and load(1) >= 0"
+    assert json.loads(service.ask("show", "--json", "train").stdout)["when"] == f"{exists} and load(1) >= 0"
 
 
 def test_who_waits_is_told_which_part_is_false(service, gate, exists):
@@ -93,9 +93,9 @@ def test_help_says_what_a_condition_may_name(service):
 def test_the_same_again_has_the_same_condition(service, gate, exists):
     gate.touch()
     detach(service, "train", exists, "true")
-    assert service.run("wait", "train").returncode == 0
+    assert service.ask("wait", "train").returncode == 0
     gate.unlink()
     detach(service, "looks", f"load(1) < 0 and {exists}", "true")
     wait_for(lambda: f"{exists} is false" in rows(service)["looks"]["why"], what="the file was seen to be gone")
-    assert service.run("retry", "train").returncode == 0
+    assert service.ask("retry", "train").returncode == 0
     wait_for(lambda: rows(service)["train"]["why"] == f"{exists} is false", what="it waits again")

@@ -25,7 +25,7 @@ def busy(service):
     detach(service, "busy", "sleep", "1000")
     wait_for(lambda: "busy is running\n" in service.run("why", "busy").stdout)
     yield service
-    service.run("cancel", "busy")
+    service.ask("cancel", "busy")
 
 
 def test_what_waits_says_for_what_who_holds_it_and_what_ends_it(busy):
@@ -61,7 +61,7 @@ def test_times_of_reasons_are_in_the_zone_of_the_reader_and_in_utc_for_programs(
     shown = json.loads(service.run("why", "later", "--json", env=there).stdout)
     for text in (row["why"], shown["why"], shown["blocked"][0]["text"]):
         assert text == "it starts at 2100-01-31 22:00:00 UTC at the earliest"
-    service.run("cancel", "later")
+    service.ask("cancel", "later")
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_what_is_no_time_in_the_zone_of_the_reader_stays(monkeypatch, text):
 
 def test_what_has_ended_tells_its_story(service):
     detach(service, "it", "sh", "-c", "exit 3", options=("--retry", "1", "--retry-delay", "0.01s"))
-    assert service.run("wait", "it").returncode == 3
+    assert service.ask("wait", "it").returncode == 3
     said = service.run("why", "it").stdout.splitlines()
     assert said[0] == "it is failed (3)"
     told = [line[23:].partition(", after it had waited")[0] for line in said[1:]]

@@ -22,12 +22,12 @@ def test_it_is_told_wherever_people_look_and_what_it_started_is_ended(serve, con
     environment = {"TEST_HANGS": str(hangs), "TEST_NEVER_KILLS": "1", "ORCHA_SHIM_SILENCE": "0.2"}
     service = serve(script=SCRIPT, environment=environment)
     queue = run(connect(service), "one", "sh", "-c", WRITES, "sh", str(hangs), str(pid))
-    wait_for(lambda: "running" in service.run("ps", "--json").stdout, what="the command runs")
+    wait_for(lambda: "running" in service.ask("ps", "--json").stdout, what="the command runs")
     hangs.touch()
     assert queue.get() == f"orcha: {SILENT}\n"
-    wait_for(lambda: json.loads(service.run("ps", "--json").stdout)[0]["why"] == SILENT, what="the reason in ps")
-    assert SILENT[:30] in " ".join(service.run("ps").stdout.split())
-    assert SILENT in " ".join(service.run("show", "one").stdout.split())
+    wait_for(lambda: json.loads(service.ask("ps", "--json").stdout)[0]["why"] == SILENT, what="the reason in ps")
+    assert SILENT[:30] in " ".join(service.ask("ps").stdout.split())
+    assert SILENT in " ".join(service.ask("show", "one").stdout.split())
     assert "limits of its command do not hold" in service.stderr()
     command = identify(int(pid.read_text()))
     assert is_alive(command)
@@ -38,7 +38,7 @@ def test_it_is_told_wherever_people_look_and_what_it_started_is_ended(serve, con
         service.start()
     assert not is_alive(command)
     outcome = "cancelled" if verb[0] == "cancel" else "interrupted"
-    assert json.loads(service.run("show", "one", "--json").stdout)["outcome"] == outcome
+    assert json.loads(service.ask("show", "one", "--json").stdout)["outcome"] == outcome
 
 
 AGAIN = 'if [ "$ORCHA_ATTEMPT" = 2 ]; then rm "$1"; exit 3; fi; ' + WRITES
@@ -49,12 +49,12 @@ def test_it_is_killed_with_its_command_which_was_interrupted_then(serve, connect
     hangs, pid = tmp_path / "hangs", tmp_path / "pid"
     service = serve(script=SCRIPT, environment={"TEST_HANGS": str(hangs), "ORCHA_SHIM_SILENCE": "0.2"})
     queue = run(connect(service), "one", "sh", "-c", AGAIN, "sh", str(hangs), str(pid), on_interrupt=policy)
-    wait_for(lambda: "running" in service.run("ps", "--json").stdout, what="the command runs")
+    wait_for(lambda: "running" in service.ask("ps", "--json").stdout, what="the command runs")
     hangs.touch()
     _, _, lines, code = everything(queue)
     assert lines[0] == f"orcha: {SILENT}\n"
     assert identify(int(pid.read_text())) is None
-    shown = json.loads(service.run("show", "one", "--json").stdout)
+    shown = json.loads(service.ask("show", "one", "--json").stdout)
     if policy == "rerun":
         assert (code, shown["outcome"], len(shown["attempts"])) == (3, "failed", 2)
         return

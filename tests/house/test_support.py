@@ -3,10 +3,12 @@ from __future__ import annotations
 import gc
 import os
 import subprocess
+import sys
 import threading
 
 import pytest
 
+from orcha import properties
 from support import Gate, wait_for
 from support.gates import pass_gate
 from support.leaks import no_leaks
@@ -81,3 +83,34 @@ def test_what_becomes_garbage_while_the_end_is_waited_for_is_no_leak(monkeypatch
 
     with no_leaks():
         threading.Thread(target=hold).start()
+
+
+@pytest.mark.once
+def test_a_command_in_this_process_does_what_it_does_in_its_own(serve, monkeypatch):
+    """The exit code, each byte on both streams, and nothing that stays behind in this process."""
+    service = serve(arguments=("serve", "commands"))
+    for name, give in (("a", service.run), ("b", service.ask)):
+        done = give(
+            "run", "--detach", "--name", name, "--label", "h\xf6her \N{RIGHTWARDS ARROW}", "--", "sh", "-c", "exit 3"
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"{name}\n", "")
+    monkeypatch.setenv("ORCHA_SERVICE", "nowhere")  # what another program than the service's clients would see
+    before = (dict(os.environ), sys.argv, sys.stdin, sys.stdout, sys.stderr, vars(properties).copy())
+    for words in (("wait", "b"), ("show", "--json", "b"), ("show", "none"), ("rm", "none"), ("show",)):
+        own, here = service.run(*words), service.ask(*words)
+        assert (here.returncode, here.stdout, here.stderr) == (own.returncode, own.stdout, own.stderr), words
+    assert before == (dict(os.environ), sys.argv, sys.stdin, sys.stdout, sys.stderr, vars(properties))
+
+
+@pytest.mark.once
+def test_a_command_beside_another_thread_or_in_another_zone_has_a_process_of_its_own(serve, monkeypatch):
+    service = serve(arguments=("serve", "commands"))
+    monkeypatch.setattr("support.in_process.run", lambda *_: None)
+    done = []
+    asking = threading.Thread(target=lambda: done.append(service.ask("ps")))
+    asking.start()
+    asking.join()
+    assert service.ask("ps") is None
+    service.environment["TZ"] = "Asia/Tokyo"
+    done.append(service.ask("ps"))
+    assert [each.returncode for each in done] == [0, 0]

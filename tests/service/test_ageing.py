@@ -90,7 +90,7 @@ def test_what_waits_already_when_its_group_is_set_to_age_gains_for_all_its_time(
 
 def test_a_command_line_says_how_a_group_ages(serve):
     service = serve(arguments=("serve", "commands"))
-    assert service.run("group", "set", "slow", "--age", "1h", "--slots", "0").returncode == 0
-    assert service.run("group", "ls").stdout.rstrip().endswith("age 1h")
-    assert service.run("group", "set", "slow", "--age", "none").returncode == 0
-    assert "age" not in service.run("group", "ls").stdout
+    assert service.ask("group", "set", "slow", "--age", "1h", "--slots", "0").returncode == 0
+    assert service.ask("group", "ls").stdout.rstrip().endswith("age 1h")
+    assert service.ask("group", "set", "slow", "--age", "none").returncode == 0
+    assert "age" not in service.ask("group", "ls").stdout

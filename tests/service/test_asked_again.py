@@ -188,7 +188,7 @@ def test_commands_that_wait_for_a_slot_of_the_machine_are_not_polled(serve):
     service = serve(arguments=("serve", "commands"), environment={"ORCHA_COMMANDS": "1"})
     for name in "abc":
         assert service.run("run", "--detach", "--name", name, "--", "sleep", "600").returncode == 0
-    rows = {row["id"]: row for row in json.loads(service.run("ps", "--json").stdout)}
+    rows = {row["id"]: row for row in json.loads(service.ask("ps", "--json").stdout)}
     assert [rows[name]["asked_ago"] for name in "abc"] == [None, None, None]
     assert rows["b"]["why"] is not None
-    assert service.run("cancel", "--now", "a", "b", "c").returncode == 0
+    assert service.ask("cancel", "--now", "a", "b", "c").returncode == 0

@@ -153,7 +153,7 @@ def test_a_wait_of_a_client_ends_in_its_time(serve, tmp_path):
     backwards = service.environment | {"PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"}
     waited = service.run("wait", "--timeout", "0.3", "a", env=backwards)
     assert (waited.returncode, "has not ended" in waited.stderr) == (124, True), waited.stderr
-    assert service.run("cancel", "--now", "a").returncode == 0
+    assert service.ask("cancel", "--now", "a").returncode == 0
 
 
 CLOCK = """
@@ -180,13 +180,13 @@ def test_a_command_is_tried_again_and_limited_however_the_clock_is_set(serve, tm
     assert service.run(*run, "soon", "--retry", "1", "--retry-delay", "1", "--", "false").returncode == 0
     assert service.run(*run, "late", "--retry", "1", "--retry-delay", "1h", "--", "false").returncode == 0
     assert service.run(*run, "long", "--timeout", "1h", "--", "sleep", "600").returncode == 0
-    wait_for(lambda: "tried again" in service.run("show", "late").stdout, what="it rests")
+    wait_for(lambda: "tried again" in service.ask("show", "late").stdout, what="it rests")
     clock.write_text(str(seconds))
-    assert service.run("wait", "soon").returncode == 1
+    assert service.ask("wait", "soon").returncode == 1
     assert service.run("run", "--", "true").returncode == 0
 
     def states():
-        return {line.split()[0]: line.split()[1] for line in service.run("ps").stdout.splitlines()[1:]}
+        return {line.split()[0]: line.split()[1] for line in service.ask("ps").stdout.splitlines()[1:]}
 
     wait_for(lambda: states() == {"late": "queued", "long": "running"}, what="each is where it should be")
-    assert service.run("cancel", "--now", "late", "long").returncode == 0
+    assert service.ask("cancel", "--now", "late", "long").returncode == 0

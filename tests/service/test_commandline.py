@@ -61,29 +61,29 @@ def test_commands_and_labels_are_listed_while_they_wait_run_and_are_kept(serve):
     assert service.run(*run, "--name", "b", "--", "sh", "-c", "cd /; TOKEN=sesame :").returncode == 0
 
     def listed(*arguments):
-        rows = json.loads(service.run("ps", "--json", *arguments).stdout)
+        rows = json.loads(service.ask("ps", "--json", *arguments).stdout)
         return {row["id"]: (row["state"], row["label"], row["command"]) for row in rows}
 
     second = "sh -c 'cd /; TOKEN=*** :'"
     expected = {"a": ("running", "frame 7 of 9", "sleep 1000"), "b": ("queued", "frame 7 of 9", second)}
     wait_for(lambda: listed() == expected)
-    table = service.run("ps").stdout
+    table = service.ask("ps").stdout
     assert second in table
     assert "frame 7 of 9" in table
-    assert service.run("cancel", "a").returncode == 0
-    assert service.run("wait", "b").returncode == 0
+    assert service.ask("cancel", "a").returncode == 0
+    assert service.ask("wait", "b").returncode == 0
     assert listed("--all")["b"] == ("ended", "frame 7 of 9", second)
 
 
 def test_what_is_paused_is_told_with_every_listing(serve):
     service = serve(arguments=("serve", "commands", "--slots", "nightly=none"))
-    assert "paused" not in service.run("ps").stdout
+    assert "paused" not in service.ask("ps").stdout
     for pause in (["--all"], ["--group", "nightly"]):
-        assert service.run("pause", *pause).returncode == 0
-    lines = service.run("ps").stdout.splitlines()
+        assert service.ask("pause", *pause).returncode == 0
+    lines = service.ask("ps").stdout.splitlines()
     assert lines[0] == "nothing waits or runs"
     assert [line.partition(",")[0] for line in lines[1:]] == ["everything is paused", "group nightly is paused"]
-    assert service.run("ps", "--json").stdout == "[]\n"
+    assert service.ask("ps", "--json").stdout == "[]\n"
     for pause in (["--all"], ["--group", "nightly"]):
-        assert service.run("resume", *pause).returncode == 0
-    assert "paused" not in service.run("ps").stdout
+        assert service.ask("resume", *pause).returncode == 0
+    assert "paused" not in service.ask("ps").stdout

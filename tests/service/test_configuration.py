@@ -55,17 +55,17 @@ def write(service, text):
 def groups(service):
     return {
         each["group"]: (each["slots"], each["per_user"], each["origin"].rpartition("/")[2])
-        for each in json.loads(service.run("group", "ls", "--json").stdout)
+        for each in json.loads(service.ask("group", "ls", "--json").stdout)
     }
 
 
 def resources(service):
-    known = json.loads(service.run("resource", "ls", "--json").stdout)
+    known = json.loads(service.ask("resource", "ls", "--json").stdout)
     return {each["resource"]: (each["capacity"], each["origin"].rpartition("/")[2]) for each in known}
 
 
 def stats(service):
-    return json.loads(service.run("stats", "--json").stdout)
+    return json.loads(service.ask("stats", "--json").stdout)
 
 
 def test_configuration_is_read_at_the_start_and_again_while_petitions_stay_as_they_are(configured):
@@ -76,7 +76,7 @@ def test_configuration_is_read_at_the_start_and_again_while_petitions_stay_as_th
     assert resources(service) == {"gpu": (2, "orcha.toml:9"), "ram_gb": (64, "orcha.toml:10")}
     assert service.run("run", "--detach", "--name", "a", "-g", "rig", "--", "sleep", "60").returncode == 0
     assert service.run("run", "--detach", "--name", "b", "-g", "rig", "--", "sleep", "60").returncode == 0
-    assert service.run("group", "set", "nightly", "--slots", "7").returncode == 0
+    assert service.ask("group", "set", "nightly", "--slots", "7").returncode == 0
     write(service, SECOND)
     done = service.run("reload", "--json")
     assert (done.stderr, done.returncode) == ("", 0)
@@ -99,11 +99,11 @@ def test_configuration_is_read_at_the_start_and_again_while_petitions_stay_as_th
     assert resources(service) == {"ram_gb": (32, "orcha.toml:9")}
     wait_for(lambda: stats(service)["states"]["running"] == 2, what="the petition of the group without slots starts")
     assert (stats(service)["stop"]["grace"], stats(service)["slots"]) == (6.0, {"orcha.lib.commands:CommandManager": 2})
-    assert service.run("group", "unset", "nightly").returncode == 0
+    assert service.ask("group", "unset", "nightly").returncode == 0
     assert groups(service)["nightly"] == (3, 1, "orcha.toml:5")
-    refused = service.run("group", "unset", "nightly")
+    refused = service.ask("group", "unset", "nightly")
     assert (refused.returncode, "nobody has set the group 'nightly'" in refused.stderr) == (1, True)
-    assert service.run("cancel", "a", "b").returncode == 0
+    assert service.ask("cancel", "a", "b").returncode == 0
 
 
 def test_a_wrong_file_leaves_what_was_in_force_and_the_service_says_so_until_it_is_mended(configured):
@@ -115,7 +115,7 @@ def test_a_wrong_file_leaves_what_was_in_force_and_the_service_says_so_until_it_
     line = f"{service.home}/orcha.toml:14:1: there is no retention.agge: did you mean age?"
     assert (done.returncode, done.stderr) == (78, f"orcha: {line}: what was in force before stays\n")
     assert groups(service)["nightly"] == (2, None, "orcha.toml:4")
-    assert line in service.run("ps").stderr
+    assert line in service.ask("ps").stderr
     assert stats(service)["configuration"]["fault"] == line
     found = json.loads(service.run("doctor", "--json").stdout)["findings"]
     assert [each["text"] for each in found if each["check"] == "configuration"] == [
@@ -124,7 +124,7 @@ def test_a_wrong_file_leaves_what_was_in_force_and_the_service_says_so_until_it_
     write(service, FIRST.replace("slots = 2", "slots = 4"))
     assert service.run("reload").returncode == 0
     assert groups(service)["nightly"] == (4, None, "orcha.toml:4")
-    assert service.run("ps").stderr == ""
+    assert service.ask("ps").stderr == ""
     assert stats(service)["configuration"]["fault"] is None
 
 
@@ -148,14 +148,14 @@ def test_the_files_hold_after_a_kill_and_what_was_set_wins(configured):
     service = configured
     write(service, FIRST)
     service.start()
-    assert service.run("group", "set", "nightly", "--slots", "7").returncode == 0
-    assert service.run("resource", "set", "ram_gb=5").returncode == 0
+    assert service.ask("group", "set", "nightly", "--slots", "7").returncode == 0
+    assert service.ask("resource", "set", "ram_gb=5").returncode == 0
     service.kill()
     write(service, SECOND)
     service.start()
     assert groups(service) == {"nightly": (7, None, "set"), "rig": (None, None, "petition")}
     assert resources(service) == {"ram_gb": (5, "set")}
-    assert service.run("resource", "unset", "ram_gb").returncode == 0
+    assert service.ask("resource", "unset", "ram_gb").returncode == 0
     assert resources(service) == {"ram_gb": (32, "orcha.toml:9")}
     service.kill()
     service.start()
@@ -250,27 +250,27 @@ def test_quotas_hold_and_are_changed_while_petitions_wait(configured):
         return service.run("run", "--detach", "--name", name, *options, "--", "sleep", "1000")
 
     def state(name):
-        return json.loads(service.run("show", "--json", name).stdout)["state"]
+        return json.loads(service.ask("show", "--json", name).stdout)["state"]
 
     assert detach("first", "--need", "gpu=1").returncode == 0
     assert detach("second", "--need", "gpu=1").returncode == 0
-    told = service.run("why", "second").stdout
+    told = service.ask("why", "second").stdout
     assert f"quota: 1 of {me}'s 1 gpu in use" in told
     assert "first" in told
-    assert "starts" in service.run("why", "second").stdout
+    assert "starts" in service.ask("why", "second").stdout
     never = detach("never", "--need", "gpu=2")
     assert (never.returncode, f"it needs 2 gpu, and {me} may have 1" in never.stderr) == (125, True)
     array = service.run("run", "--detach", "--name", "many", "--array", "0-1", "--", "true")
     assert array.returncode == 125
     assert f"quota: 1 of {me}'s 2 petitions wait, and these are 2 more (quota.default.queued, " in array.stderr
     assert "orcha.toml:7): wait until" in array.stderr
-    (known,) = json.loads(service.run("who", "--json").stdout)["users"]
+    (known,) = json.loads(service.ask("who", "--json").stdout)["users"]
     assert (known["user"], known["queued"], known["running"], known["held"]) == (me, 1, 1, {"gpu": 1})
     assert known["quota"]["queued"] == 2
-    assert "1 of 2" in service.run("who").stdout
+    assert "1 of 2" in service.ask("who").stdout
     service.kill()  # what lives on and waits is counted again
     service.start()
-    assert f"quota: 1 of {me}'s 1 gpu in use" in service.run("why", "second").stdout
+    assert f"quota: 1 of {me}'s 1 gpu in use" in service.ask("why", "second").stdout
     assert detach("third", "--need", "gpu=1").returncode == 0
     assert detach("fourth").returncode == 125
     write(service, f"{QUOTAS}[quota.user.{me}]\nresources.gpu = 2\n")
@@ -279,4 +279,4 @@ def test_quotas_hold_and_are_changed_while_petitions_wait(configured):
     assert state("third") == "queued"
     write(service, "")
     assert service.run("reload").returncode == 0
-    assert service.run("cancel", "first", "second", "third").returncode == 0
+    assert service.ask("cancel", "first", "second", "third").returncode == 0

@@ -83,7 +83,7 @@ def dying(faulty):
 def test_its_name_is_told_and_commands_go_on(dying, connect, tmp_path, name, ask):
     service = dying(name)
     queue = run(connect(service), "kept", "sh", "-c", WAITS, "sh", str(tmp_path / "go"))
-    wait_for(lambda: "running" in service.run("ps", "--json").stdout, what="it runs")
+    wait_for(lambda: "running" in service.ask("ps", "--json").stdout, what="it runs")
     (tmp_path / "now").touch()
     if ask is None:
         service.process.terminate()
@@ -136,7 +136,7 @@ def test_a_start_without_room_for_its_threads_is_refused_with_the_cure(faulty, t
     assert service.stderr().splitlines()[-1] == f"orcha: the thread {name} {NO_ROOM}"
     (tmp_path / "now").unlink()
     service.start()
-    assert service.run("ps").returncode == 0
+    assert service.ask("ps").returncode == 0
 
 
 def test_an_action_without_room_for_its_thread_is_broken_and_the_service_goes_on(faulty, connect, tmp_path):
@@ -144,13 +144,13 @@ def test_an_action_without_room_for_its_thread_is_broken_and_the_service_goes_on
     client, ledger = connect(service), tmp_path / "ledger"
     (tmp_path / "now").touch()
     client.send(Message("refused", {"ledger": str(ledger)}))
-    assert service.run("wait", "refused").returncode == 1
+    assert service.ask("wait", "refused").returncode == 1
     assert (
-        f"its action could not be started: the thread orcha-action {NO_ROOM}" in service.run("show", "refused").stdout
+        f"its action could not be started: the thread orcha-action {NO_ROOM}" in service.ask("show", "refused").stdout
     )
     (tmp_path / "now").unlink()
     client.send(Message("runs", {"ledger": str(ledger), "code": 3}))
-    assert service.run("wait", "runs").returncode == 3
+    assert service.ask("wait", "runs").returncode == 3
     assert ("refused", 1) not in read_ledger(ledger)
 
 
@@ -162,7 +162,7 @@ def test_a_cancel_without_room_for_its_thread_ends_the_processes_all_the_same(fa
     client.send(Message("one", {"queue": queue}))
     assert queue.get() == "runs"
     (tmp_path / "now").touch()
-    assert service.run("cancel", "one").returncode == 0
+    assert service.ask("cancel", "one").returncode == 0
     told = f"petition one: its processes are ended without its terminate(): the thread orcha-terminate {NO_ROOM}"
     wait_for(lambda: told in service.stderr(), what="the reason in the log")
 
@@ -188,7 +188,7 @@ def test_a_pattern_without_room_for_its_thread_counts_as_not_found_and_the_servi
     assert service.run("run", "--", "echo", "beside").stdout == "beside\n"
     (tmp_path / "now").unlink()
     assert service.run("run", "--name", "found", *tried).returncode == 3
-    shown = {name: json.loads(service.run("show", name, "--json").stdout)["attempts"] for name in ("refused", "found")}
+    shown = {name: json.loads(service.ask("show", name, "--json").stdout)["attempts"] for name in ("refused", "found")}
     assert [len(each) for each in shown.values()] == [1, 2]
 
 
@@ -196,7 +196,7 @@ def test_a_dead_shim_without_room_for_its_thread_is_cleaned_up_and_the_service_g
     service = faulty({"TEST_REFUSES": "orcha-commands-sweep"})
     queue = run(connect(service), "one", "sh", "-c", "echo runs; sleep 600 & wait")
     assert queue.get() == (1, b"runs\n")
-    leader = json.loads(service.run("show", "one", "--json").stdout)["attempts"][-1]["pid"]
+    leader = json.loads(service.ask("show", "one", "--json").stdout)["attempts"][-1]["pid"]
     tree = [identify(leader), *map(identify, children_of(leader))]
     (tmp_path / "now").touch()
     os.kill(read_stat(leader).parent, signal.SIGKILL)
@@ -233,7 +233,7 @@ def test_a_hook_that_hangs_without_room_for_another_thread_is_given_up_later(fau
     hung.start()
     gate.wait_until_reached()
     wait_for(lambda: f"cannot be given up yet: the thread orcha-hooks {NO_ROOM}" in service.stderr(), what="the reason")
-    assert service.run("ps").returncode == 0
+    assert service.ask("ps").returncode == 0
     (tmp_path / "now").unlink()
     assert send(connect(service), "beside").get() is None  # its final value: the action gave none
     wait_for(lambda: "did not return in 1 s" in service.stderr(), what="the end of the hook that hangs")

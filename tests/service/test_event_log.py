@@ -118,7 +118,7 @@ def test_the_life_of_a_petition_is_read_by_its_id(serve, tmp_path):
     gate.wait_until_reached()
     service.run("run", "--detach", "--name", "a\nb", "--", "sh", "-c", "exit 3")
     gate.open()
-    assert service.run("wait", "a\nb").returncode == 3
+    assert service.ask("wait", "a\nb").returncode == 3
     assert service.stop() == 0
     found = lines(service.stderr())
     mine = [each for each in found if each.get("id") == "a\nb"]

@@ -203,11 +203,11 @@ def test_the_status_says_how_many_wait_and_run_and_what_holds_them_back(serve, c
     for name in ("a", "b", "c"):
         client.send(Message(name, {"gate": gate.path}))
     systemd.wait_for("STATUS=2 queued, 1 running")
-    service.run("drain")
+    service.ask("drain")
     systemd.wait_for("STATUS=2 queued, 1 running, drained")
     gate.open()
     systemd.wait_for("STATUS=2 queued, 0 running, drained")
-    service.run("cancel", "b", "c")
+    service.ask("cancel", "b", "c")
     systemd.wait_for("STATUS=0 queued, 0 running, drained")
 
 

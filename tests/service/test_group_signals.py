@@ -184,7 +184,7 @@ def test_an_action_whose_child_died_by_a_sigterm_to_each_process_is_interrupted(
 def test_an_action_whose_child_ends_after_a_sigterm_to_the_service_alone_ends_as_it_ends(serve, connect, how):
     service, queue, _ = begin_two(serve, connect, how)
     service.process.terminate()
-    wait_for(lambda: "stopping" in service.run("show", "waits").stdout, what="that the service stops")
+    wait_for(lambda: "stopping" in service.ask("show", "waits").stdout, what="that the service stops")
     for pid in sleeps(service):
         os.kill(pid, signal.SIGUSR1)
     assert until_final(queue)[-1] in (None, 0)

@@ -43,8 +43,8 @@ def test_commands_end_interrupted_where_the_machine_goes_down_and_else_outlive_t
     service.start()
     if not code:
         gate.open()  # else the command would hang in a read for ever
-    assert service.run("wait", "job").returncode == code
-    assert (f"interrupted: {THE_MACHINE}" in service.run("show", "job").stdout) == bool(code)
+    assert service.ask("wait", "job").returncode == code
+    assert (f"interrupted: {THE_MACHINE}" in service.ask("show", "job").stdout) == bool(code)
     gate.close()
 
 

@@ -99,7 +99,7 @@ def test_a_hostile_pattern_keeps_nobody_waiting(serve):
         assert service.run("run", "--", "true").returncode == 0
     waiting.join()
     assert waited == [3]
-    shown = json.loads(service.run("show", "h", "--json").stdout)
+    shown = json.loads(service.ask("show", "h", "--json").stdout)
     assert [attempt["code"] for attempt in shown["attempts"]] == [3]
     assert "took too long" in service.run("logs", "h").stderr + service.run("logs", "h").stdout
 
@@ -109,7 +109,7 @@ def test_a_pattern_decides_on_the_real_output(serve):
     tried = ("--retry", "2", "--retry-delay", "10ms", "--retry-output", "b[u]sy$", "--", "sh", "-c")
     assert service.run("run", "--name", "a", *tried, "printf busy >&2; exit 3").returncode == 3
     assert service.run("run", "--name", "b", *tried, "printf other; exit 3").returncode == 3
-    attempts = [json.loads(service.run("show", name, "--json").stdout)["attempts"] for name in "ab"]
+    attempts = [json.loads(service.ask("show", name, "--json").stdout)["attempts"] for name in "ab"]
     assert [len(each) for each in attempts] == [3, 1]
 
 
@@ -120,4 +120,4 @@ def test_killed_while_it_is_looked_for_the_end_is_decided_at_the_next_start(serv
     assert service.run("run", "--detach", "--name", "h", *hostile, "--", "sh", "-c", script).returncode == 0
     service.kill()
     service.start()
-    assert service.run("wait", "h").returncode == 3
+    assert service.ask("wait", "h").returncode == 3

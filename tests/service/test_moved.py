@@ -135,11 +135,11 @@ def test_with_its_files_moved_away_a_service_goes_on(serve, tmp_path):
     path = os.pathsep.join([str(library), str(TESTS)])
     service = serve(arguments=("serve",), environment={"PYTHONPATH": path})
     assert service.run("run", "--", "true").returncode == 0
-    assert "lies there" not in service.run("ps").stderr
+    assert "lies there" not in service.ask("ps").stderr
     library.rename(tmp_path / "moved")
     exercise(service)
-    wait_for(lambda: "moved or removed" in service.run("ps").stderr, what="the word that the files are gone")
-    assert "moved or removed" in service.run("stats").stdout
+    wait_for(lambda: "moved or removed" in service.ask("ps").stderr, what="the word that the files are gone")
+    assert "moved or removed" in service.ask("stats").stdout
     assert service.process.poll() is None
     assert "Error" not in service.stderr()
     assert service.stop() == 0
@@ -160,10 +160,10 @@ def test_whatever_is_asked_of_it_a_service_imports_nothing(serve, connect, gate,
         client.raises()
     for asked in (("ps", "-a"), ("stats",), ("show", "command"), ("pause", "command"), ("resume", "command")):
         assert service.run(*asked).returncode == 0
-    wait_for(lambda: "timed out" in service.run("ps", "-a").stdout, what="the end of what stays", interval=2)
+    wait_for(lambda: "timed out" in service.ask("ps", "-a").stdout, what="the end of what stays", interval=2)
     for asked in (("cancel", "command"), ("cancel", "waits"), ("retry", "plain"), ("rm", "fails"), ("logs", "child")):
         service.run(*asked)
-    wait_for(lambda: "running" not in service.run("ps").stdout, what="the end of all", interval=0.2)
+    wait_for(lambda: "running" not in service.ask("ps").stdout, what="the end of all", interval=0.2)
     assert set(client.modules()) - before == set()
     gate.open()  # else the service would wait for its thread when it stops
 
@@ -205,7 +205,7 @@ def test_an_older_build_goes_on_and_says_that_another_one_lies_there(serve, tmp_
     (about / "METADATA").write_text("Name: orcha\nVersion: 0.0.1\n")
     path = os.pathsep.join([str(library), str(TESTS)])
     service = serve(arguments=("serve",), environment={"PYTHONPATH": path})
-    assert "0.0.1" in service.run("stats").stdout
+    assert "0.0.1" in service.ask("stats").stdout
     shutil.rmtree(library / "orcha")
     lay_out(library, without="_service")
     for module in (ROOT / "_service").rglob("*.py"):
@@ -215,6 +215,6 @@ def test_an_older_build_goes_on_and_says_that_another_one_lies_there(serve, tmp_
     (about / "METADATA").write_text("Name: orcha\nVersion: 9.9.9\n")
     exercise(service)
     said = "orcha 0.0.1 runs, and 9.9.9 lies there now"
-    wait_for(lambda: said in service.run("ps").stderr, what="the word about the other build")
-    assert said in service.run("stats").stdout
+    wait_for(lambda: said in service.ask("ps").stderr, what="the word about the other build")
+    assert said in service.ask("stats").stdout
     assert service.stop() == 0

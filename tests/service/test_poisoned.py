@@ -64,8 +64,8 @@ def left(tmp_path_factory):
         client = ClientManager(listen_address=service.address, port=service.port)
         assert client.connect()
         client.send(Message("ended", {"argv": ["true"]}))
-        wait_for(lambda: not json.loads(service.run("ps", "--json").stdout), what="its end")
-        assert service.run("pause", "-a").returncode == 0
+        wait_for(lambda: not json.loads(service.ask("ps", "--json").stdout), what="its end")
+        assert service.ask("pause", "-a").returncode == 0
         client.send(Message("waits", {"argv": ["true"]}))
         client.send(Message("waits too", {"argv": ["true"]}))
         client.shutdown()
@@ -89,8 +89,8 @@ def test_it_starts_and_serves(serve, left, what):
         assert done.returncode == 0, (asked, done.stderr)
         assert len(done.stdout) < 1 << 20
     if what != "long id":
-        assert service.run("show", "ended").returncode == 0
-    assert service.run("resume", "-a").returncode == 0
-    wait_for(lambda: service.run("wait", "waits too").returncode == 0, what="the end of what waited")
+        assert service.ask("show", "ended").returncode == 0
+    assert service.ask("resume", "-a").returncode == 0
+    wait_for(lambda: service.ask("wait", "waits too").returncode == 0, what="the end of what waited")
     assert service.run("run", "--", "true").returncode == 0
     assert service.process.poll() is None

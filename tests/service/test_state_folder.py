@@ -260,7 +260,7 @@ def test_a_database_that_is_taken_away_while_it_is_used_ends_what_would_be_lost(
     database.unlink()
     database.with_name("orcha.db.moved").rename(database)
     service.start()
-    assert "before" in service.run("ps", "--all", "--json").stdout
+    assert "before" in service.ask("ps", "--all", "--json").stdout
 
 
 @pytest.mark.parametrize("away", ["removed", "moved"])
@@ -309,13 +309,13 @@ def test_a_state_that_was_lost_is_told_and_never_silently_empty(serve, connect, 
             assert service.stderr().count("\n") == 1
     damage(lambda: None)
     service.start()
-    assert len(json.loads(service.run("ps", "--all", "--json").stdout)) == 5
+    assert len(json.loads(service.ask("ps", "--all", "--json").stdout)) == 5
 
 
 def test_a_queued_command_that_changed_on_the_disk_is_not_executed(serve, connect, tmp_path):
     service = serve(COMMANDS, environment={"ORCHA_COMMANDS": "1"})
     client = connect(service)
-    assert service.run("pause", "--all").returncode == 0
+    assert service.ask("pause", "--all").returncode == 0
     written = tmp_path / "written-by-the-command"
     queue = run(client, "changed", "sh", "-c", f"echo executed > {written}")
     other = run(client, "as it was", "echo", "hello")
@@ -330,7 +330,7 @@ def test_a_queued_command_that_changed_on_the_disk_is_not_executed(serve, connec
     assert f"orcha: {database} is not what it was when the service stopped" in service.stderr()
     Path(f"{database}.clean").write_bytes(b"")  # as somebody who goes on with what is there
     service.start()
-    assert service.run("resume", "--all").returncode == 0
+    assert service.ask("resume", "--all").returncode == 0
     told = everything(queue)
     assert told.code == 1
     assert "".join(told.lines).startswith(
@@ -373,6 +373,6 @@ def test_a_service_whose_folder_becomes_read_only_says_so_and_ends_when_it_is_as
     subprocess.run([*inside, "sh", "-c", READ_ONLY, "sh", str(service.home)], check=True)
     assert service.stop() == 0
     assert "orcha.sock stays behind: Read-only file system" in service.stderr()
-    assert service.run("ps").returncode == 69
+    assert service.ask("ps").returncode == 69
     service.start()
-    assert service.run("ps").returncode == 0
+    assert service.ask("ps").returncode == 0

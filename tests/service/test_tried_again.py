@@ -37,7 +37,7 @@ class Tried:
         return self.path.read_text().splitlines() if self.path.exists() else []
 
     def show(self):
-        return json.loads(self.service.run("show", "m1", "--json").stdout)
+        return json.loads(self.service.ask("show", "m1", "--json").stdout)
 
     def wait_until_it_rests(self):
         wait_for(lambda: self.show()["state"] == "queued" and self.ledger() == ONE, what="a petition that rests")
