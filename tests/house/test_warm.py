@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from support import warm
+import orcha
+from support import warm, warm_helpers
 from support.processes import processes_of
 from support.waiting import wait_for
 from support.warm import WARM
@@ -277,3 +278,96 @@ def test_the_resource_tracker_of_a_program_is_the_same_and_cleans_up():
     wait_for(
         lambda: not [name for name in left if Path("/dev/shm", name).exists()], what="the clean-up of the trackers"
     )
+
+
+HELPERS = """
+import json, os, signal, sys, time
+from pathlib import Path
+from orcha._processes.watcher_process import Watcher
+from orcha._supervisor.supervisor_process import SupervisorProcess
+
+folder = Path(sys.argv[1])
+(folder / "shims").mkdir(exist_ok=True)
+signal.signal(signal.SIGHUP, lambda *_: None)
+signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
+def descriptors(pid):
+    found = {}
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found[number] = os.readlink(f"/proc/{pid}/fd/{number}").partition(":[")[0]
+        except FileNotFoundError:  # the process has closed it meanwhile
+            continue
+    return found
+
+def of(pid, is_ready):
+    while not is_ready(status := dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").open())):
+        time.sleep(0.001)
+    read = lambda name: Path(f"/proc/{pid}/{name}").read_text()
+    return {
+        "is warm": len(read("maps").splitlines()) > 200,
+        "words": [word if not word.isdigit() else "N" for word in read("cmdline").rstrip("\\0").split("\\0")],
+        "environment": sorted(set(read("environ").split("\\0")) - {""}),
+        "leads": (os.getpgid(pid) == pid, os.getsid(pid) == pid),
+        "folder": os.readlink(f"/proc/{pid}/cwd"), "descriptors": descriptors(pid),
+        "limits": [line for line in read("limits").splitlines() if "file locks" not in line],
+        "is its child": status["PPid"].strip() == str(os.getpid()), "threads": status["Threads"],
+        "umask": status["Umask"], "user": (status["Uid"], status["Gid"], status["Groups"]),
+        "signals": {name: int(status[name], 16) & ~(0b11 << 31) for name in ("SigBlk", "SigIgn", "SigCgt")},
+    }
+
+supervisor = SupervisorProcess(folder)
+watcher = Watcher(12345)
+watcher.need()
+while watcher.pid is None:
+    time.sleep(0.001)
+told = {
+    "supervisor": of(supervisor.pid, lambda status: int(status["SigCgt"], 16) >> signal.SIGCHLD - 1 & 1),
+    "watcher": of(watcher.pid, lambda _: "anon_inode" in str(descriptors(watcher.pid))),
+}
+supervisor.close(wait=True)
+watcher.stop()
+are_warm = {each.pop("is warm") for each in told.values()}
+assert len(are_warm) == 1
+errors = (folder / "shims" / "errors").read_text()
+print(json.dumps({"is warm": are_warm.pop(), **told, "errors": errors}))
+"""
+
+
+def test_a_supervisor_and_a_watcher_of_a_program_are_the_same(tmp_path):
+    warm_one, cold_one = told(["-c", HELPERS, str(tmp_path)])
+    assert warm_one == cold_one
+    assert warm_one["errors"] == ""
+    for name in ("supervisor", "watcher"):
+        assert (warm_one[name]["leads"], warm_one[name]["is its child"]) == ([True, True], True)
+
+
+FOUND = """
+import sys
+sys.path.append({source!r})
+for name in {imported!r}:
+    __import__(name)
+print(*sys.modules)
+"""
+
+
+def test_a_supervisor_and_a_watcher_find_modules_of_their_own():
+    """They find what `python -I -S` finds, beside it the standard library only, and no module of the service."""
+    source = str(Path(orcha.__file__).parents[1])
+    code = FOUND.format(source=source, imported=warm_helpers.IMPORTED)
+    there = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True).stdout
+    code = """if True:
+        import sys
+        from support import warm_helpers
+        shared = [name for name in warm_helpers._modules if sys.modules.get(name) is warm_helpers._modules[name]]
+        print(*warm_helpers._modules)
+        print(*shared)
+    """
+    known = {"PYTHONPATH": str(Path(warm_helpers.__file__).parents[1])}
+    warm_one = warm.run([sys.executable, "-c", code], env=os.environ | known, capture_output=True, text=True)
+    found, shared = (set(line.split()) for line in warm_one.stdout.splitlines())
+    assert {name for name in there.split() if name.startswith("orcha")} == {
+        name for name in found if name.startswith("orcha")
+    }
+    assert not {name.partition(".")[0] for name in found} - sys.stdlib_module_names - {"orcha", "__main__"}
+    assert not {name for name in shared if name.startswith("orcha")}

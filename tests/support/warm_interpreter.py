@@ -6,18 +6,15 @@ environment, descriptors, folder and session that were asked for. Its /proc show
 
 from __future__ import annotations
 
-import _posixsubprocess
 import atexit
 import ctypes
 import faulthandler
 import gc
 import importlib
-import io
 import json
 import multiprocessing.process
 import os
 import pkgutil
-import re
 import runpy
 import select
 import signal
@@ -29,7 +26,10 @@ from contextlib import suppress
 from fcntl import ioctl
 from itertools import takewhile
 from types import ModuleType
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn
+
+from support import warm_helpers
+from support.warm_surroundings import exchange, make_stream, shown, take_environment
 
 MOST_DESCRIPTORS = 64
 MOST_WORDS, MOST_VARIABLES = 8_000, 30_000
@@ -44,8 +44,6 @@ AT_START = {"sitecustomize", "usercustomize"}
 """Modules that an interpreter imports as it starts."""
 ALSO_IMPORTED = ("uvloop", "support.managers")
 """What Orcha imports where it needs it, and what most services under test import."""
-TRACKER = re.compile(r"from multiprocessing\.resource_tracker import main;main\((\d+)\)")
-"""What multiprocessing has a new interpreter execute as its resource tracker."""
 BASIC_MODULES = ("sys", "builtins", "__main__")
 """Modules that are taken down wherever a program runs."""
 OF_TESTS: list[str] = []
@@ -56,6 +54,7 @@ WARM_MODULES: dict[str, ModuleType] = {}
 
 def warm_up() -> None:
     """Import all of Orcha, and let what is there by now stay as it is."""
+    warm_helpers.prepare()
     import orcha
     from orcha._protocol.tls import server_tls
     from orcha._service.lifecycle import preloading
@@ -74,7 +73,7 @@ def warm_up() -> None:
     vars(preloading).update(PACKAGES=(), STANDARD_MODULES=())  # a service looks for their files once more
     os.environ.pop("ROOM", None)
     os.environ.update(os.environ.copy())  # the C library keeps copies then: `_Shown` overwrites what it began with
-    _shown.look()
+    shown.look()
     importlib.invalidate_caches()  # a finder looks again where its folder has changed since
     WARM_MODULES.update((name, module) for name, module in sys.modules.items() if name not in BASIC_MODULES)
     OF_TESTS.extend(name for name in WARM_MODULES if name.partition(".")[0] == "support")
@@ -145,67 +144,23 @@ def become(job: dict[str, Any]) -> None:
     os.umask(job["umask"])
     os.chdir(job["cwd"])
     environment: dict[str, str] = job["environment"]
-    _take_environment(environment)
+    take_environment(environment)
     words = [sys.executable, *job["words"]]
     if _imports_others(environment):
         os.execve(sys.executable, words, environment)
-    _shown.show(words, environment)
+    shown.show(words, environment)
     sys.orig_argv[:] = words
     multiprocessing.process.ORIGINAL_DIR = os.getcwd()  # type: ignore[attr-defined]  # noqa: PTH109
     multiprocessing.process.current_process().authkey = os.urandom(32)
     if environment.get("PYTHONFAULTHANDLER"):
         faulthandler.enable(2)
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
-        stream = _stream(number, mode)
+        stream = make_stream(number, mode)
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
     if any(name.startswith(("ORCHA_CRASH", "ORCHA_HOLD")) for name in environment):
         importlib.reload(sys.modules["orcha._service.faults"])  # the only module that reads them at its import
-    setattr(_posixsubprocess, "fork_exec", _fork_exec)  # noqa: B010 - its type says that it is always the same
-
-
-_execute: Callable[..., int] = _posixsubprocess.fork_exec
-
-
-def _fork_exec(*arguments: Any) -> int:
-    """Fork multiprocessing's resource tracker; execute all else.
-
-    Each service starts a tracker. A new interpreter for it costs 30 ms.
-    """
-    words = [os.fsdecode(word) for word in arguments[0]]
-    match = TRACKER.fullmatch(words[-1])
-    if match is None:
-        return _execute(*arguments)
-    kept: list[int] = sorted(arguments[3])
-    leads_group = arguments[16] == 0
-    pid = os.fork()
-    if not pid:
-        _track(words, kept, int(match[1]), leads_group=leads_group)
-    if leads_group:
-        os.setpgid(pid, pid)
-    return pid
-
-
-def _track(words: list[str], kept: list[int], descriptor: int, *, leads_group: bool) -> NoReturn:
-    """Be the resource tracker that reads from this descriptor."""
-    code = 1
-    try:
-        if leads_group:
-            os.setpgid(0, 0)
-        signal.set_wakeup_fd(-1)
-        for number in signal.valid_signals():
-            if callable(signal.getsignal(number)):
-                signal.signal(number, signal.SIG_DFL)
-        for low, high in zip([2, *kept], [*kept, 1 << 16], strict=True):
-            if low + 1 < high:
-                os.closerange(low + 1, high)
-        _shown.show(words, dict(os.environ))
-        from multiprocessing import resource_tracker
-
-        resource_tracker.main(descriptor)
-        code = 0
-    finally:
-        os._exit(code)
+    warm_helpers.install()
 
 
 class _Exit:
@@ -236,20 +191,9 @@ def _leave_warm_modules() -> None:
             return  # the interpreter has an exit code of its own for this
     later = takewhile(lambda name: sys.modules[name] is not WARM_MODULES.get(name), reversed(sys.modules))
     own = {name: sys.modules[name] for name in (*BASIC_MODULES, *reversed([*later]))}
-    _exchange(sys.modules, own)
+    exchange(sys.modules, own)
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(own))
     vars(sys)["_warm_exit"] = _Exit(_ending.code)
-
-
-def _exchange(one: dict[Any, Any], other: dict[Any, Any]) -> None:
-    """Give each of two dictionaries the entries of the other one, without a look at any entry.
-
-    To remove 900 modules one by one writes to each module, and so copies 500 pages.
-    """
-    size = dict.__basicsize__ - object.__basicsize__
-    bodies = [(ctypes.c_char * size).from_address(id(each) + object.__basicsize__) for each in (one, other)]
-    first, second = (body.raw for body in bodies)
-    bodies[0].raw, bodies[1].raw = second, first
 
 
 class _Ending:
@@ -260,15 +204,6 @@ class _Ending:
 
 _ending = _Ending()
 atexit.register(_leave_warm_modules)  # the first one to be registered is the last one to be called
-
-
-def _take_environment(environment: dict[str, str]) -> None:
-    """Have these variables and no others; what has the same value already is not written again."""
-    for name in [name for name in os.environ if name not in environment]:
-        del os.environ[name]
-    for name, text in environment.items():
-        if os.environ.get(name) != text:
-            os.environ[name] = text
 
 
 def _take_descriptors(job: dict[str, Any]) -> None:
@@ -315,57 +250,6 @@ def _given(environment: dict[str, str]) -> list[str]:
     """Give the folders of PYTHONPATH."""
     listed = environment.get("PYTHONPATH", "")
     return [os.path.abspath(part) for part in listed.split(os.pathsep)] if listed else []  # noqa: PTH100
-
-
-class _Shown:
-    """What /proc shows as the arguments and the environment of this process, and where that lies in its memory."""
-
-    def __init__(self) -> None:
-        """Know nothing; `look` does."""
-        self._parts: list[tuple[int, int]] = []
-
-    def look(self) -> None:
-        """Find the places, and empty them but for their beginnings, so that a program writes over little."""
-        with open("/proc/self/stat", "rb") as file:  # noqa: PTH123
-            fields = file.read().rpartition(b")")[2].split()
-        arguments_from, arguments_to, environment_from, environment_to = (int(field) for field in fields[45:49])
-        for start, end in ((arguments_from, arguments_to), (environment_from, environment_to)):
-            ctypes.memset(start, 0, end - start)
-            self._parts.append((start, 0))
-
-    def show(self, words: list[str], environment: dict[str, str]) -> None:
-        """Have /proc show these instead of what it shows."""
-        entries = [f"{name}={value}" for name, value in environment.items()]
-        for number, texts in enumerate((words, entries)):
-            start, size = self._parts[number]
-            block = b"".join(os.fsencode(text) + b"\0" for text in texts)
-            ctypes.memmove(start, block.ljust(size, b"\0"), max(size, len(block)))
-            self._parts[number] = start, len(block)
-
-
-_shown = _Shown()
-
-
-def _stream(number: int, mode: str) -> TextIO | None:
-    """Give a standard stream as the interpreter makes it at its start."""
-    is_unbuffered = bool(os.environ.get("PYTHONUNBUFFERED"))
-    try:
-        binary: Any = open(number, f"{mode}b", 0 if is_unbuffered and mode == "w" else -1, closefd=False)  # noqa: SIM115
-    except OSError:
-        return None
-    raw = getattr(binary, "raw", binary)
-    raw.name = f"<{('stdin', 'stdout', 'stderr')[number]}>"
-    old: TextIO = (sys.stdin, sys.stdout, sys.stderr)[number]
-    text: Any = io.TextIOWrapper(
-        binary,
-        encoding=old.encoding,
-        errors=old.errors,
-        newline="\n",
-        line_buffering=not is_unbuffered and (number == 2 or raw.isatty()),
-        write_through=is_unbuffered,
-    )
-    text.mode = mode
-    return text  # type: ignore[no-any-return]
 
 
 def run(job: dict[str, Any], path: list[str]) -> NoReturn:
