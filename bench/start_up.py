@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from support import HERE, free_port, machine, row, scaled
+from support import HERE, SCALE, free_port, machine, row, scaled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -89,7 +89,7 @@ def write_plugin(folder: Path, number: int) -> Path:
 
 
 def install(folder: Path, *, bare: bool) -> Environment:
-    """Install Orcha and the plugins, as pip does for anybody: bytecode compiled."""
+    """Install Orcha and the plugins, as pip does for anybody: bytecode compiled, unless counts are divided."""
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "ORCHA", "XDG_"))}
     environment = Environment(folder, variables | {"ORCHA_HOME": str(folder / "home")})
     projects = [str(ROOT), *(str(write_plugin(folder, number)) for number in range(PLUGINS))]
@@ -108,7 +108,10 @@ def install(folder: Path, *, bare: bool) -> Environment:
     wheels = sorted(str(path) for path in (folder / "wheels").iterdir())
     needs = ["--no-deps", "--no-index"] if bare else ["--constraint", str(ROOT / "requirements-dev.txt")]
     pip = [sys.executable, "-m", "pip", "--python", environment.python]
-    environment.run(*pip, "install", "--quiet", "--no-input", "--compile", *needs, *wheels)
+    compiled = (
+        "--compile" if SCALE == 1 else "--no-compile"
+    )  # two seconds of processor time, where figures mean nothing
+    environment.run(*pip, "install", "--quiet", "--no-input", compiled, *needs, *wheels)
     listed = environment.run(environment.orcha, "ls")
     if listed.count("orcha-hello-") != PLUGINS:
         raise RuntimeError(listed)

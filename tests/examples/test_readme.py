@@ -99,7 +99,8 @@ def test_the_readme_installs_without_the_name_of_an_index(tmp_path):
     assert lines
     environment = os.environ | {
         **dict.fromkeys(("PIP_NO_INDEX", "PIP_NO_DEPS", "PIP_FORCE_REINSTALL", "PIP_DISABLE_PIP_VERSION_CHECK"), "1"),
-        "PIP_NO_BUILD_ISOLATION": "0",  # what pip reads as its option --no-build-isolation
+        # What pip reads as its options --no-build-isolation and --no-compile: that all can be compiled, mypy has seen.
+        **dict.fromkeys(("PIP_NO_BUILD_ISOLATION", "PIP_NO_COMPILE"), "0"),
         "PIP_FIND_LINKS": str(tmp_path),
         "PIP_TARGET": str(tmp_path / "there"),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",

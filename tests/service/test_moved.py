@@ -113,12 +113,9 @@ def exercise(service):
         ("cron", "rm", "tick"),
     ]
     for command in commands:
-        done = service.run(*command, env=environment)
+        done = service.run(*command, env=environment) if command[0] in {"run", "logs"} else service.ask(*command)
         assert done.returncode in ({0} if command[0] != "wait" else {0, 1}), (command, done.stderr)
-    wait_for(
-        lambda: not service.run("rm", "told", env=environment).returncode,
-        what="nothing of it is there, so that it is forgotten",
-    )
+    wait_for(lambda: not service.ask("rm", "told").returncode, what="nothing of it is there, so that it is forgotten")
     assert service.run("run", "-i", "--", "cat", input="typed\n", env=environment).stdout == "typed\n"
     assert service.run("run", "--", "no-such-program-anywhere", env=environment).returncode == 127
     assert service.run("run", "--timeout", "0.1", "--", "sleep", "600", env=environment).returncode == 124

@@ -85,7 +85,7 @@ def test_it_starts_and_serves(serve, left, what):
     (service.home / f"127.0.0.1-{service.port}" / "orcha.db.clean").write_text("")  # a change that is meant
     service.start()
     for asked in (("ps", "-a"), ("ps", "-a", "--json"), ("stats",), ("show", "waits"), ("show", "waits too")):
-        done = service.run(*asked)
+        done = service.ask(*asked)
         assert done.returncode == 0, (asked, done.stderr)
         assert len(done.stdout) < 1 << 20
     if what != "long id":

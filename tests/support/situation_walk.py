@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from functools import partial
-from itertools import product
+from itertools import islice, product
 from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._core import transitions
@@ -374,13 +374,15 @@ def _walk(kind: Kind) -> Iterator[Move]:
             if look not in seen:
                 seen.add(look)
                 paths.append((*path, number))
-            walker = _go(kind, path)
-            choices[number + 1 :] = list(walker.choices())[number + 1 :]
+            if number + 1 < len(choices):
+                walker = _go(kind, path)
+                choices[number + 1 :] = list(walker.choices())[number + 1 :]
 
 
 def _go(kind: Kind, path: tuple[int, ...]) -> Walker:
     walker = Walker(kind)
     for number in path:
-        list(walker.choices())[number][1]()
+        _, happen = next(islice(walker.choices(), number, None))
+        happen()
         walker.keep()
     return walker
