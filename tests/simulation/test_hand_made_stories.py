@@ -270,9 +270,15 @@ def test_a_petition_that_came_while_everything_was_paused_starts_behind_the_peti
     assert begun == ["a", "b"]
 
 
-def has_a_rate(story: HandMade) -> None:
-    story._sharing.set_group("rig", None, {"rate": [1, 40.0]})
-    story.rests()
+def has_another_rate(starts: int, seconds: float) -> Happening:
+    def happens(story: HandMade) -> None:
+        story._sharing.set_group("rig", None, {"rate": [starts, seconds]})
+        story.rests()
+
+    return happens
+
+
+has_a_rate = has_another_rate(1, 40.0)
 
 
 def begun(story: HandMade) -> list[str]:
@@ -320,6 +326,21 @@ def test_a_rate_lets_start_when_its_time_is_over_by_the_sums_of_the_service_too(
     """The sums of the two may differ by less than the last digit of a time on the wall."""
     first = [has_a_rate, asks_for("a", group="rig"), rests, returns("a", 0), asks_for("b", group="rig"), rests]
     assert begun(tell([*first, passes(40.0 - 5e-8), rests, passes(1e-6), rests])) == ["a", "b"]
+
+
+def test_a_rate_counts_as_many_of_the_starts_before_it_as_the_rates_between_them_let_start():
+    rates = [has_another_rate(1, 400.0), rests, has_another_rate(2, 4_000.0), rests]
+    two = [
+        asks_for("a", group="rig"),
+        rests,
+        returns("a", 0),
+        asks_for("b", group="rig"),
+        rests,
+        returns("b", 0),
+        rests,
+    ]
+    story = tell([has_another_rate(2, 4_000.0), *two, *rates, asks_for("c", group="rig"), rests])
+    assert begun(story) == ["a", "b", "c"]
 
 
 def test_a_rate_counts_from_a_restart_what_started_by_a_clock_that_was_set_back_since():

@@ -70,13 +70,15 @@ class GroupBook:
         self._kept_given = dict(self.given)
 
     def set(self, group: str, slots: int | None, rules: GroupRules, granted: Collection[int]) -> None:
-        """Have other slots and rules; a new rate counts the starts that the rate before counted."""
+        """Have other slots and rules; a new rate counts the last starts that the rate before counted."""
         had = self.rules.get(group, NO_RULES)
         self.slots[group], self.rules[group] = slots, rules
         self.decided_before = set(granted)
         if rules.rate != had.rate:
             self._rated_before[group] = set(granted)
-            self._starts[group] = [] if had.rate is None else self._may_be_within(group, had.rate.seconds)
+            counted = [] if had.rate is None else self._may_be_within(group, had.rate.seconds)
+            most = min(rate.starts for rate in (had.rate, rules.rate) if rate is not None)
+            self._starts[group] = counted[-most:]
 
     def timeouts(self) -> dict[str, float | None]:
         """Give how long an attempt may run of a petition that comes now and names no limit, by its group."""
