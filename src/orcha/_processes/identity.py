@@ -10,9 +10,9 @@ import os
 import select
 import signal
 import time
-from typing import NamedTuple
 
 from orcha._processes.system import read_small
+from orcha.utils.named_tuple import NamedTuple
 
 NO_SUCH_PROCESS = frozenset({errno.ESRCH, errno.ENOENT, errno.EINVAL})
 """Errors of pidfd_open for a pid that has ended, or that is a thread's and no process's."""

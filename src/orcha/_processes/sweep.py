@@ -23,7 +23,6 @@ import os
 import select
 import signal
 import time
-from typing import NamedTuple
 
 from orcha._processes.hidden_processes import hides_processes
 from orcha._processes.identity import (
@@ -38,6 +37,7 @@ from orcha._processes.identity import (
 )
 from orcha._processes.system import read_small
 from orcha._processes.tag import bearers, read_tag
+from orcha.utils.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,14 +10,13 @@ from __future__ import annotations
 import functools
 import operator
 import os
-from typing import TypeVar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, TypeVar
 
-T = TypeVar("T")
+    T = TypeVar("T")
 
 _OWN_THREAD_ONLY = 0x20000000  # __WNOTHREAD of <linux/wait.h>
 _CHILDREN = os.WEXITED | os.WNOHANG | os.WNOWAIT | _OWN_THREAD_ONLY

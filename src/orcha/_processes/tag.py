@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TypeVar
 
 from orcha._processes.identity import read_stat
 from orcha._processes.system import call_under_limit, read_small
@@ -20,6 +19,9 @@ from orcha._processes.system import call_under_limit, read_small
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
+    from typing import TypeVar
+
+    T = TypeVar("T")
 
 try:
     import resource
@@ -27,8 +29,6 @@ try:
     _HAS_LIMITS = hasattr(resource, "prlimit")
 except ImportError:  # pragma: no cover - not a POSIX system
     _HAS_LIMITS = False
-
-T = TypeVar("T")
 
 RLIMIT_LOCKS = 10  # <asm-generic/resource.h>; the resource module has no name for it
 ORDINAL_BITS = 32

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import NamedTuple
 from zlib import crc32
 
+from orcha.utils.named_tuple import NamedTuple
 from orcha.utils.private import open_file
 
 IDLE, TAKEN, STARTED, ENDED, DONE, NOT_STARTED = range(6)

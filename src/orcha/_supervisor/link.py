@@ -10,11 +10,16 @@ import json
 import os
 import socket
 import struct
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, TypeAlias
+
+from orcha.utils.named_tuple import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any, TypeAlias
 
 MAX_FRAME_BYTES = 16 << 20
-Head: TypeAlias = dict[str, Any]
+Head: TypeAlias = "dict[str, Any]"
 
 _RECEIVE_BYTES = 1 << 16
 _LENGTHS = struct.Struct("!II")

@@ -13,11 +13,11 @@ import resource
 import select
 import signal
 import time
-from typing import NamedTuple
 
 from orcha._processes.tag import RLIMIT_LOCKS
 from orcha._supervisor import pam_session
 from orcha._supervisor.other_user import NoSuchUserError, find_account
+from orcha.utils.named_tuple import NamedTuple
 
 LOOK_UP_SECONDS = 20.0
 """A shim that does not answer for longer is ended (`shim_heartbeats.SILENCE_SECONDS`)."""

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import NamedTuple
 
 from orcha._processes.hidden_processes import hides_processes
 from orcha._processes.identity import NO_SUCH_PROCESS, has_ended, read_stat
 from orcha._processes.sweep import living, sweep, tagged_since
 from orcha._processes.tag import children_of, exactly, read_tag, untag
+from orcha.utils.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -56,7 +56,7 @@ MAX_END_SECONDS = 10.0
 
 
 class ShimExecutor:
-    """See :class:`orcha._supervisor.contract.CommandExecutor`.
+    """See :class:`orcha._supervisor.command_executor.CommandExecutor`.
 
     One thread reads the messages of all shims. The calling thread sends messages to a shim; where the socket has no
     room, the reader thread sends the rest later. Example::

@@ -12,10 +12,10 @@ import os
 import signal
 import stat
 from functools import cache
-from typing import NamedTuple
 
 from orcha._supervisor import other_user
 from orcha._supervisor.protocol import readable, to_bytes
+from orcha.utils.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

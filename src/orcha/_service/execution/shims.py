@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
     from orcha._core.record import Record
     from orcha._store.contract import Row
-    from orcha._supervisor.contract import CommandExecutor, Event, FoundAttempt
+    from orcha._supervisor.command_executor import CommandExecutor
+    from orcha._supervisor.contract import Event, FoundAttempt
 
     OnEvents = Callable[[list[Event]], None]
     """Takes the reports of shims, on the thread that reads them."""

@@ -69,7 +69,8 @@ if TYPE_CHECKING:
     from orcha._protocol.messages import Item, Result
     from orcha._service.lifecycle.reloading import ConfigurationSource
     from orcha._store.contract import Incarnation, Store
-    from orcha._supervisor.contract import CommandExecutor, Event
+    from orcha._supervisor.command_executor import CommandExecutor
+    from orcha._supervisor.contract import Event
     from orcha.interfaces.petition import Petition
 
 PRELOADED = (
