@@ -26,7 +26,7 @@ def detach(service, name, *command, options=()):
 def ended(service, name):
     return wait_for(
         lambda: next(
-            (r for r in json.loads(service.run("ps", "--all", "--json").stdout) if r["id"] == name and r["ended"]), None
+            (r for r in json.loads(service.ask("ps", "--all", "--json").stdout) if r["id"] == name and r["ended"]), None
         )
     )
 
@@ -169,7 +169,7 @@ def test_logs_of_what_runs_end_at_what_there_is_and_follow_goes_on(service, valv
 @pytest.mark.parametrize("count", [0, 1, 3, 1000, 100_000])
 def test_the_last_lines(service, count):
     detach(service, "it", "sh", "-c", "for i in 1 2 3 4 5 6 7 8; do seq $((i * 1000)) $((i * 1000 + 999)); done")
-    assert service.run("wait", "it").returncode == 0
+    assert service.ask("wait", "it").returncode == 0
     lines = [b"%d\n" % number for number in range(1000, 9000)]
     assert raw(service, "logs", "--tail", str(count), "it").stdout == b"".join(lines[max(0, len(lines) - count) :])
 
@@ -177,7 +177,7 @@ def test_the_last_lines(service, count):
 def test_logs_of_several_are_told_apart(service):
     detach(service, "a", "sh", "-c", "echo one; printf two")
     detach(service, "long", "sh", "-c", "echo three >&2")
-    assert service.run("wait", "a", "long").returncode == 0
+    assert service.ask("wait", "a", "long").returncode == 0
     for arguments in ((), ("--follow",)):
         done = raw(service, "logs", *arguments, "a", "long")
         assert sorted(done.stdout.splitlines()) == [b"a    | one", b"a    | two", b"long | three"]
@@ -191,7 +191,7 @@ def test_logs_of_several_are_told_apart(service):
 def test_logs_show_what_there_is_and_name_what_is_missing(service, arguments):
     for name in ("a", "c"):
         detach(service, name, "echo", name)
-    assert service.run("wait", "a", "c").returncode == 0
+    assert service.ask("wait", "a", "c").returncode == 0
     done = service.run("logs", *arguments, "a", "nobody", "c")
     assert sorted(done.stdout.splitlines()) == ["a      | a", "c      | c"]
     assert done.stderr.count("\n") == 1
@@ -201,7 +201,7 @@ def test_logs_show_what_there_is_and_name_what_is_missing(service, arguments):
 
 def test_logs_for_programs(service):
     detach(service, "it", "sh", "-c", r"printf 'a\n'; sleep 0.1; printf '\377' >&2")
-    assert service.run("wait", "it").returncode == 0
+    assert service.ask("wait", "it").returncode == 0
     pieces = [json.loads(line) for line in service.run("logs", "--json", "it").stdout.splitlines()]
     assert sorted(pieces, key=str) == [
         {"id": "it", "stream": "err", "base64": "/w=="},
@@ -223,7 +223,7 @@ def test_logs_for_programs_give_text_as_text_wherever_a_write_ends(service, valv
     assert following.wait(DEADLINE) == 0
     (tmp_path / "data").write_text("漢🙂é" * 300_000)
     detach(service, "large", "cat", tmp_path / "data")
-    assert service.run("wait", "large").returncode == 0
+    assert service.ask("wait", "large").returncode == 0
     pieces = [json.loads(line) for line in service.run("logs", "--json", "large").stdout.splitlines()]
     assert "".join(piece["text"] for piece in pieces) == "漢🙂é" * 300_000
 
@@ -243,12 +243,12 @@ def test_logs_stop_when_nobody_reads_them(service):
     client.stdout.close()
     assert client.wait(DEADLINE) == 141
     assert client.stderr.read() == b""
-    assert service.run("cancel", "it").returncode == 0
+    assert service.ask("cancel", "it").returncode == 0
 
 
 def test_lines_of_the_service_are_told_apart_from_what_was_written(service):
     detach(service, "it", "/nonsense")
-    assert service.run("wait", "it").returncode == 127
+    assert service.ask("wait", "it").returncode == 127
     line = "orcha: cannot execute '/nonsense': No such file or directory\n"
     for verb, code in (("attach", 127), ("logs", 0)):
         done = service.run(verb, "it")
@@ -261,11 +261,11 @@ def test_a_plugins_petition_is_followed_too(serve, connect):
     service = serve()
     client = connect(service)
     client.send(Message("it", {"queue": client.manager.Queue(), "lines": ["one\n", "two\n"], "code": 3}))
-    assert service.run("wait", "it").returncode == 3
+    assert service.ask("wait", "it").returncode == 3
     for verb, code in (("attach", 3), ("logs", 0)):
         done = service.run(verb, "it")
         assert (done.stdout, done.stderr, done.returncode) == ("one\ntwo\n", "", code)
-    assert "succeeded" not in service.run("show", "it").stdout
+    assert "succeeded" not in service.ask("show", "it").stdout
 
 
 # --- wait ------------------------------------------------------------------------------------------------------------

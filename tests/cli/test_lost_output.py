@@ -57,7 +57,7 @@ def test_every_byte_comes_in_its_place_with_both_streams_and_the_commands_own_co
 
 def test_who_attaches_later_is_told_what_it_lacks(service):
     assert written(service, "--detach", "--output-limit", "10").returncode == 0
-    service.run("wait", "it")
+    service.ask("wait", "it")
     done = service.run("attach", "it", text=False)
     assert (len(done.stdout), done.returncode) == (10, OWN_FAILURE)
     assert done.stderr.decode().count("4999990 bytes of output are lost") == 1

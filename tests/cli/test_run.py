@@ -28,7 +28,7 @@ def started(service, *arguments, **options):
 
 
 def rows(service, *arguments):
-    return json.loads(service.run("ps", "--json", *arguments).stdout)
+    return json.loads(service.ask("ps", "--json", *arguments).stdout)
 
 
 def row_of(service, identity):
@@ -52,7 +52,7 @@ def fill(service, tmp_path):
             wait_for_state(service, name, "starting", "running")
 
     yield occupy
-    service.run("cancel", "block-1", "block-2")
+    service.ask("cancel", "block-1", "block-2")
 
 
 # --- output and end --------------------------------------------------------------------------------------------------
@@ -211,7 +211,7 @@ def test_a_client_that_is_killed_or_hung_up_leaves_it_running(service):
         client.send_signal(number)
         assert client.wait(DEADLINE) == code
         assert row_of(service, name)["outcome"] is None
-        assert service.run("cancel", name).returncode == 0
+        assert service.ask("cancel", name).returncode == 0
 
 
 def interrupted_while_the_service_is_away(service):
@@ -232,7 +232,7 @@ def test_ctrl_c_while_the_service_is_away_leaves_at_the_second(own_service):
     assert client.wait(DEADLINE) == 130
     assert client.stderr.read() == b"orcha: it may go on: orcha cancel it\n"
     service.start()  # what goes on is ended
-    service.run("cancel", "it")
+    service.ask("cancel", "it")
 
 
 def test_ctrl_c_is_heard_when_the_kernel_hands_it_to_another_thread(own_service):
@@ -242,7 +242,7 @@ def test_ctrl_c_is_heard_when_the_kernel_hands_it_to_another_thread(own_service)
     assert ctypes.CDLL(None, use_errno=True).tgkill(client.pid, others[0], signal.SIGINT) == 0
     assert client.wait(DEADLINE) == 130
     service.start()
-    service.run("cancel", "it")
+    service.ask("cancel", "it")
 
 
 # --- where the output goes -------------------------------------------------------------------------------------------
@@ -300,7 +300,7 @@ def test_detached_nobody_reads_the_id_and_it_goes_on(service):
     os.close(writer)
     assert done.returncode == 141
     assert row_of(service, "it")["outcome"] is None
-    service.run("cancel", "it")
+    service.ask("cancel", "it")
 
 
 def test_a_service_that_comes_back_is_gone_on_with(own_service, tmp_path):

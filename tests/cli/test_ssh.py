@@ -391,7 +391,7 @@ def test_where_ssh_would_have_to_ask_again_the_client_says_so_and_ends(far, serv
     assert "ssh would have to ask to log in again: far@box: Permission denied (publickey,password)." in said
     assert client.returncode == 125
     assert len(far.logins()) == 2
-    assert json.loads(service.run("show", "--json", "it").stdout)["state"] == "running"
+    assert json.loads(service.ask("show", "--json", "it").stdout)["state"] == "running"
 
 
 def test_a_client_that_is_killed_leaves_no_ssh(far):

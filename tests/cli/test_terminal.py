@@ -20,7 +20,7 @@ def run(service, *arguments, **options):
 
 
 def rows(service, *arguments):
-    return json.loads(service.run("ps", "--json", *arguments).stdout)
+    return json.loads(service.ask("ps", "--json", *arguments).stdout)
 
 
 def row_of(service, identity):
@@ -44,7 +44,7 @@ def fill(service, tmp_path):
             wait_for_state(service, name, "starting", "running")
 
     yield occupy
-    service.run("cancel", "block-1", "block-2")
+    service.ask("cancel", "block-1", "block-2")
 
 
 def on_terminal(service, *arguments, **options):
@@ -55,7 +55,7 @@ def test_a_terminal_is_told_its_place_and_why_and_the_line_goes(service, fill):
     fill()
     with on_terminal(service, "--name", "it", "--", "sh", "-c", "echo first; exit 4") as it:
         it.until(b"orcha: it waits: next; 2 of 2 slots of the machine are in use (Ctrl+] d leaves)")
-        assert service.run("cancel", "block-1").returncode == 0
+        assert service.ask("cancel", "block-1").returncode == 0
         it.until(b"first")
         before, _, after = it.seen.rpartition(b"first")
         assert before.endswith(b"\r\x1b[K")
@@ -70,9 +70,9 @@ def test_a_terminal_is_told_how_many_are_before_it(service, fill):
         assert run(service, "--detach", "--name", name, "true").returncode == 0
     with on_terminal(service, "--name", "it", "true") as it:
         it.until(b"orcha: it waits: 2 before it; 2 of 2 slots of the machine are in use")
-        assert service.run("cancel", "a").returncode == 0
+        assert service.ask("cancel", "a").returncode == 0
         it.until(b"orcha: it waits: 1 before it; ")
-        service.run("cancel", "block-1", "b")
+        service.ask("cancel", "block-1", "b")
         assert it.end() == 0
 
 
@@ -95,7 +95,7 @@ def test_in_a_pipe_one_line_says_that_it_waits(service, fill):
     with on_terminal(service, "--name", "it", "--", "echo", "x", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as it:
         line = it.process.stderr.readline()
         assert line == b"orcha: it is queued, 1 before it; 2 of 2 slots of the machine are in use\n"
-        service.run("cancel", "block-1")
+        service.ask("cancel", "block-1")
         assert it.process.communicate(timeout=DEADLINE) == (b"x\n", b"")
 
 
@@ -114,7 +114,7 @@ def test_the_keys_leave_it_running_and_say_how_to_come_back(service):
         assert b"orcha attach it" in it.seen
         assert it.mode() == it.before
     assert row_of(service, "it")["outcome"] is None
-    assert service.run("cancel", "it").returncode == 0
+    assert service.ask("cancel", "it").returncode == 0
 
 
 def test_other_keys_can_be_chosen(service):
@@ -125,7 +125,7 @@ def test_other_keys_can_be_chosen(service):
         it.until(b"ready")
         it.type(b"\x1dd\x10\x11")
         assert it.end() == 0
-    assert service.run("cancel", "it").returncode == 0
+    assert service.ask("cancel", "it").returncode == 0
 
 
 @pytest.mark.parametrize("keys", [b"\x03", b"\x03\x03"])
@@ -177,7 +177,7 @@ def test_in_the_background_it_takes_no_keys_and_in_the_foreground_it_does(servic
         it.until(b"ended 0")
         assert it.end() == 0
         assert it.mode() == it.before
-    assert service.run("cancel", "it").returncode == 0
+    assert service.ask("cancel", "it").returncode == 0
 
 
 def test_where_nobody_could_continue_it_ctrl_z_does_nothing(service):
@@ -203,4 +203,4 @@ def test_ctrl_backslash_ends_the_client_alone_and_leaves_the_terminal_as_it_was(
         assert it.end() == -signal.SIGQUIT
         assert it.mode() == it.before
     assert row_of(service, "it")["outcome"] is None
-    assert service.run("cancel", "it").returncode == 0
+    assert service.ask("cancel", "it").returncode == 0

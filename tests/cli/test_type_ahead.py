@@ -86,7 +86,7 @@ def shell(service, tmp_path):
     yield start
     for each in made:
         each.__exit__()
-    service.run("cancel", "--now", "it")
+    service.ask("cancel", "--now", "it")
 
 
 HOW = pytest.mark.parametrize("how", ["given back", "signals"])
