@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from orcha.plugins.record import TOO_SLOW
-from support import in_process, warm
+from support import warm
 from support.ports import free_port
 from support.processes import command_line, kill_all, processes_of
 from support.waiting import DEADLINE, wait_for
@@ -140,6 +140,8 @@ class RunningService:
 
     def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Do as `run` does, in this process, which costs a tenth: for commands that a test gives, and is not about."""
+        from support import in_process  # which imports pytest: a warm interpreter does without it
+
         if not in_process.can_run(self.environment):
             return self.run(*arguments)
         return in_process.run(self.orcha(*arguments)[3:], self.environment)
