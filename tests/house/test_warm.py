@@ -281,11 +281,13 @@ def test_the_resource_tracker_of_a_program_is_the_same_and_cleans_up():
 
 
 HELPERS = """
-import json, os, signal, sys, time
+import json, os, resource, signal, sys, time
 from pathlib import Path
 from orcha._processes.watcher_process import Watcher
 from orcha._supervisor.supervisor_process import SupervisorProcess
 
+# A test that gave secrets in its own process has had that process, and its children since, write no core files.
+resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 folder = Path(sys.argv[1])
 (folder / "shims").mkdir(exist_ok=True)
 signal.signal(signal.SIGHUP, lambda *_: None)
