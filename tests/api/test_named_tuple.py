@@ -10,38 +10,30 @@ import pytest
 from orcha.utils import named_tuple
 
 
-class Ours(named_tuple.NamedTuple):
-    """A place."""
+def place(name, base):
+    """Make the same class of either base."""
 
-    folder: str
-    port: int = 0
-    names: tuple[str, ...] = ()
+    class Place(base):
+        """A place."""
 
-    @property
-    def shown(self) -> str:
-        """Give it as text."""
-        return f"{self.folder}:{self.port}"
+        folder: str
+        port: int = 0
+        names: tuple[str, ...] = ()
 
-    def moved(self, folder: str) -> Ours:
-        """Give it elsewhere."""
-        return self._replace(folder=folder)
+        @property
+        def shown(self) -> str:
+            """Give it as text."""
+            return f"{self.folder}:{self.port}"
+
+        def moved(self, folder: str) -> Place:
+            """Give it elsewhere."""
+            return self._replace(folder=folder)
+
+    Place.__name__ = Place.__qualname__ = name
+    return Place
 
 
-class Theirs(typing.NamedTuple):
-    """A place."""
-
-    folder: str
-    port: int = 0
-    names: tuple[str, ...] = ()
-
-    @property
-    def shown(self) -> str:
-        """Give it as text."""
-        return f"{self.folder}:{self.port}"
-
-    def moved(self, folder: str) -> Theirs:
-        """Give it elsewhere."""
-        return self._replace(folder=folder)
+Ours, Theirs = place("Ours", named_tuple.NamedTuple), place("Theirs", typing.NamedTuple)
 
 
 @pytest.mark.parametrize("kind", [Ours, Theirs])

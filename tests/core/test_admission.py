@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from core.looking_lock import LooksAfterwards
 from orcha._core import admission as admission_module
 from orcha._core import once_keys as once_module
 from orcha._core import transitions
@@ -371,26 +372,9 @@ def test_what_gets_so_bad_a_priority_that_nobody_asks_it_keeps_nobody_waiting():
     assert (world.petitions.waiting.is_ready(world.both.place), world.lines()) == (False, None)
 
 
-class LooksAfterwards:
-    """A lock after each release of which another thread has it at once, and looks who is first in a line."""
-
-    def __init__(self, world):
-        self._world = world
-        self._looks = False
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if not self._looks:
-            self._looks = True
-            self._world.admission.resources.is_behind((99, 99, "late"), {"ram": 1})
-            self._looks = False
-
-
 def test_a_look_of_the_hook_thread_while_it_gets_another_priority_leaves_a_petition_in_its_lines():
     world = BothResources()
-    world.admission.resources._lock = LooksAfterwards(world)
+    world.admission.resources._lock = LooksAfterwards(world.admission.resources)
     for priority in (-5, 5):
         world.reprioritizes(priority)
         assert world.lines() == (priority, ["gpu", "ram"])

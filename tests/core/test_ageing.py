@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from core.looking_lock import LooksAfterwards
 from orcha._core import ageing as core
 from orcha._core.admission import Admission, group_name, petition_name
 from orcha._core.ageing import Ageing
@@ -445,23 +446,6 @@ def test_what_gains_while_it_is_asked_is_asked_again_at_its_new_place_and_then_w
     assert world.petitions.version > version
     world.parks(one)
     assert [key[0] for key in world.petitions.waiting.parked_keys(resource_lot("gpu"))][-1] == -1
-
-
-class LooksAfterwards:
-    """A lock after each release of which another thread has it at once, and looks who is first in a line."""
-
-    def __init__(self, resources):
-        self._resources = resources
-        self._looks = False
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if not self._looks:
-            self._looks = True
-            self._resources.is_behind((99, 99, "late"), {"ram": 1})
-            self._looks = False
 
 
 @pytest.mark.parametrize("stays", [False, True])

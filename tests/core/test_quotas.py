@@ -260,7 +260,7 @@ def test_where_the_group_of_a_petition_is_paused_too_nobody_looks_at_it_again_an
     assert world.blocks(held) == GroupPaused("rig")
     world.selection.make_ready()
     assert world.lot(held) == group_name("rig")
-    assert not world.selection.may_unpark
+    assert not world.selection.may_unpark()
     world.admission.resume(group_name("rig"))
     world.admission.unpark_resumed()
     assert world.blocks(held) == QuotaInUse("ann", RUNNING, 1, 1, 1)
@@ -268,7 +268,7 @@ def test_where_the_group_of_a_petition_is_paused_too_nobody_looks_at_it_again_an
     world.selection.make_ready()
     assert world.blocks(held) == GroupPaused("rig")
     world.selection.make_ready()
-    assert not world.selection.may_unpark
+    assert not world.selection.may_unpark()
     world.ends(runs)
     assert world.lot(held) == group_name("rig")
 

@@ -347,11 +347,11 @@ def test_it_is_known_that_parked_petitions_may_leave_their_lots(world):
     (record,) = world.waits(1)
     world.selection.handed_over()
     world.petitions.note_change()
-    assert not world.selection.may_unpark, "no petition is parked"
+    assert not world.selection.may_unpark(), "no petition is parked"
     transitions.hold.park(world.petitions, record, "rig")
-    assert world.selection.may_unpark
+    assert world.selection.may_unpark()
     world.selection.make_ready()
-    assert not world.selection.may_unpark, "nothing has happened since"
+    assert not world.selection.may_unpark(), "nothing has happened since"
 
 
 # --- a yes of a petition that has just come ---------------------------------------------------------------------------

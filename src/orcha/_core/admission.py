@@ -430,13 +430,15 @@ class Admission:
             petitions.unload([record.place])
         return True
 
-    @property
     def may_unpark(self) -> bool:
-        """Whether something has changed since `unpark` looked at parked petitions, and there are some."""
+        """Tell whether something has changed since `unpark` looked at parked petitions, and there are some.
+
+        What has changed, and surely lets nobody in line go, is not looked at again.
+        """
         petitions, resources = self._petitions, self.resources
         if petitions.version == self._seen_version or not petitions.waiting.parked:
             return False
-        has_parked_alone = petitions.version - resources.parkings == self._seen_version - self._seen_parkings
+        has_parked_alone = petitions.version - resources.line_parkings == self._seen_version - self._seen_parkings
         if has_parked_alone and resources.nobody_follows():
             self._note_seen()
             return False
@@ -478,7 +480,7 @@ class Admission:
 
     def _note_seen(self) -> None:
         """Note that parked petitions have been looked at as things are."""
-        self._seen_version, self._seen_parkings = self._petitions.version, self.resources.parkings
+        self._seen_version, self._seen_parkings = self._petitions.version, self.resources.line_parkings
 
     def _unpark_true(self) -> list[Key]:
         """Let the first petitions wait with the others again whose conditions in text have come to hold.

@@ -120,8 +120,8 @@ class Resources:
         """What petitions need that have left their lines: those behind them may go."""
         self._wheres: dict[str, dict[str, None]] = {}
         """What needs say of devices that wait, or have waited, by resource."""
-        self.parkings = 0
-        """How many petitions were parked for a resource."""
+        self.line_parkings = 0
+        """Rises with `Petitions.parkings` whenever that petition was parked for a resource."""
         self._nobody_goes: tuple[int, int, int] | None = None
         """What had changed when nobody in line could go: nobody can until more has."""
         self.whole_waits = False
@@ -468,7 +468,7 @@ class Resources:
                 waiter = None
                 petitions.note_change()
         if waiter is not None and not waiter.asked:
-            self.parkings += hold.park(petitions, record, resource_lot(waiter.at))
+            self.line_parkings += hold.park(petitions, record, resource_lot(waiter.at))
         is_behind = petitions.fairness is not None and isinstance(record.why, BehindAnother)
         return self.unpark() if is_behind else []
 

@@ -104,7 +104,7 @@ class Selection:
         """Whether the waiting petitions are to be asked once more, or parked ones may wait with them again."""
         if self._petitions.waiting.is_empty:
             return False
-        return self._are_to_be_asked or self._admission.may_unpark
+        return self._are_to_be_asked or self._admission.may_unpark()
 
     @property
     def _are_to_be_asked(self) -> bool:
@@ -112,10 +112,9 @@ class Selection:
         petitions = self._petitions
         return (self._more or petitions.version != self._asked_version) and bool(petitions.waiting)
 
-    @property
     def may_unpark(self) -> bool:
-        """Whether something has happened since parked petitions were looked at."""
-        return self._admission.may_unpark
+        """Tell whether something has happened since parked petitions were looked at."""
+        return self._admission.may_unpark()
 
     def has_waiting(self) -> bool:
         """Tell whether anybody waits: else a round would ask nobody, and nothing is due."""

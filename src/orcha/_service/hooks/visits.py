@@ -284,7 +284,7 @@ class Visits:
     def _are_waited_for(self) -> bool:
         """Tell whether petitions wait that the end of the visit under way may let start."""
         petitions = self._petitions
-        return petitions.may_have_waiting and (bool(petitions.waiting) or self.selection.may_unpark)
+        return petitions.may_have_waiting and (bool(petitions.waiting) or self.selection.may_unpark())
 
     def _round_is_due(self) -> bool:
         """Tell whether a round might ask anybody, or something may be done to prepare one."""
