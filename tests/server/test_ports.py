@@ -77,7 +77,7 @@ def test_a_dead_port_of_that_range_is_no_service_and_stays_free(orcha_home, dead
     for _ in range(50):
         with pytest.raises(OrchaConnectionError, match="no service answers"):
             dial(endpoint)
-    for listener in listening.listen_tcp(endpoint):
+    for listener in listening.bind_tcp(endpoint):
         listener.close()
 
 
@@ -103,7 +103,7 @@ def test_a_port_that_is_let_go_of_in_a_moment_is_waited_for(monkeypatch, taken):
             process.wait()
 
     monkeypatch.setattr(listening.time, "sleep", look_again)
-    for listener in listening.listen_tcp(Endpoint("127.0.0.1", port)):
+    for listener in listening.bind_tcp(Endpoint("127.0.0.1", port)):
         listener.close()
     assert len(looks) == 3
 
@@ -111,7 +111,7 @@ def test_a_port_that_is_let_go_of_in_a_moment_is_waited_for(monkeypatch, taken):
 def test_who_keeps_a_port_is_named(taken):
     process, port = taken
     with pytest.raises(EndpointInUseError) as refused:
-        listening.listen_tcp(Endpoint("127.0.0.1", port))
+        listening.bind_tcp(Endpoint("127.0.0.1", port))
     assert refused.value.exit_code == 69
     told = rf"127.0.0.1:{port} is taken by another program \(pid {process.pid}, python.*\): end that first, or choose"
     assert re.match(told, str(refused.value))
@@ -125,4 +125,65 @@ def test_a_port_of_a_process_that_hangs_at_its_end_is_given_up_in_time(monkeypat
     clock = iter(range(1000))
     monkeypatch.setattr(listening.time, "monotonic", lambda: next(clock))
     with pytest.raises(EndpointInUseError, match=f"pid {process.pid}"):
-        listening.listen_tcp(Endpoint("127.0.0.1", port))
+        listening.bind_tcp(Endpoint("127.0.0.1", port))
+
+
+@pytest.fixture
+def endpoint(orcha_home, dead_port):
+    """Give the endpoint of a folder of its own, with a port that is free."""
+    return Endpoint("127.0.0.1", dead_port, str(orcha_home / "endpoint"))
+
+
+def connects(endpoint):
+    """Tell whether a client reaches the endpoint's port."""
+    try:
+        socket.create_connection((endpoint.address, endpoint.port), 5).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def test_a_client_that_finds_no_unix_socket_yet_does_not_find_the_port_either(monkeypatch, endpoint):
+    """Over the port a client has to prove a key, of which the Unix socket's client knows nothing: it would give up."""
+    reached = []
+
+    def listen_unix(path, *, others):
+        reached.append(connects(endpoint))
+        listener = listen(path, others=others)
+        reached.append(connects(endpoint))
+        return listener
+
+    listen = listening.listen_unix
+    monkeypatch.setattr(listening, "listen_unix", listen_unix)
+    sockets = listening.ListeningSockets(endpoint, others=False, report=print)
+    assert (reached, connects(endpoint)) == ([False, False], True)
+    sockets.close()
+
+
+def test_at_the_end_the_port_is_closed_before_the_unix_socket(monkeypatch, endpoint):
+    class Socket(socket.socket):
+        def close(self):
+            closed.append(self.family)
+            super().close()
+
+    closed = []
+    monkeypatch.setattr(listening.socket, "socket", Socket)
+    sockets = listening.ListeningSockets(endpoint, others=False, report=print)
+    sockets.close()
+    assert closed == [socket.AF_INET, socket.AF_UNIX]
+
+
+def test_of_two_that_took_a_port_at_the_same_moment_the_second_is_refused(monkeypatch, endpoint):
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind((endpoint.address, endpoint.port))
+
+        def listen_unix(path, *, others):
+            other.listen()
+            return listen(path, others=others)
+
+        listen = listening.listen_unix
+        monkeypatch.setattr(listening, "listen_unix", listen_unix)
+        with pytest.raises(EndpointInUseError, match=f"127.0.0.1:{endpoint.port} is taken"):
+            listening.ListeningSockets(endpoint, others=False, report=print)
+    assert not os.path.lexists(endpoint.socket_path)

@@ -221,11 +221,11 @@ def resolving(monkeypatch, *addresses):
 
 def test_an_address_that_a_name_has_but_this_machine_has_not_is_passed_over(monkeypatch):
     resolving(monkeypatch, "192.0.2.1", "127.0.0.1")
-    (listener,) = listening.listen_tcp(Endpoint("both", 0))
+    (listener,) = listening.bind_tcp(Endpoint("both", 0))
     listener.close()
     resolving(monkeypatch, "192.0.2.1")
     with pytest.raises(ConfigurationError, match="cannot listen"):
-        listening.listen_tcp(Endpoint("away", 0))
+        listening.bind_tcp(Endpoint("away", 0))
 
 
 def test_where_one_of_several_addresses_is_taken_none_is_kept(monkeypatch):
@@ -234,7 +234,7 @@ def test_where_one_of_several_addresses_is_taken_none_is_kept(monkeypatch):
         other.listen()
         resolving(monkeypatch, "127.0.0.1", "127.0.0.2")
         with pytest.raises(EndpointInUseError):
-            listening.listen_tcp(Endpoint("both", other.getsockname()[1]))
+            listening.bind_tcp(Endpoint("both", other.getsockname()[1]))
 
 
 def test_a_socket_that_cannot_be_bound_is_not_kept_open(tmp_path):

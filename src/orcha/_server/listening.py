@@ -49,7 +49,10 @@ class ListeningSockets:
 
         `shared` is the path of one more Unix socket, in a folder that everybody may enter; empty for none.
 
-        Raises the errors of `listen_tcp` and `listen_unix`; nothing is left open then.
+        The port is taken first, so that a port that is not free changes nothing, and answers last: a client that finds
+        no Unix socket tries the port, where its key may count for nothing although the Unix socket needs no key.
+
+        Raises the errors of `bind_tcp` and `listen_unix`; nothing is left open then.
         """
         self._path = endpoint.socket_path
         self._report = report
@@ -62,7 +65,8 @@ class ListeningSockets:
         self.sockets.update(dict.fromkeys(passed, UNIX))
         is_there = any(_is_at(listener, self._path) for listener in self.sockets)
         try:
-            for listener in listen_tcp(endpoint) if endpoint.has_port else ():
+            bound = bind_tcp(endpoint) if endpoint.has_port else []
+            for listener in bound:  # they are the first in the order in which all are closed, as they answer last
                 self.sockets[listener] = TLS
                 self.port = listener.getsockname()[1]
             endpoint.make_folder()
@@ -71,6 +75,8 @@ class ListeningSockets:
             if shared:
                 make_public_folder(os.path.dirname(shared))  # noqa: PTH120
                 self._add_unix(shared, others=True)
+            for listener in bound:
+                _listen_tcp(listener, endpoint)
         except BaseException:
             self.close()
             raise
@@ -111,36 +117,46 @@ def _is_at(listener: socket.socket, path: str) -> bool:
         return False
 
 
-def listen_tcp(endpoint: Endpoint) -> list[socket.socket]:
-    """Listen on every address that the endpoint's name stands for.
+def bind_tcp(endpoint: Endpoint) -> list[socket.socket]:
+    """Take the port on every address that the endpoint's name stands for; nobody listens there yet.
 
     Raises ConfigurationError for an address that this machine does not have; EndpointInUseError where another listens
     there.
     """
     addresses = _resolve(endpoint)
-    listeners: list[socket.socket] = []
+    bound: list[socket.socket] = []
     port, missing = endpoint.port, None
     try:
         for family, address in addresses:
             try:
-                listeners.append(_listen_patiently(family, (address[0], port, *address[2:])))
+                bound.append(_bind_patiently(family, (address[0], port, *address[2:])))
             except OSError as error:
                 if error.errno not in _NOT_HERE:
                     raise
                 missing = error  # such as ::1 for localhost on a machine without IPv6
             else:
-                port = listeners[0].getsockname()[1]
-        if not listeners and missing is not None:
+                port = bound[0].getsockname()[1]
+        if not bound and missing is not None:
             raise missing
     except OSError as error:
-        for listener in listeners:
-            listener.close()
+        for taken in bound:
+            taken.close()
         if error.errno == errno.EADDRINUSE:
             raise EndpointInUseError(_taken(endpoint)) from None
         raise ConfigurationError(
             f"cannot listen on {endpoint.name}: {error.strerror}: give an address of this machine"
         ) from None
-    return listeners
+    return bound
+
+
+def _listen_tcp(bound: socket.socket, endpoint: Endpoint) -> None:
+    """Listen on a port that was taken; raises EndpointInUseError where another took it as well, and listened first."""
+    try:
+        bound.listen(_ACCEPT_BACKLOG_CONNECTIONS)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise EndpointInUseError(_taken(endpoint)) from None
 
 
 def refuse_taken(endpoint: Endpoint) -> None:
@@ -177,8 +193,8 @@ def _resolve(endpoint: Endpoint) -> list[tuple[int, tuple[str, int]]]:
     return list(dict.fromkeys((int(family), address) for family, _, _, _, address in found))  # type: ignore[misc]
 
 
-def _listen_patiently(family: int, address: tuple[str, int]) -> socket.socket:
-    """Listen, and wait while a killed service still has the port; raise OSError where its holder goes on to live.
+def _bind_patiently(family: int, address: tuple[str, int]) -> socket.socket:
+    """Take a port, and wait while a killed service still has the port; raise OSError where its holder goes on to live.
 
     A child that the service forked a moment before it was killed looks like another program until the child has closed
     the port, or has been ended with the service: so a holder that lives is given a moment too.
@@ -186,7 +202,7 @@ def _listen_patiently(family: int, address: tuple[str, int]) -> socket.socket:
     start = time.monotonic()
     while True:
         try:
-            return _listen(family, address)
+            return _bind(family, address)
         except OSError as error:
             waited = time.monotonic() - start
             if error.errno != errno.EADDRINUSE or waited > EXIT_WAIT_SECONDS:
@@ -196,14 +212,13 @@ def _listen_patiently(family: int, address: tuple[str, int]) -> socket.socket:
         time.sleep(_RETRY_SECONDS)
 
 
-def _listen(family: int, address: tuple[str, int]) -> socket.socket:
+def _bind(family: int, address: tuple[str, int]) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listener.bind(address)
-        listener.listen(_ACCEPT_BACKLOG_CONNECTIONS)
         listener.setblocking(False)
     except BaseException:
         listener.close()
