@@ -9,8 +9,8 @@ from datetime import datetime
 
 import pytest
 
-from orcha._cli.estimate import Durations, History, reckon, reckon_all
-from orcha._cli.foretold import MAX_UNASKED_PETITIONS, Estimate, foreseeable, row_is_foreseeable
+from orcha._cli.estimate import Durations, History, reckon, reckon_all, reckon_elements
+from orcha._cli.foretold import MAX_UNASKED_PETITIONS, Estimate, as_json, foreseeable, row_is_foreseeable
 from orcha._cli.why import foretold_line
 from orcha.interfaces.built_in import COMMAND_MANAGER
 from support.terminals import OnTerminal
@@ -90,6 +90,41 @@ def test_the_length_of_other_commands_is_a_guess():
 
 
 @pytest.mark.parametrize(
+    ("live", "expected"),
+    [
+        ([row(1, state="running", started=-90.0), row(2)], (0, 0, 0, 2, 0, 1)),
+        ([row(1), row(2)], (0, 0, 0, 2, 0, 1)),
+        ([row(1), row(3, priority=-1), row(2)], (0, 0, 0, 3, 0, 2)),
+        ([row(1, state="running", started=0.0, expect=60.0), row(3, priority=-1), row(2)], (60, 60, 60, 3, 0, 1)),
+        # no start hangs on what nobody knows of these
+        ([row(2)], (0, 0, 0, 1, 0)),
+        ([row(1, state="running", started=0.0, expect=60.0), row(2), row(3)], (60, 60, 60, 3, 0)),
+        ([row(1, manager="other", state="running", started=0.0), row(2)], (0, 0, 0, 2, 0)),
+    ],
+)
+def test_where_nobody_knows_how_long_others_take_only_the_earliest_start_is_told(live, expected):
+    assert reckon(2, live, ONE_SLOT, History([]), 0.0) == Estimate(*expected)
+
+
+def test_of_an_array_only_the_elements_hang_on_lengths_that_wait_for_them():
+    array = {"manager": "orcha.arrays", "elements": 3, "elements_waiting": 2, "elements_running": 0}
+    runs = row(2, manager=COMMAND_MANAGER, state="running", started=0.0, expect=60.0)
+    capacity = {"slots": {COMMAND_MANAGER: 1}, "groups": {}, "resources": {}}
+    found = reckon_elements(1, [7, 8], [row(1, **array), runs], capacity, History([]), 0.0)
+    assert {seq: (each.earliest, each.unknown) for seq, each in found.items()} == {7: (60.0, 0), 8: (60.0, 1)}
+
+
+def test_times_that_hang_on_unknown_lengths_are_null_in_json():
+    known = as_json(Estimate(0.0, 10.0, 20.0, 2, 0))
+    assert (known["earliest"], known["likely"], known["unknown"]) == (
+        "1970-01-01T00:00:00+00:00",
+        "1970-01-01T00:00:10+00:00",
+        0,
+    )
+    assert as_json(Estimate(0.0, 0.0, 0.0, 2, 0, unknown=1)) == known | {"likely": None, "latest": None, "unknown": 1}
+
+
+@pytest.mark.parametrize(
     ("live", "seq", "expected"),
     [
         ([row(1)], 1, (0, 0, 0, 1, 0)),
@@ -100,11 +135,11 @@ def test_the_length_of_other_commands_is_a_guess():
         ([row(1, due=500.0), row(2)], 1, (500, 500, 500, 2, 0)),
         ([row(1), row(2, after="1", priority=-1), row(3)], 3, (20, 40, 60, 3, 0)),
         ([row(1, paused=True), row(2)], 2, (0, 0, 0, 2, 0)),
-        ([row(1, manager="other", command=None), row(2)], 2, (0, 0, 0, 2, 1)),
+        ([row(1, manager="other", command=None), row(2)], 2, (0, 0, 0, 2, 0)),
         (
             [row(1, needs='{"gpu": "0.5"}', manager="x"), row(2, needs='{"gpu": "0.5"}', manager="x")],
             2,
-            (0, 0, 0, 2, 2),
+            (0, 0, 0, 2, 0),
         ),
     ],
 )
@@ -256,6 +291,20 @@ def test_an_array_starts_when_its_first_element_does():
             (
                 "it probably starts in about 1 min, reckoned from how long 2 petitions probably take"
                 "; 2 of these lengths are a guess, since no such petition has ended"
+            ),
+        ),
+        (
+            Estimate(60.0, 60.0, 60.0, 2, 0, unknown=2, if_true=True),
+            (
+                "it probably starts in 1 min at the earliest, if its condition holds by then: nobody knows how long 2"
+                " petitions take (--expect and --timeout tell)"
+            ),
+        ),
+        (
+            Estimate(0.0, 0.0, 0.0, 2, 0, unknown=1),
+            (
+                "it probably starts when others have ended: nobody knows how long 1 petition takes"
+                " (--expect and --timeout tell)"
             ),
         ),
         (

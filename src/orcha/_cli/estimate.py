@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import NamedTuple
 
 from orcha._cli import foretold
@@ -17,7 +18,7 @@ from orcha.interfaces.built_in import COMMAND_MANAGER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
     from orcha._cli.session import Session
@@ -30,6 +31,10 @@ MAX_REMEMBERED_PETITIONS = 500
 """Ended petitions that durations are learnt from, the newest."""
 _SHARES = (0.1, 0.5, 0.9)
 """For each of the three forecasts: which of the known durations is taken, from the shortest (0) to the longest (1)."""
+_FORECASTS = range(len(_SHARES))
+_, _LIKELY, _ = _FORECASTS
+"""The forecast in which all take as long as most of their like."""
+_UNDER_WAY = frozenset(("starting", "running", "cancelling"))
 _MANAGER, _OTHERS = "manager", "others"
 _OVERDUE_SHARE = 0.1
 """A petition that has run longer than any of its like goes on for this share of the time it has run."""
@@ -170,10 +175,11 @@ def reckon_all(
     """
     known = {row["seq"]: history.durations(row) for row in live}
     still = {row["seq"] for row in live if row.get("stands_still")}
-    found = [_starts(schedule, set(wanted), still) for schedule in _forecasts(live, known, capacity, now)]
-    both = _counted(live, known)
-    told = {seq: [starts[seq] for starts in found] for seq in wanted if all(seq in starts for starts in found)}
-    return {seq: Estimate(min(times), times[1], max(times), *both) for seq, times in told.items()}
+
+    def starts(schedule: VirtualSchedule, until: float) -> dict[int, float]:
+        return _starts(schedule, set(wanted), still, until)
+
+    return _estimates(wanted, starts, live, known, capacity, now)
 
 
 def reckon_elements(
@@ -193,30 +199,68 @@ def reckon_elements(
     """
     known = {row["seq"]: history.durations(row) for row in live}
     running = next((int(row.get("elements_running") or 0) for row in live if row["seq"] == array), 0)
-    found = []
-    for schedule in _forecasts(live, known, capacity, now):
-        names = {f"{array}.{number}" for number in range(running, running + len(elements))}
-        starts = [each.started for each in schedule.run() if each.started is not None and each.job.id in names]
-        found.append(dict(zip(elements, sorted(starts), strict=False)))
-    both = _counted(live, known)
-    told = {seq: [starts[seq] for starts in found] for seq in elements if all(seq in starts for starts in found)}
-    return {seq: Estimate(min(times), times[1], max(times), *both) for seq, times in told.items()}
+    names = {f"{array}.{number}" for number in range(running, running + len(elements))}
+
+    def starts(schedule: VirtualSchedule, until: float) -> dict[int, float]:
+        begun = [each.started for each in schedule.run() if each.started is not None and each.job.id in names]
+        return dict(zip(elements, (time for time in sorted(begun) if time <= until), strict=False))
+
+    return _estimates(elements, starts, live, known, capacity, now)
+
+
+def _estimates(
+    wanted: Collection[int],
+    starts: Callable[[VirtualSchedule, float], dict[int, float]],
+    live: Sequence[Row],
+    known: Mapping[int, Durations | None],
+    capacity: Row,
+    now: float,
+) -> dict[int, Estimate]:
+    """Give when petitions start by three forecasts, and which of these starts hang on lengths that nobody knows.
+
+    `starts` gives the starts of the wanted petitions in a forecast, up to a time.
+    """
+    found = [starts(_forecast(live, _lengths(known, which), capacity, now, which), math.inf) for which in _FORECASTS]
+    reckoned, guessed = _counted(live, known)
+    unknown = {row["seq"] for row in live if known[row["seq"]] is None}
+    hanging: set[int] = set()
+    if unknown:
+        # Let these petitions go on beyond the last of the starts: a start that comes as before waits for none of them.
+        last = max(found[_LIKELY].values(), default=now)
+        lengths = _lengths(known, _LIKELY)
+        lengths |= {row["seq"]: _ran(row, now) + last - now + 1.0 for row in live if row["seq"] in unknown}
+        then = starts(_forecast(live, lengths, capacity, now, _LIKELY), last)
+        hanging = {seq for seq, time in found[_LIKELY].items() if then.get(seq) != time}
+    told = {seq: [starts[seq] for starts in found] for seq in wanted if all(seq in starts for starts in found)}
+    return {
+        seq: Estimate(
+            min(times),
+            times[_LIKELY],
+            max(times),
+            reckoned,
+            guessed,
+            unknown=len(unknown - {seq}) if seq in hanging else 0,
+        )
+        for seq, times in told.items()
+    }
 
 
 def _counted(live: Sequence[Row], known: Mapping[int, Durations | None]) -> tuple[int, int]:
-    """Count the petitions of a forecast, and of how many of them nobody knows how long they take."""
+    """Count the petitions of a forecast, and of how many of them the length is a guess."""
     counts = {row["seq"]: _elements(row) if "elements" in row else 1 for row in live}
-    guessed = (counts[seq] for seq, each in known.items() if each is None or each.source == _OTHERS)
+    guessed = (counts[seq] for seq, each in known.items() if each is not None and each.source == _OTHERS)
     return sum(counts.values()), sum(guessed)
 
 
-def _forecasts(
-    live: Sequence[Row], known: Mapping[int, Durations | None], capacity: Row, now: float
-) -> Iterator[VirtualSchedule]:
-    """Give three forecasts: where all take as little time as their like, as much as most, and as much as any."""
-    seconds = {
-        seq: (0.0, 0.0, 0.0) if each is None else (each.short, each.likely, each.long) for seq, each in known.items()
-    }
+def _lengths(known: Mapping[int, Durations | None], which: int) -> dict[int, float]:
+    """Give how long petitions take in one of the forecasts, in seconds; no time where nobody knows."""
+    return {seq: 0.0 if each is None else each[which] for seq, each in known.items()}  # type: ignore[misc]
+
+
+def _forecast(
+    live: Sequence[Row], lengths: Mapping[int, float], capacity: Row, now: float, which: int
+) -> VirtualSchedule:
+    """Make one of the three forecasts: all take as little time as their like, as much as most, or as much as any."""
     slots, groups, resources = (capacity[name] for name in ("slots", "groups", "resources"))
     rules = {name: rules_of(json.dumps(each)) for name, each in capacity.get("rules", {}).items()}
     fair = capacity.get("fair", {})
@@ -226,20 +270,21 @@ def _forecasts(
     more["quotas"] = {owner: read_accounts(each) for owner, each in capacity.get("quotas", {}).items()}
     more["drained"] = capacity.get("drained", {})
     devices, held = read_devices(capacity), capacity.get("held", {})
-    for which in range(len(_SHARES)):
-        jobs = [job for row in sorted(live, key=_place) for job in _jobs(row, seconds[row["seq"]][which], now, held)]
-        stocks = {name: stock(most, name, jobs, devices.get(name, ())) for name, most in resources.items()}
-        occupied = capacity.get("occupied", {}) if which else {}  # at best these processes end at once
-        yield VirtualSchedule(jobs, Capacity(slots, groups, stocks, rules=rules, occupied=occupied, **more))
+    jobs = [job for row in sorted(live, key=_place) for job in _jobs(row, lengths[row["seq"]], now, held)]
+    stocks = {name: stock(most, name, jobs, devices.get(name, ())) for name, most in resources.items()}
+    occupied = capacity.get("occupied", {}) if which else {}  # at best these processes end at once
+    return VirtualSchedule(jobs, Capacity(slots, groups, stocks, rules=rules, occupied=occupied, **more))
 
 
-def _starts(schedule: VirtualSchedule, left: set[int], still: Collection[int]) -> dict[int, float]:
-    """Give when petitions start; the forecast ends at the last of these starts. An array has many starts.
+def _starts(schedule: VirtualSchedule, left: set[int], still: Collection[int], until: float) -> dict[int, float]:
+    """Give when petitions start up to a time; the forecast ends at the last of these starts. An array has many starts.
 
     Of petitions that stand `still` now, give when they go on.
     """
     found: dict[int, float] = {}
     for each in schedule.run():
+        if each.started is not None and each.started > until:
+            break
         seq = int(each.job.id.partition(".")[0])
         if each.started is not None and seq in left and seq not in still:
             found[seq] = each.started
@@ -249,7 +294,7 @@ def _starts(schedule: VirtualSchedule, left: set[int], still: Collection[int]) -
         left.difference_update(found)
         if not left:
             break
-    return found
+    return {seq: time for seq, time in found.items() if time <= until}
 
 
 def _place(row: Row) -> int:
@@ -280,15 +325,20 @@ def _jobs(row: Row, seconds: float, now: float, held: Mapping[str, Mapping[str, 
     yield Job(job.id, now, 0.0, after=dict.fromkeys(names, False))
 
 
+def _ran(row: Row, now: float) -> float:
+    """Give for how many seconds a petition has run."""
+    return max(0.0, now - row["started"]) if row["state"] in _UNDER_WAY else 0.0
+
+
 def _job(row: Row, seconds: float, now: float) -> Job:
     """Give a row as a forecast takes it; its id there is its sequence number, since that is what others name it by."""
     from orcha._cli.ps import needs_of
 
-    started = row["started"] if row["state"] in {"starting", "running", "cancelling"} else None
+    started = row["started"] if row["state"] in _UNDER_WAY else None
     if started is not None:
-        ran = max(0.0, now - started)
+        ran = _ran(row, now)
         if seconds <= ran:
-            overdue, limit = ran * (1 + _OVERDUE_SHARE), row.get("timeout")
+            overdue, limit = ran * (1 + _OVERDUE_SHARE) if seconds else ran, row.get("timeout")
             seconds = overdue if limit is None else min(overdue, max(ran, limit))
     return Job(
         str(row["seq"]),

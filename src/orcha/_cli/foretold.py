@@ -63,7 +63,11 @@ class Estimate(NamedTuple):
     reckoned: int
     """How many petitions the forecast was made of."""
     guessed: int
-    """For how many of them no length was said, and no petition like them has ended."""
+    """For how many of them no length was said, and petitions of other programs are all that has ended."""
+    unknown: int = 0
+    """How many petitions take nobody knows how long, where the start hangs on that: it comes at `earliest`, or later.
+
+    What is `likely` and `latest` says nothing then."""
     if_true: bool = False
     """Whether a condition in text, the petition's own or its group's, is false now, and counts as true from now on."""
 
@@ -157,10 +161,26 @@ def words(estimate: Estimate, now: float) -> str:
     """Tell people when a petition will probably start, and what that was reckoned from."""
     earliest, likely, latest = (max(0.0, time - now) for time in estimate[:3])
     between = f"between {render.elapsed(earliest)} and {render.elapsed(latest)}"
+    if estimate.unknown:
+        return _at_the_earliest(estimate, earliest)
     about = f"in about {render.elapsed(likely)}" if latest >= 1 else "in a moment"
     when = about + (f" ({between})" if latest - earliest >= 1 else "")
     when += ", if its condition holds by then" if estimate.if_true else ""
     return f"{when}, {_basis(estimate)}"
+
+
+def _at_the_earliest(estimate: Estimate, earliest: float) -> str:
+    """Tell of a start that hangs on lengths that nobody knows.
+
+    >>> _at_the_earliest(Estimate(0.0, 0.0, 0.0, 2, 0, unknown=1), 0.0)
+    'when others have ended: nobody knows how long 1 petition takes (--expect and --timeout tell)'
+    >>> _at_the_earliest(Estimate(60.0, 60.0, 60.0, 4, 0, unknown=2), 60.0)
+    'in 1 min at the earliest: nobody knows how long 2 petitions take (--expect and --timeout tell)'
+    """
+    takes = "1 petition takes" if estimate.unknown == 1 else f"{estimate.unknown} petitions take"
+    when = f"in {render.elapsed(earliest)} at the earliest" if earliest >= 1 else "when others have ended"
+    when += ", if its condition holds by then" if estimate.if_true else ""
+    return f"{when}: nobody knows how long {takes} (--expect and --timeout tell)"
 
 
 def _basis(estimate: Estimate) -> str:
@@ -186,14 +206,14 @@ def _basis(estimate: Estimate) -> str:
 def brief(estimate: Estimate, now: float) -> str:
     """Tell in a few letters when a petition will probably start; nothing where that needs more words.
 
-    That is so where a condition must hold by then, or a length had to be guessed: no such petition has ended.
+    That is so where a condition must hold by then, or a length is a guess or not known: no such petition has ended.
 
     >>> [brief(Estimate(0.0, likely, likely, 2, 0), 0.0) for likely in (0.2, 42.0, 751.0, 5_400.0)]
     ['in a moment', 'in ~42 s', 'in ~12 min', 'in ~1 h 30 min']
     >>> brief(Estimate(0.0, 42.0, 42.0, 2, 1), 0.0), brief(Estimate(0.0, 42.0, 42.0, 2, 0, if_true=True), 0.0)
     ('', '')
     """
-    if estimate.if_true or estimate.guessed:
+    if estimate.if_true or estimate.guessed or estimate.unknown:
         return ""
     seconds = estimate.likely - now
     if seconds < 1:
@@ -202,11 +222,12 @@ def brief(estimate: Estimate, now: float) -> str:
 
 
 def as_json(estimate: Estimate | None) -> Row | None:
-    """Give an estimate for programs: the times in ISO 8601, in UTC."""
+    """Give an estimate for programs: the times in ISO 8601, in UTC; None for times that hang on unknown lengths."""
     if estimate is None:
         return None
     known: Row = estimate._asdict()
-    return known | {name: render.iso(known[name]) for name in ("earliest", "likely", "latest")}
+    times: Row = {name: render.iso(known[name]) for name in ("earliest", "likely", "latest")}
+    return known | times | ({"likely": None, "latest": None} if estimate.unknown else {})
 
 
 __all__ = [
