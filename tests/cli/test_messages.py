@@ -174,6 +174,11 @@ WRONG = [
         "argument --slots: 'rig=many' is no name with a number: write it as nightly=2, nightly=none or nightly=forget",
     ),
     Wrong(
+        "serve --slots 2",
+        "argument --slots: '2' names no group: write it as nightly=2. How many commands of all groups run at once is"
+        " ORCHA_COMMANDS=2 for orcha serve, and --at-once 2 for orcha simulate",
+    ),
+    Wrong(
         "serve --resource gpu",
         "argument --resource: 'gpu' is no resource: write it as gpu=2, or gpu=0,1 for devices (one: gpu=0,)",
     ),

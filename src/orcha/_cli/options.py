@@ -157,6 +157,12 @@ def warning(text: str) -> tuple[int, float]:
 
 def slots(text: str) -> str:
     """Read how many slots a group has: ``GROUP=N``, several divided by commas, as a service's variable holds them."""
+    if text.isdecimal():
+        message = (
+            f"{quoted(text)} names no group: write it as nightly={text}. How many commands of all groups run at once is"
+            f" ORCHA_COMMANDS={text} for orcha serve, and --at-once {text} for orcha simulate"
+        )
+        raise argparse.ArgumentTypeError(message)
     for part in text.split(","):
         _pair(part, "nightly=2, nightly=none or nightly=forget", _NO_NUMBERS)
     return text
