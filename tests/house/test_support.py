@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import faulthandler
 import gc
 import os
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from orcha import properties
 from support import Gate, wait_for
 from support.gates import pass_gate
+from support.hanging import HangReports
 from support.leaks import no_leaks
 
 
@@ -83,6 +85,46 @@ def test_what_becomes_garbage_while_the_end_is_waited_for_is_no_leak(monkeypatch
 
     with no_leaks():
         threading.Thread(target=hold).start()
+
+
+HANGS = """
+import sys
+from support import hanging
+
+hanging.AFTER = 0.01
+hanging.HangReports().begin()
+def where_it_hangs():
+    sys.stdin.read()
+where_it_hangs()
+"""
+
+
+def test_where_a_test_hangs_is_written_to_standard_error():
+    command = [sys.executable, "-c", HANGS]
+    environment = os.environ | {"PYTHONPATH": os.path.dirname(os.path.dirname(__file__))}  # noqa: PTH120
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as hanging:
+        line = b""
+        while b"in where_it_hangs" not in line:
+            line = hanging.stderr.readline()
+            assert line, "it ended"
+        hanging.stdin.close()
+        assert hanging.wait() == 0
+
+
+def test_tests_that_begin_within_ten_seconds_share_an_order_to_say_where_they_hang(monkeypatch):
+    ordered, clock = [], [1_000.0]
+    monkeypatch.setattr(faulthandler, "dump_traceback_later", lambda after, **_: ordered.append(after))
+    monkeypatch.setattr(faulthandler, "cancel_dump_traceback_later", lambda: ordered.append("none"))
+    monkeypatch.setattr("support.hanging.time.monotonic", lambda: clock[0])
+    reports = HangReports()
+    for seconds in (0.0, 0.0, 9.9, 0.1, 5.0):
+        clock[0] += seconds
+        reports.begin()
+    assert ordered == [100.0, 100.0]
+    reports.pause()
+    reports.begin()
+    reports.close()
+    assert ordered == [100.0, 100.0, "none", 100.0, "none"]
 
 
 @pytest.mark.once
