@@ -30,7 +30,8 @@ class Rows:
 
 
 @pytest.fixture
-def world():
+def loading():
+    """Give a book of a service that is still loading what waits from before."""
     petitions, store, made, due = Petitions(next_seq=2), Rows(), [], []
     book = ArrayBook(
         petitions=petitions,
@@ -44,6 +45,12 @@ def world():
         takes_any=lambda: True,
     )
     return SimpleNamespace(petitions=petitions, store=store, book=book, made=made, due=due)
+
+
+@pytest.fixture
+def world(loading):
+    loading.book.begin()
+    return loading
 
 
 def test_no_element_is_made_of_an_array_that_is_not_kept_yet(world):
@@ -97,3 +104,16 @@ def test_an_array_that_was_stopped_before_a_restart_ends_though_elements_of_it_w
     world.book.get(1).array.stop = ArrayStop(Outcome.CANCELLED, 130, "cancelled")
     world.book.kept(array)
     assert (array.state, array.outcome, world.made) == (State.ENDED, Outcome.CANCELLED, [])
+
+
+def test_no_element_is_made_before_the_ids_of_all_that_waits_are_known(loading):
+    """A retried element of an earlier array may wait, by the id that an element of this one will have."""
+    book = loading.book
+    kept_array(loading)
+    book._unkept.clear()
+    book.due[1] = book.get(1)
+    book.fill_due()
+    book.fill_all()
+    assert loading.made == []
+    book.begin()
+    assert [element.key for element in loading.made] == ["many.1", "many.2", "many.3"]

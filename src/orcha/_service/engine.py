@@ -484,7 +484,7 @@ class Engine:
             self.gpu_watch.start()
         self.ending.start()
         self.visits.start()
-        self.post(self.arrays.fill_all)
+        self.post(self.arrays.begin)
         self.post(self.visits.wake)  # what waits from before must not wait for the first client too
         self.mailbox.start()
 

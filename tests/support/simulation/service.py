@@ -153,7 +153,7 @@ class Service:
         Shutdown(self.engine, lambda: None)
         recover_all(self.engine)
         world.shims.rebooted = False
-        self.engine.post(self.engine.arrays.fill_all)
+        self.engine.post(self.engine.arrays.begin)
         self.engine.post(self.engine.visits.wake)
         self.engine.mailbox.is_started = True
 

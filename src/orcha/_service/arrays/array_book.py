@@ -128,6 +128,8 @@ class ArrayBook:
         self._parts: dict[int, tuple[int, list[Any]]] = {}
         """The part of each array's items that was looked at last."""
         self._is_later = False
+        self._has_begun = False
+        """Whether elements become petitions: not before all petitions that wait from before are in memory."""
 
     # --- who asks -----------------------------------------------------------------------------------------------
 
@@ -199,8 +201,18 @@ class ArrayBook:
 
     # --- elements become petitions ------------------------------------------------------------------------------
 
+    def begin(self) -> None:
+        """Have elements become petitions from now on, since the ids of all petitions that wait are known.
+
+        A petition may have the id of an element of a later array, as when an element of an earlier array was retried.
+        """
+        self._has_begun = True
+        self.fill_all()
+
     def fill_all(self) -> None:
         """Have more elements become petitions wherever they may."""
+        if not self._has_begun:
+            return
         for entry in list(self.entries.values()):
             stop = entry.array.stop
             if stop is not None and stop.outcome is Outcome.FAILED:  # found out at the start: what waits was not loaded
@@ -210,7 +222,7 @@ class ArrayBook:
 
     def fill_due(self) -> None:
         """Have more elements become petitions in place of elements that started or ended."""
-        if not self.due:
+        if not self.due or not self._has_begun:
             return
         due, self.due = self.due, {}
         for seq, entry in due.items():
