@@ -88,9 +88,10 @@ def test_what_a_service_promises_holds_whatever_happens(first):
     [
         pytest.param(727329, id="a place that a restart frees while all others are parked"),
         pytest.param(7320689, id="a key of a petition that a process outlives, which a restart forgets"),
+        pytest.param(21000560, id="a shim that dies before it has stopped a command which is to give its place"),
     ],
 )
-def test_the_story_of_a_mended_fault_goes_well(seed):
+def test_a_story_that_broke_before_goes_well(seed):
     play(seed)
 
 

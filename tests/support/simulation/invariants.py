@@ -143,11 +143,11 @@ def what_gave_its_place_stands_still(service: Service) -> None:
     for (seq, attempt), command in commands.items():
         row = service.world.store.rows_by_seq.get(seq)
         is_paused = petition_name(seq) in service.engine.admission.paused
-        stands_still = command.stands_still and command.lives and not command.is_lost  # nobody moves what a shim left
-        if row is not None and stands_still and not is_paused and row.attempt == attempt:
+        has_shim = command.lives and not command.is_lost  # nobody moves what a shim left
+        if row is not None and command.stands_still and has_shim and not is_paused and row.attempt == attempt:
             has_none = row.state is not State.RUNNING or seq in petitions.lent or command.is_to_stop
             assert has_none, f"{row} has its place, and stands still"
-        runs = row is not None and row.state is State.RUNNING and command.lives and not petitions.changes
+        runs = row is not None and row.state is State.RUNNING and has_shim and not petitions.changes
         if runs and seq in kept and kept[seq].how == PAUSE:
             assert command.stands_still or command.is_to_stop, f"{row} gave its place, as is kept, and runs on"
 
