@@ -352,6 +352,19 @@ def test_a_rate_counts_from_a_restart_what_started_by_a_clock_that_was_set_back_
     assert begun(story) == ["a", "b"]
 
 
+def test_a_rate_counts_what_it_counted_before_a_change_that_a_crash_forgets():
+    """A lower rate forgets the starts that it does not count."""
+
+    def another_rate_is_not_kept(story: HandMade) -> None:
+        story.world.store.dies = "before"
+        has_another_rate(1, 40.0)(story)
+
+    runs = lambda name: [asks_for(name, group="rig"), rests, returns(name, 0), rests]  # noqa: E731
+    first = [has_another_rate(2, 4_000.0), *runs("a"), passes(100.0), *runs("b")]
+    story = tell([*first, another_rate_is_not_kept, rests, asks_for("c", group="rig"), rests, is_waiting("c")])
+    assert begun(story) == ["a", "b", "c"]
+
+
 def test_a_petition_waits_behind_another_one_of_its_quota_that_is_asked_in_the_next_round():
     def starts_with_groups(story: HandMade) -> None:
         story.world.allowances.groups = {"uid:0": ("lab",), "uid:2": ("lab",)}

@@ -44,6 +44,8 @@ class GroupBook:
         """The same for the last change of each group's rate."""
         self._starts: dict[str, list[Start]] = {}
         """The starts that a rate counts, by group."""
+        self._if_not_kept: dict[str, list[Start]] = {}
+        """The same of groups whose rate was changed, where a crash forgets that change: a change forgets starts."""
         self._kept: tuple[Slots, dict[str, GroupRules]] = {}, {}
         self._kept_given: Slots = {}
 
@@ -58,6 +60,8 @@ class GroupBook:
             name: each for name, each in given.items() if name not in slots or before.get(name) != each
         }
         self.decided_before, self._rated_before = set(), {}
+        self._starts |= self._if_not_kept
+        self._if_not_kept = {}
         now = self._time
         for starts in self._starts.values():
             for at, start in enumerate(starts):
@@ -68,6 +72,7 @@ class GroupBook:
         """Note that what is so now is kept."""
         self._kept = dict(self.slots), dict(self.rules)
         self._kept_given = dict(self.given)
+        self._if_not_kept = {}
 
     def set(self, group: str, slots: int | None, rules: GroupRules, granted: Collection[int]) -> None:
         """Have other slots and rules; a new rate counts the last starts that the rate before counted."""
@@ -76,6 +81,7 @@ class GroupBook:
         self.decided_before = set(granted)
         if rules.rate != had.rate:
             self._rated_before[group] = set(granted)
+            self._if_not_kept.setdefault(group, list(self._starts.get(group, ())))
             counted = [] if had.rate is None else self._may_be_within(group, had.rate.seconds)
             most = min(rate.starts for rate in (had.rate, rules.rate) if rate is not None)
             self._starts[group] = counted[-most:]
@@ -94,7 +100,10 @@ class GroupBook:
         if self.rules.get(group, NO_RULES).rate is not None:
             is_sure = seq not in self._rated_before.get(group, ())
             steady = self._time.steady_when(wall)
-            self._starts.setdefault(group, []).append(Start(steady, wall, is_sure, steady))
+            start = Start(steady, wall, is_sure, steady)
+            self._starts.setdefault(group, []).append(start)
+            if group in self._if_not_kept:
+                self._if_not_kept[group].append(start)
 
     def has_too_many_starts(self, group: str) -> str | None:
         """Tell of the last start of a group whether too many came in the time before it."""
