@@ -490,7 +490,8 @@ class Client:
         except BaseException:
             request.abandoned = True
             raise
-        request.raise_error()
+        if request.error is not None:
+            request.raise_error()
         assert request.answer is not None
         return request.answer
 

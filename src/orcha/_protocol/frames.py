@@ -134,7 +134,10 @@ class FrameReader:
         view = memoryview(data)
         at, end = 0, len(data)
         while end - at >= HEADER_BYTES:
-            stop = at + HEADER_BYTES + self._length(view[at : at + HEADER_BYTES])
+            length = int.from_bytes(view[at : at + HEADER_BYTES], "big")
+            if not 0 < length <= self.limit:
+                raise FrameError(f"a frame of {length} bytes, where 1 to {self.limit} are allowed")
+            stop = at + HEADER_BYTES + length
             if stop > end:
                 self._need = stop - at
                 break
@@ -145,9 +148,3 @@ class FrameReader:
         if at < end:
             kept += view[at:]
         return bodies
-
-    def _length(self, header: memoryview) -> int:
-        length = int.from_bytes(header, "big")
-        if not 0 < length <= self.limit:
-            raise FrameError(f"a frame of {length} bytes, where 1 to {self.limit} are allowed")
-        return length

@@ -31,7 +31,7 @@ from orcha.utils.threads import guarded, ignore_death, start
 from orcha.utils.users import described, described_group
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from orcha._protocol.keys import KeyRecord
     from orcha._protocol.messages import ClientMessage
@@ -195,11 +195,15 @@ class Server:
             self._thread = thread
             stack.pop_all()
 
-    def send(self, batch: Iterable[tuple[Peer, bytes]]) -> None:
+    def send(self, batch: Sequence[tuple[Peer, bytes]]) -> None:
         """Send frames to peers: at once where nothing waits before them, else by one wake-up of the loop. Never blocks.
 
         For one thread: frames of several threads to one peer come in any order.
         """
+        if len(batch) == 1:  # as most batches
+            [(peer, data)] = batch
+            peer.connection.send(data)
+            return
         waiting: dict[Peer, list[bytes]] = {}
         for peer, data in batch:
             waiting.setdefault(peer, []).append(data)

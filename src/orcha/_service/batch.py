@@ -163,7 +163,7 @@ class Batch:
             return _ASK
         if done is not _KEEP and works:
             return _KEEP
-        is_left = works or (visits.is_free and (visits.has_calls or (may_have_waiting and visits.are_news)))
+        is_left = works or ((visits.has_calls or (may_have_waiting and visits.are_news)) and visits.is_free)
         return _HANDLE if is_left else _LISTEN
 
     def _has_work(self) -> bool:

@@ -40,6 +40,8 @@ def statement(rows: int) -> str:
 def accepted(changes: Changes) -> tuple[list[Any], list[NewChannel]]:
     """Give the values of the rows of new petitions, and the new channels that none of them brings."""
     values: list[Any] = []
+    if not (changes.petitions or changes.channels):
+        return values, []
     channels = {channel.id: channel for channel in changes.channels}
     if len(channels) != len(changes.channels):
         raise ValueError("a channel stands twice among the new ones")
@@ -60,6 +62,8 @@ def accepted(changes: Changes) -> tuple[list[Any], list[NewChannel]]:
 def steps(changes: Changes) -> list[Any]:
     """Give the values of the rows of steps, records and flags."""
     values: list[Any] = []
+    if not (changes.transitions or changes.appends or changes.flags):
+        return values
     transitions: list[tuple[Any, ...]] = list(changes.transitions.values())
     flags: list[tuple[Any, ...]] = [
         (seq, hook_pending | slot_held << 1) for seq, (hook_pending, slot_held) in changes.flags.items()
@@ -74,7 +78,7 @@ def steps(changes: Changes) -> list[Any]:
         values.extend(step or _NO_STEP)
         values.extend(appended or _NO_RECORDS)
         values.extend(flag or _NO_FLAGS)
-    return values if transitions or records or flags else []
+    return values
 
 
 def attempts(changes: Changes) -> list[Any]:

@@ -34,6 +34,7 @@ from orcha._store.contract import (
 )
 from orcha._store.deleting import delete
 from orcha._store.disk_reserve import NO_ROOM, DiskReserve, Limits
+from orcha._store.folder_watch import FolderWatch
 from orcha._store.last_commit import LastCommit
 from orcha._store.last_start import LastStart
 from orcha._store.opening import connect, open_database
@@ -107,6 +108,7 @@ class SqliteStore:
         self._broken: StoreBroken | None = None
         self._closed = False
         self._last_commit: LastCommit | None = None
+        self._watch: FolderWatch | None = None
         self._space = DiskReserve(self._files.descriptor, self._limits)
         try:
             self._connection, self._page_sums = open_database(self._files, self._limits, self._space, vfs)
@@ -161,6 +163,7 @@ class SqliteStore:
         epoch = self._with_reserve(write)
         self._files.witness.write(LastStart(epoch, nonce, boot_id, born=self._files.born))
         self._last_commit = LastCommit(self._files, nonce)
+        self._watch = FolderWatch(self._files.descriptor)
         with self._broken_by_disk():
             self._page_sums.begin(nonce)
         self._prepare(epoch)
@@ -288,6 +291,9 @@ class SqliteStore:
 
     def _check_in_place(self) -> None:
         """Raise StoreBroken, now and from now on, where the database was taken away: what is accepted would be lost."""
+        watch = self._watch
+        if watch is not None and watch.is_unchanged():
+            return
         try:
             self._files.check_in_place()
         except StoreBroken as error:
@@ -295,6 +301,8 @@ class SqliteStore:
             with contextlib.suppress(OSError):
                 self._files.mark(self._files.damaged, f"{error}\n")
             raise
+        if watch is not None:
+            watch.trust()
 
     def _refuse_broken(self) -> None:
         if self._broken is not None:
@@ -607,6 +615,8 @@ class SqliteStore:
             self._page_sums.close()
             if self._last_commit is not None:
                 self._last_commit.close()
+            if self._watch is not None:
+                self._watch.close()
             self._files.close()
 
     def _close_in_order(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from orcha._protocol.codes import Verdict
 from orcha.lib.tokens import Tokens
 
 TYPE_CHECKING = False
@@ -114,8 +115,6 @@ class Remote:
 
     def _note(self, items: Sequence[Item], results: Sequence[Result]) -> None:
         """Note which tokens stand for a petition of their own."""
-        from orcha._protocol.messages import Verdict
-
         accepted, known = Verdict.ACCEPTED, Verdict.KNOWN
         taken: list[tuple[str, bytes]] = []
         refused: list[tuple[str, bytes]] = []
@@ -129,8 +128,6 @@ class Remote:
 
     def finish(self, message: Message | int | str) -> bool:
         """Cancel by message or id."""
-        from orcha._protocol.messages import Verdict
-
         key = str(id_of(message))
         client = self._usable()
         tokens = self._tokens.of(key)
@@ -139,8 +136,6 @@ class Remote:
 
     def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a registered function; give what it returned, or raise what it raised."""
-        from orcha._protocol.messages import Verdict
-
         client = self._usable()
         reply = client.call(name, args, kwargs, self._plugin)
         if reply.verdict != Verdict.OK:
@@ -192,9 +187,6 @@ def _raised(reason: str) -> Exception:
 
 def report(messages: Sequence[Message], channels: Sequence[ClientChannel | None], results: Sequence[Result]) -> None:
     """Bring refusals to their channels; raise what is left of them."""
-    from orcha._protocol.messages import Verdict
-    from orcha.exceptions import ManagerShutdownError, RejectedError
-
     accepted = []
     rejected = []
     for message, channel, result in zip(messages, channels, results, strict=True):
@@ -205,10 +197,14 @@ def report(messages: Sequence[Message], channels: Sequence[ClientChannel | None]
             continue
         reason = result.reason or "refused"
         if result.verdict == Verdict.STOPPING:
+            from orcha.exceptions import ManagerShutdownError
+
             raise ManagerShutdownError(reason)
         if channel is not None:
             channel.fail(reason + "\n", TRY_LATER_CODE if result.verdict == Verdict.BUSY else REFUSED_CODE)
         else:
             rejected.append((message, reason))
     if rejected:
+        from orcha.exceptions import RejectedError
+
         raise RejectedError(accepted, rejected)

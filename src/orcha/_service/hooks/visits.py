@@ -102,11 +102,10 @@ class Visits:
         self._conditions = sampling.book
         self._preempting = preempting
         self._deadline = deadline
-        self._mailbox = mailbox
         self._outbox = outbox
         self._timers = timers
         self._stops_on_timeout = stops_on_timeout
-        hooks.done = self._over
+        hooks.done = partial(mailbox.run_or_wake, may_keep=True)  # the batch takes the results of the visit
         hooks.came_back = partial(mailbox.post, self._came_back)
         deadline.under_way, deadline.given_up = lambda: self._visit, self._give_up
         self.are_inline = managers.are_ours
@@ -364,10 +363,6 @@ class Visits:
         return taken
 
     # --- what came of it ----------------------------------------------------------------------------------------
-
-    def _over(self) -> None:
-        """Have the results of a visit taken; called on the hook thread."""
-        self._mailbox.run_or_wake(may_keep=True)
 
     def collect(self) -> None:
         """Take the results of a visit that is over."""
