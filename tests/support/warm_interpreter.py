@@ -6,6 +6,7 @@ environment, descriptors, folder and session that were asked for. Its /proc show
 
 from __future__ import annotations
 
+import argparse
 import atexit
 import ctypes
 import faulthandler
@@ -25,7 +26,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from fcntl import ioctl
 from itertools import takewhile
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, NoReturn
 
 from support import warm_helpers
@@ -48,6 +49,14 @@ BASIC_MODULES = ("sys", "builtins", "__main__")
 """Modules that are taken down wherever a program runs."""
 OF_TESTS: list[str] = []
 """Names of the modules among them that only programs of tests can import."""
+SCRIPTS = ("serve.py", "as_user.py", "machine_users.py")
+"""Scripts beside this file that many tests start."""
+LARGE_PAGE = 2 << 20
+"""Bytes."""
+MADV_COLLAPSE = 25
+"""Of madvise(2): pages are joined to large ones at once, of Linux 6.1 and later."""
+_compiled: dict[tuple[str, bytes], CodeType] = {}
+"""The code of scripts, by path and text."""
 WARM_MODULES: dict[str, ModuleType] = {}
 """What was imported while this interpreter was warmed up, by name."""
 
@@ -70,6 +79,8 @@ def warm_up() -> None:
     migrating.empty_database(opening.APPLICATION)  # it is made once, as modules are read once
     queries.queries()
     queries.commit_statements()
+    _parse_arguments()
+    _compile_scripts()
     vars(preloading).update(PACKAGES=(), STANDARD_MODULES=())  # a service looks for their files once more
     os.environ.pop("ROOM", None)
     os.environ.update(os.environ.copy())  # the C library keeps copies then: `_Shown` overwrites what it began with
@@ -79,6 +90,44 @@ def warm_up() -> None:
     OF_TESTS.extend(name for name in WARM_MODULES if name.partition(".")[0] == "support")
     gc.collect()
     gc.freeze()
+    _take_large_pages()
+
+
+def _parse_arguments() -> None:
+    """Have argparse compile its regular expressions once: the module `re` keeps them for each program."""
+    for count in (None, "?", "*", "+", argparse.REMAINDER, argparse.PARSER):
+        parser = argparse.ArgumentParser(add_help=False)
+        parser.add_argument("--option", nargs=count)
+        parser.add_argument("--flag", action="store_true")
+        parser.add_argument("words", nargs=count)
+        parser.parse_known_args(["--flag", "word"])
+        parser.parse_known_args(["--option", "word", "--", "word"])
+
+
+def _compile_scripts() -> None:
+    """Compile the scripts that most programs are."""
+    for name in SCRIPTS:
+        path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name)  # noqa: PTH100, PTH118, PTH120
+        with open(path, "rb") as file:  # noqa: PTH123
+            text = file.read()
+        _compiled[path, text] = compile(text, path, "exec")
+
+
+def _take_large_pages() -> None:
+    """Have the kernel join pages: a fork copies one entry of a page table then, where it copied 512.
+
+    With ordinary pages alone, the fork and the end of a program together cost 1 ms of processor time more. Where the
+    kernel has no such pages to give, everything stays as it is.
+    """
+    advise = ctypes.CDLL(None).madvise
+    with open("/proc/self/maps", encoding="ascii", errors="replace") as file:  # noqa: PTH123
+        places = [line.split() for line in file]
+    for place, access, _, _, _, *name in places:
+        if access != "rw-p" or name not in ([], ["[heap]"]):
+            continue
+        start, end = (int(number, 16) for number in place.split("-"))
+        for address in range(-(-start // LARGE_PAGE) * LARGE_PAGE, end - LARGE_PAGE + 1, LARGE_PAGE):
+            advise(ctypes.c_void_p(address), ctypes.c_size_t(LARGE_PAGE), MADV_COLLAPSE)
 
 
 def serve(control: socket.socket) -> dict[str, Any] | None:
@@ -291,7 +340,8 @@ def _run(job: dict[str, Any], path: list[str]) -> None:
         sys.argv[:] = words
         main |= {"__file__": os.path.abspath(script), "__cached__": None}  # noqa: PTH100
         with open(script, "rb") as file:  # noqa: PTH123
-            code = compile(file.read(), script, "exec")
+            text = file.read()
+        code = _compiled.get((script, text)) or compile(text, script, "exec")
         exec(code, main)
 
 
