@@ -24,6 +24,7 @@ import pytest
 from orcha._processes import attempt_tracking, helpers, tag
 from orcha._processes.attempt_tracking import working_for
 from orcha.utils.interrupts import interrupt
+from support import warm
 from support.waiting import wait_for
 
 
@@ -521,6 +522,21 @@ def test_what_nobody_named_is_claimed_from_another_thread(tagged) -> None:
     assert attempt_tracking.claim_children(1) == []  # over
     tagged.sweep(1)
     os.waitpid(pid.value, 0)
+
+
+IN_A_CHILD = """
+import os, sys, threading
+from orcha._processes.attempt_tracking import working_for
+pid = os.fork()
+if not pid:
+    with working_for(1) as attempt:
+        os._exit(attempt.thread != threading.get_native_id())
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+
+
+def test_a_process_that_was_forked_looks_for_children_of_its_own_thread() -> None:
+    assert warm.run([sys.executable, "-c", IN_A_CHILD]).returncode == 0
 
 
 def test_pids_that_no_attempt_can_own_are_refused(tagged, monkeypatch) -> None:

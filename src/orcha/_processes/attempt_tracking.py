@@ -87,7 +87,7 @@ class TrackedAttempt:
         """Whether SIGTERM has ended a process that the attempt has reaped, since `take_ended_by_sigterm` was called."""
 
     def __enter__(self) -> Self:
-        self.thread = _this_thread.thread
+        self.thread = threading.get_native_id()  # not kept with the thread: a child that is forked has another number
         _this_thread.own = _working[self.ordinal] = self
         _in_context.set(self)
         return self
@@ -106,7 +106,6 @@ class _ThreadState(threading.local):
     """For which attempt the current thread works."""
 
     def __init__(self) -> None:
-        self.thread = threading.get_native_id()
         self.own: TrackedAttempt | None = None
         self.follows: TrackedAttempt | None = None
         """The attempt of the thread that started this one."""
