@@ -13,7 +13,7 @@ EXAMPLE := $(shell find examples/orcha_hello -type f -not -path '*/__pycache__/*
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick test-long test-compile lint types imports core-coverage fuzz systemd check format bench clean
+.PHONY: help demo test test-quick test-long lint types imports core-coverage fuzz systemd check format bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 16
@@ -34,16 +34,13 @@ demo: $(VENV)/.ready-run  ## see it work: stream a petition, kill the service, s
 	$(RUN) examples/demo.py
 
 test: $(VENV)/.ready-test  ## run all tests, JOBS at once (T='tests/core -k name' for some)
-	$(RUN) -m pytest -n $(JOBS) --dist worksteal $(T)
+	$(RUN) -m pytest --processes $(JOBS) $(T)
 
 test-quick: $(VENV)/.ready-test  ## run the tests that are not marked slow
-	$(RUN) -m pytest -n $(JOBS) --dist worksteal -m "not slow" $(T)
+	$(RUN) -m pytest --processes $(JOBS) -m "not slow" $(T)
 
 test-long: $(VENV)/.ready-test  ## run all tests, and more of what chance decides than CI does
-	TEST_KILLS=440 TEST_COMMAND_KILLS=48 TEST_STOPS=200 TEST_STORIES=20000 $(RUN) -m pytest -n $(JOBS) --dist worksteal $(T)
-
-test-compile: $(VENV)/.ready-test  ## read all tests once, so that not each of several processes compiles them
-	$(RUN) -m pytest --collect-only -q $(T) >$(VENV)/collected || { cat $(VENV)/collected; false; }
+	TEST_KILLS=440 TEST_COMMAND_KILLS=48 TEST_STOPS=200 TEST_STORIES=20000 $(RUN) -m pytest --processes $(JOBS) $(T)
 
 lint: $(VENV)/.ready-dev  ## ruff: rules and format
 	$(RUN) -m ruff check .

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import settings
 
 from orcha import properties
+from support import side_by_side
 from support.gates import Gate
 from support.hanging import HangReports
 from support.leaks import no_leaks
@@ -107,11 +108,30 @@ def _is_named(path: Path, kind: str) -> bool:
     return area in named and not (named[area] and name.removeprefix("test_") not in named[area])
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a run have several processes."""
+    parser.addoption("--processes", type=int, default=0, help="how many processes run tests, forked from this one")
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Warm up the interpreter from which programs under test are forked; not where others run the tests."""
-    if not getattr(session.config.option, "numprocesses", None):
-        WARM.start()
-        session.config.stash[_HANGS] = HangReports()
+    """Begin here, where no other process runs the tests."""
+    if not session.config.option.processes and not getattr(session.config.option, "numprocesses", None):
+        _begin(session.config)
+
+
+def _begin(config: pytest.Config) -> None:
+    """Warm up the interpreter from which programs under test are forked."""
+    WARM.start()
+    config.stash[_HANGS] = HangReports()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """Run the tests side by side, where that was asked for and all were collected."""
+    option = session.config.option
+    if not option.processes or option.collectonly or session.testsfailed:
+        return None
+    return side_by_side.run(session, option.processes, _begin)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -162,7 +182,7 @@ def pytest_collection() -> Generator[None, object, object]:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the tests that one interpreter runs, and let each process begin with its share of the slow tests.
 
-    Each process of pytest-xdist gets a part of the list in one piece; an idle one takes what stands last in another's.
+    Each process of a run gets a part of the list in one piece; an idle one takes what stands last in another's.
     """
     slow: list[pytest.Item] = []
     quick: list[pytest.Item] = []
@@ -173,7 +193,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker("once")
         elif is_slow or not _is_named(item.path, "between"):
             item.add_marker("newest")
-    processes = getattr(config, "workerinput", {}).get("workercount", 1)
+    processes = config.option.processes or getattr(config, "workerinput", {}).get("workercount", 1)
     at, size = 0, len(items) / processes
     items.clear()
     for number in range(processes):

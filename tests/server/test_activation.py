@@ -85,11 +85,13 @@ def test_what_is_no_listening_unix_stream_socket_is_refused_with_the_cure(tmp_pa
 
 
 @pytest.mark.parametrize(
-    "environment", [{}, {"LISTEN_PID": "1", "LISTEN_FDS": "3"}, {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "many"}]
+    "environment", [{}, {"LISTEN_PID": "1", "LISTEN_FDS": "3"}, {"LISTEN_PID": "own", "LISTEN_FDS": "many"}]
 )
 def test_what_another_process_was_handed_is_left_alone(environment):
     from orcha._server.activation import passed_listeners
 
+    if environment.get("LISTEN_PID") == "own":
+        environment["LISTEN_PID"] = str(os.getpid())
     assert passed_listeners(environment) == []
     assert environment == {}
 

@@ -10,13 +10,13 @@ import tempfile
 from collections import deque
 from pathlib import Path
 
-_WORKERS = 8
-_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _WORKERS
-_SHARE = 12_000 // _WORKERS
-_FIRST = 20_000 + _WORKER * _SHARE
+_PROCESSES = 8
+_SHARE = 12_000 // _PROCESSES
+_FIRST = 20_000
 """Below Linux's ephemeral range, so that no outgoing connection takes a port between the probe and its use; each
 process of a test run has a share of its own."""
-_LAST = _FIRST + _SHARE
+NUMBER = "TEST_PROCESS"
+"""The variable with the number of a process of a test run, from 0: `support.side_by_side` sets it."""
 _RESERVATIONS = os.open(
     Path(tempfile.gettempdir(), f"orcha-test-ports-{os.getuid()}"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
 )
@@ -29,8 +29,10 @@ _given: deque[int] = deque(maxlen=100)
 def free_port(address: str = "127.0.0.1") -> int:
     """Give a TCP port on which nobody listens, and which no other test process is given while this one lives."""
     chooser = random.SystemRandom()  # not the generator that the test run seeds: concurrent runs would choose alike
+    process = os.environ.get(NUMBER) or os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    first = _FIRST + int(process) % _PROCESSES * _SHARE
     for _ in range(100):
-        port = chooser.randrange(_FIRST, _LAST)
+        port = chooser.randrange(first, first + _SHARE)
         if port in _given:
             continue
         with socket.socket() as probe:
@@ -41,5 +43,5 @@ def free_port(address: str = "127.0.0.1") -> int:
                 continue
             _given.append(port)
             return port
-    message = f"no free port on {address} between {_FIRST} and {_LAST}"
+    message = f"no free port on {address} between {first} and {first + _SHARE}"
     raise AssertionError(message)

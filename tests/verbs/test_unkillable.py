@@ -17,11 +17,15 @@ from support.processes import each_process
 from support.waiting import wait_for
 
 OWNER = 61001
-OTHER = 30_000 + os.getpid() % 30_000  # tests that run at once must not take each other's processes for their own
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root makes programs of another user"),
     pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv(1), which changes the real user too"),
 ]
+
+
+def other():
+    """Give the other user: tests that run at once must not take each other's processes for their own."""
+    return 30_000 + os.getpid() % 30_000
 
 
 @pytest.fixture
@@ -29,11 +33,11 @@ def another_users(users):
     """Give the words that run a command as another user, whose processes the service may not signal."""
     program = users.folder / "as-other"
     shutil.copy(shutil.which("setpriv"), program)
-    os.chown(program, OTHER, OTHER)
+    os.chown(program, other(), other())
     program.chmod(0o4755)
     if os.statvfs(program).f_flag & os.ST_NOSUID:
         pytest.skip("the file system of temporary files ignores set-user-ID programs")
-    return [str(program), "--reuid", str(OTHER), "--"]
+    return [str(program), "--reuid", str(other()), "--"]
 
 
 class Left:
@@ -79,7 +83,7 @@ def of_other(name):
     found = []
     for pid in named:
         with contextlib.suppress(OSError):  # it has ended meanwhile
-            if Path(f"/proc/{pid}").stat().st_uid == OTHER:
+            if Path(f"/proc/{pid}").stat().st_uid == other():
                 found.append(pid)
     return found
 
