@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
+import gc
 import json
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from orcha._cli import gantt, workload
+from orcha._cli import gantt, simulate as command, workload
 from orcha._core.forecast.workload import Capacity, Job
 from support.waiting import wait_for
 
@@ -44,6 +46,29 @@ def recorded(serve, tmp_path):
     assert service.ask("wait", "--all").returncode == 0
     wait_for(lambda: service.ask("ps").stdout == "nothing waits or runs\n", what="all have ended")
     return service
+
+
+@pytest.mark.parametrize("are_collected", [True, False])
+@pytest.mark.parametrize("text", ['[{"id": "a", "seconds": 60}]', "no workload"])
+def test_no_cycles_are_looked_for_while_a_workload_is_foretold(tmp_path, monkeypatch, capsys, are_collected, text):
+    file, seen, read = tmp_path / "workload.json", [], workload.read
+    file.write_text(text)
+
+    def noted(text):
+        seen.append(gc.isenabled())
+        return read(text)
+
+    monkeypatch.setattr(workload, "read", noted)
+    parser = argparse.ArgumentParser()
+    command.create_parser(parser)
+    begun = gc.isenabled()
+    (gc.enable if are_collected else gc.disable)()
+    try:
+        command.run(parser.parse_args([str(file)]))
+        assert (seen, gc.isenabled()) == ([False], are_collected)
+    finally:
+        (gc.enable if begun else gc.disable)()
+    capsys.readouterr()
 
 
 def test_a_recorded_run_is_foretold_in_its_order(recorded):
