@@ -21,6 +21,7 @@ from orcha._core.selection import Selection
 from orcha._core.state import State
 from orcha._core.transitions import hold, start, submit
 from orcha._core.waiting_queue import WaitingQueue
+from orcha._core.weights import OwnerWeight
 
 OWNERS = ("ann", "bob", "cleo")
 RESOURCES = {"gpu": 4, "ram": 8}
@@ -390,6 +391,35 @@ def test_the_counts_of_several_owners_are_those_of_their_queues():
     assert (len(queue), queue.parked, queue.lots(), queue.is_empty) == (0, 0, [], True)
 
 
+def test_which_petitions_are_asked_while_all_say_no_is_known_where_one_owner_comes_first():
+    fairness = Fairness("ann", {}.get, slots=4)
+    queue = OwnersQueue(WaitingQueue(), fairness, most_ready=10)
+    assert queue.surely_firsts(1) == []
+    places = [(priority, seq, str(seq)) for seq, priority in enumerate((0, 0, 0, 1, 0, 0), 1)]
+    for place, owner in zip(places, ("ann", "ann", "ann", "ann", "bob", "bob"), strict=True):
+        fairness.enter(place[1], owner)
+        queue.add(place)
+    assert queue.surely_firsts(1) == [], "both owners have nothing in use"
+    fairness.count("bob", {}, 1)
+    assert queue.surely_firsts(2) == places[:2]
+    assert queue.surely_firsts(3) == places[:3]
+    assert queue.surely_firsts(4) == [], "ann has no more"
+    queue.remove(places[0])
+    queue.add((2, 7, "7"))
+    assert queue.surely_firsts(3) == [], "one of bob's comes before one of ann's"
+
+
+def test_the_owners_who_have_more_are_known_also_where_their_groups_are_compared():
+    fairness = Fairness("ann", {}.get, slots=4)
+    queue = OwnersQueue(WaitingQueue(), fairness, most_ready=10)
+    for seq, owner in enumerate(("ann", "ann", "bob"), 1):
+        fairness.enter(seq, owner)
+        queue.add((0, seq, str(seq)))
+    assert [queue.firsts(count)[1] for count in (1, 2, 3)] == [{None}, {None}, frozenset()]
+    fairness.use_weights({"ann": OwnerWeight("@lab"), "bob": OwnerWeight("@lab")})
+    assert [queue.firsts(count)[1] for count in (1, 2, 3)] == [{None}, {None}, frozenset()]
+
+
 def test_each_owner_has_spilled_petitions_of_their_own():
     owned = Owned(most_ready=3)
     mine = [owned.waits("ann") for _ in range(9)]
@@ -398,7 +428,8 @@ def test_each_owner_has_spilled_petitions_of_their_own():
     assert (waiting.ready, waiting.spilled, len(waiting)) == (4, 6, 10)
     assert owned.head(2) == [mine[0].seq, other.seq]
     assert waiting.is_ready(other.place)
-    assert waiting.cut_lanes([mine[0].place, other.place]) == {None}
+    assert waiting.firsts(2) == ([mine[0].place, other.place], {None})
+    assert waiting.firsts(8) == (waiting.head(8), {None}), "all that are ready, and others are spilled"
     owned.petitions.waiting.remove_all([mine[0].place, mine[1].place])
     assert waiting.wants_refill()
     assert [key[1] for key in waiting.refill()] == [4, 5]

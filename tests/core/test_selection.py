@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orcha._core import transitions
-from orcha._core.admission import Admission
+from orcha._core.admission import Admission, petition_name
 from orcha._core.asking import FIRSTS_INTERVAL_SECONDS, MAX_FIRST_PETITIONS, OTHERS_INTERVAL_SECONDS
 from orcha._core.asking_round import BROKEN, MAX_REFUSALS_PER_ROUND, NO, YES, Answered, Said
 from orcha._core.petitions import Petitions
@@ -169,6 +169,67 @@ def test_a_start_alone_has_the_others_asked_after_a_moment(world):
     assert world.selection.due == world.time + SECONDS_AFTER_A_START
     world.passes(SECONDS_AFTER_A_START)
     assert world.visit() == [2]
+
+
+FULL = Said(NO, MachineFull(1), for_all=True)
+
+
+class FullMachine(AskedPetitions):
+    """Petitions of a manager whose condition depends on nothing but what runs."""
+
+    def said(self, record):
+        return Said(YES) if record.seq in self.yes else FULL
+
+
+@pytest.fixture
+def full():
+    world = FullMachine(are_all_own=True)
+    for record in world.waits(4):
+        record.is_plain = True
+    world.yes = {1}
+    assert world.visit() == [1, 2]
+    world.passes(SECONDS_AFTER_A_START)
+    return world
+
+
+def test_a_start_has_nobody_asked_who_would_hear_that_no_slot_is_free(full):
+    assert full.selection.is_due(full.time)
+    assert full.visit() == []
+    assert not full.selection.is_due(full.time)
+    assert not full.selection.are_news
+    full.petitions.note_change()
+    assert full.visit() == [2]
+
+
+def test_new_petitions_that_may_not_be_plain_are_asked_with_the_others(full):
+    made = full.makes(converting=True)
+    assert [record.seq for record in made.waiting] == [2, 3, 4]
+
+
+def test_plain_new_petitions_are_asked_alone(full):
+    assert full.selection.make_ready() == []
+    assert full.selection.next_round(full.time, converting=True, are_plain=True).waiting == []
+
+
+@pytest.mark.parametrize(
+    "change", ["not plain", "another reason", "another manager", "paused", "started", "a lease", "a plugin"]
+)
+def test_the_others_are_asked_after_a_start_where_any_may_hear_something_else(full, change):
+    records, petitions = full.petitions.records, full.petitions
+    records[2].is_plain = change != "not plain"
+    if change == "another reason":
+        records[3].why = SAYS_NO
+    elif change == "another manager":
+        records[4].manager = "other"
+    elif change == "paused":
+        full.admission.paused = frozenset({petition_name(2)})
+    elif change == "started":
+        petitions.starts += 1
+    elif change == "a lease":
+        petitions.eager[2] = "2"
+    elif change == "a plugin":
+        full.selection._are_all_own = False
+    assert [record.seq for record in full.makes().waiting] == [2, 3, 4]
 
 
 def test_where_many_could_start_more_are_asked_at_once(world):

@@ -189,7 +189,7 @@ def test_a_queue_of_one_owner_has_no_other_owner():
     queue = WaitingQueue()
     queue.add((0, 1, "1"))
     assert queue.heads_of_others((0, 1, "1")) == []
-    assert queue.cut_lanes([(0, 1, "1")]) == frozenset()
+    assert queue.firsts(1) == ([(0, 1, "1")], frozenset())
 
 
 # --- keys that move -----------------------------------------------------------------------------------------------

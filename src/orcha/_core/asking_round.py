@@ -86,6 +86,7 @@ class Round:
         "by_time",
         "cut",
         "fairness",
+        "heard",
         "is_sampling",
         "left_out",
         "look_ahead",
@@ -151,6 +152,9 @@ class Round:
         self.yeses = 0
         """How many said yes and may start."""
         self.repeats = 0
+        self.heard: tuple[str, Reason] | None = None
+        """The manager whose petitions all hear the same no, with that no, where that was found out and nothing has
+        been let start since."""
         self.opaque = False
         """Whether a plugin's condition said no: nobody knows what such a condition depends on."""
         self.left_out = False
@@ -231,6 +235,7 @@ class Round:
                         if fair is not None and candidate.needs:
                             admission.resources.note_taken(candidate.place, candidate.needs)
                         self.yeses += 1
+                        self.heard = None
                     if answer is not NO:
                         self.answers.append(new_tuple(Answered, (record, answer, None, error, at)))
                         continue
@@ -240,7 +245,7 @@ class Round:
                         self._closed[record.manager] = why
                         self._asked_at = at
                         if at is None and not self.is_sampling:
-                            closed, closed_by = record.manager, why
+                            closed, closed_by = self.heard = record.manager, why
                             if fair is None and not fresh:
                                 is_over = self._heard(why, closed, candidates[position + 1 : position + patience])
                     known = record.why

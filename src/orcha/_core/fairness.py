@@ -12,7 +12,7 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING, Any
 
-from orcha._core.past_use import NEGLIGIBLE_SHARE, SLOTS, passed
+from orcha._core.past_use import NEGLIGIBLE_SHARE, SLOTS, decay, passed
 from orcha._core.weights import ALONE
 from orcha.interfaces.needs import WHOLE, read
 
@@ -83,11 +83,15 @@ class Fairness:
         self._slots = max(1, slots)
         self._lanes: dict[int, str] = {}
         """The owners of live petitions, by sequence, but for the first owner's."""
+        self.lane: Callable[[int], Lane] = self._lanes.get
+        """Gives whose a live petition is, by sequence: an attribute, since it is asked for each head of a round."""
         self._uses: dict[Lane, _Use] = {None: _Use()}
         self._uses[None].turn = starts
         self._uses[None].standing = (0.0, starts, 0.0, 0)
         self.turn = starts
         """How many petitions have started."""
+        self.changes = 0
+        """Rises whenever an owner has more or less in use, or is compared otherwise."""
         self._past: PastUse | None = None
         self._window = 1.0
         self._counted_at = 0.0
@@ -106,10 +110,6 @@ class Fairness:
         """Know of a petition no more."""
         self._lanes.pop(seq, None)
 
-    def lane(self, seq: int) -> Lane:
-        """Give whose a live petition is."""
-        return self._lanes.get(seq)
-
     # --- what is in use -----------------------------------------------------------------------------------------
 
     def count(self, owner: str, needs: Mapping[str, int | str] | None, sign: int) -> None:
@@ -123,7 +123,7 @@ class Fairness:
 
     def _count(self, use: _Use, needs: Mapping[str, int | str] | None, sign: int) -> None:
         if self._past is not None:
-            self._pass_time(use, self._past)
+            self._pass_time(use, self._past, self._past.now())
         use.petitions += sign
         if sign > 0:
             use.turn = self.turn
@@ -144,11 +144,12 @@ class Fairness:
 
     def count_anew(self) -> None:
         """Reckon all shares again, since there is more or less of something, or time has passed."""
-        if self._past is not None:
-            self._counted_at = self._past.now()
-        for use in [*self._uses.values(), *self._together()]:
-            if self._past is not None:
-                self._pass_time(use, self._past)
+        past, uses = self._past, [*self._uses.values(), *(self._together() if self._has_groups else ())]
+        if past is not None:
+            now = self._counted_at = past.now()
+            for use in uses:
+                self._pass_time(use, past, now)
+        for use in uses:
             self._settle(use)
 
     def pass_time(self) -> None:
@@ -161,12 +162,15 @@ class Fairness:
         return list({id(use.group): use.group for use in list(self._uses.values()) if use.group is not None}.values())
 
     def _settle(self, use: _Use) -> None:
+        self.changes += 1
         use.share = self._reckon(use)
         use.standing = (use.share / use.weight.weight, use.turn, 0.0, 0)
 
     def _reckon(self, use: _Use) -> float:
         if self._past is not None and use.used:
             return self._with_past(use)
+        if not use.held:
+            return use.petitions / self._slots
         shares = [use.petitions / self._slots]
         shares += [float(amount) / (self._capacity(name) or 1) for name, amount in use.held.items()]
         return max(shares)
@@ -245,14 +249,18 @@ class Fairness:
         return share
 
     @staticmethod
-    def _pass_time(use: _Use, past: PastUse) -> None:
+    def _pass_time(use: _Use, past: PastUse, now: float) -> None:
         """Count what an owner has used since this was done last."""
-        now = past.now()
-        if now > use.at:
-            if use.used or use.petitions or use.held:
-                held = [(SLOTS, use.petitions), *use.held.items()]
-                use.used = passed(use.used, held, past.half_life, now - use.at)
-            use.at = now
+        if now <= use.at:
+            return
+        used, held = use.used, use.held
+        if held or len(used) > (SLOTS in used):
+            everything = [(SLOTS, use.petitions), *held.items()]
+            use.used = passed(used, everything, past.half_life, now - use.at)
+        elif used or use.petitions:  # as above, in a third of the steps: this is done for each owner at each moment
+            left, gained = decay(past.half_life, now - use.at)
+            use.used = {SLOTS: used.get(SLOTS, 0.0) * left + use.petitions * gained}
+        use.at = now
 
     # --- weights of users and groups of users --------------------------------------------------------------------
 
@@ -301,6 +309,7 @@ class Fairness:
         for use, group in members:
             use.group = group
         self._has_groups = bool(groups)
+        self.changes += 1
 
     def share(self, lane: Lane, *, together: bool = False) -> float:
         """Give what an owner has in use: 0 for nothing, 1 for all of something.
@@ -330,9 +339,10 @@ class Fairness:
         use = self._uses.get(lane)
         if use is None:
             return NO_USE
-        weight, group = use.weight, use.group
+        group = use.group
         if group is None:
             return use.standing
+        weight = use.weight
         return group.share / weight.weight, group.turn, use.share / weight.within, use.turn
 
     @property
@@ -423,7 +433,7 @@ class Turns:
         self._cut = cut
         self._fresh = fresh
         queues: dict[Lane, list[Candidate]] = {}
-        lane_of = fairness.lane
+        lane_of, standing = fairness.lane, fairness.standing
         for candidate in candidates:
             lane = lane_of(candidate.seq)
             if lane in queues:
@@ -433,7 +443,7 @@ class Turns:
         for queue in queues.values():
             queue.reverse()
         self._queues = queues
-        self._heads = [(self._rank(lane), lane) for lane in self._queues]
+        self._heads = [((queue[-1].priority, *standing(lane), queue[-1].seq), lane) for lane, queue in queues.items()]
         heapq.heapify(self._heads)
 
     def _rank(self, lane: Lane) -> Rank:

@@ -334,7 +334,7 @@ class GroupAdmission:
     def unpark_some(self, group: str, most: int) -> list[Key]:
         """Let up to `most` petitions of a group wait with the others again, as far as they may start."""
         petitions = self._petitions
-        if not self.parked_in(group) or self._is_paused(group_name(group)):
+        if not any(map(petitions.waiting.are_parked_in, self.lots(group))) or self._is_paused(group_name(group)):
             return []
         condition = self._condition(group)
         if condition is not None and not condition.holds(self._conditions):
@@ -392,7 +392,7 @@ class GroupAdmission:
     def _forget_empty(self, group: str) -> bool:
         """Forget the lots of a group in which no petition is parked; tell whether any is left."""
         waiting, lots = self._petitions.waiting, self._lots[group]
-        left = {whose: lot for whose, lot in lots.items() if waiting.parked_in(lot)}
+        left = {whose: lot for whose, lot in lots.items() if waiting.are_parked_in(lot)}
         if not left:
             del self._lots[group]
         elif len(left) < len(lots):

@@ -13,7 +13,7 @@ from orcha._core.waiting_queue import WaitingQueue
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from orcha._core.fairness import Fairness, Lane
+    from orcha._core.fairness import Fairness, Lane, Standing
     from orcha._core.record import Key
 
 MIN_READY_PETITIONS_OF_AN_OWNER = 1_000
@@ -157,27 +157,42 @@ class OwnersQueue(WaitingQueue):
         lanes = self._in_lots.get(lot)
         return 0 if lanes is None else sum(lanes.values())
 
+    def are_parked_in(self, lot: str) -> bool:
+        """Tell whether anything is parked in a lot."""
+        return lot in self._in_lots
+
     def first_parked(self, lot: str) -> Key | None:
         """Give the first key of a lot by what its owner has in use; any thread may ask."""
-        firsts = (queue.first_parked(lot) for _, queue in self._queues_in(lot))
-        return min((key for key in firsts if key is not None), key=self._fairness.rank, default=None)
+        return self._first_of((lot,))
+
+    def _first_of(self, lots: Iterable[str]) -> Key | None:
+        """Give the first key of several lots by what the owners have in use."""
+        first, least, standing = None, None, self._fairness.standing
+        for lot in lots:
+            for lane, queue in self._queues_in(lot):
+                for key in queue.first_parked_in(lot, 1):
+                    rank = (key[0], *standing(lane), key[1])
+                    if least is None or rank < least:
+                        first, least = key, rank
+        return first
 
     def first_parked_in(self, lot: str, most: int) -> list[Key]:
         """Give the first keys of a lot as if each of them got what it waits for; any thread may ask."""
         queues = self._queues_in(lot)
-        return list(self._merged({lane: queue.first_parked_in(lot, most) for lane, queue in queues}, most))
+        if len(queues) == 1:
+            return queues[0][1].first_parked_in(lot, most)
+        return self._merged({lane: queue.first_parked_in(lot, most) for lane, queue in queues}, most)
 
     def first_parked_of(self, lots: Mapping[str, int], most: int) -> list[Key]:
         """Give the first keys of several lots as if each of them got what it waits for; any thread may ask."""
+        if most == 1:
+            first = self._first_of(lots)
+            return [] if first is None else [first]
         lanes: dict[Lane, list[Key]] = {}
         for lot, room in lots.items():
             for lane, queue in self._queues_in(lot):
                 lanes[lane] = lanes.get(lane, []) + queue.first_parked_in(lot, room)
-        if most == 1:
-            firsts = (min(keys) for keys in lanes.values() if keys)
-            first = min(firsts, key=self._fairness.rank, default=None)
-            return [] if first is None else [first]
-        return list(self._merged({lane: sorted(keys) for lane, keys in lanes.items()}, most))
+        return self._merged({lane: sorted(keys) for lane, keys in lanes.items()}, most)
 
     def park(self, key: Key, lot: str) -> None:
         """Park a waiting key in a lot."""
@@ -215,28 +230,34 @@ class OwnersQueue(WaitingQueue):
 
     # --- the head -----------------------------------------------------------------------------------------------
 
-    def _merged(self, sorted_keys: dict[Lane, list[Key]], count: int) -> Iterator[Key]:
+    def _merged(self, sorted_keys: dict[Lane, list[Key]], count: int) -> list[Key]:
         """Give the first keys of all owners, as if each of them started."""
+        if self._fairness.has_groups:
+            return list(self._merged_by_groups(sorted_keys, count))
+        return self._merge(sorted_keys, count)[0]
+
+    def _merge(self, sorted_keys: dict[Lane, list[Key]], count: int) -> tuple[list[Key], dict[Lane, int]]:
+        """Give the same where no owner is in a group, and how many are among them of each owner that has more keys."""
         fairness = self._fairness
-        if fairness.has_groups:
-            yield from self._merged_by_groups(sorted_keys, count)
-            return
-        heads = [
-            (*fairness.rank(keys[0]), 0, lane, fairness.step_of(lane)) for lane, keys in sorted_keys.items() if keys
-        ]
+        found: list[Key] = []
+        heads = []
+        for lane, keys in sorted_keys.items():
+            if keys:
+                key, (share, turn, *_) = keys[0], fairness.standing(lane)
+                # Sequences differ, so that nothing behind them is ever compared.
+                heads.append((key[0], share, turn, key[1], 1, keys, lane, fairness.step_of(lane)))
         heapq.heapify(heads)
-        for turn in range(fairness.turn + 1, fairness.turn + count + 1):
-            if not heads:
-                break
-            _, share, _, _, _, _, position, lane, step = heads[0]
-            keys = sorted_keys[lane]
-            yield keys[position]
-            position += 1
+        begin = turn = fairness.turn
+        while heads and turn < begin + count:
+            _, share, _, _, position, keys, lane, step = heads[0]
+            found.append(keys[position - 1])
+            turn += 1
             if position < len(keys):
                 key = keys[position]
-                heapq.heapreplace(heads, (key[0], share + step, turn, 0.0, 0, key[1], position, lane, step))
+                heapq.heapreplace(heads, (key[0], share + step, turn, key[1], position + 1, keys, lane, step))
             else:
                 heapq.heappop(heads)
+        return found, {lane: position - 1 for *_, position, _, lane, _ in heads}
 
     def _merged_by_groups(self, sorted_keys: dict[Lane, list[Key]], count: int) -> Iterator[Key]:
         """Give the same where a start of one owner changes the place of all other members of the owner's group."""
@@ -267,12 +288,48 @@ class OwnersQueue(WaitingQueue):
         if start:
             return self._one_after_another(count, start)
         most = min(count, MAX_FAIR_PETITIONS)
-        heads = {lane: queue.head(most) for lane, queue in self._queues.items() if queue.ready}
-        firsts = list(self._merged(heads, most)) if heads else []
+        firsts = self._merged(self._heads(most), most)
         if count <= most:
             return firsts
         known = set(firsts)
         return firsts + [key for key in self._one_after_another(count, 0) if key not in known][: count - len(firsts)]
+
+    def firsts(self, count: int) -> tuple[list[Key], frozenset[Lane]]:
+        """Give the keys that `head` gives, and the owners of these that have more ready or spilled petitions."""
+        queues = self._queues
+        if count > MAX_FAIR_PETITIONS or self._fairness.has_groups:
+            firsts, lane_of = self.head(count), self._fairness.lane
+            counts = Counter([lane_of(key[1]) for key in firsts])
+            return firsts, frozenset([lane for lane, taken in counts.items() if len(queues[lane]) > taken])
+        heads = self._heads(count)
+        firsts, left = self._merge(heads, count)
+        cut = [lane for lane, taken in left.items() if taken]
+        cut += [lane for lane, keys in heads.items() if lane not in left and len(queues[lane]) > len(keys)]
+        return firsts, frozenset(cut)
+
+    def surely_firsts(self, count: int) -> list[Key]:
+        """Give the first keys of the owner whose turn it is, where that owner has more than `count` of one priority.
+
+        While all say no, no petition of another owner is asked before these, and none behind these. No keys are given
+        where nobody knows whose turn it is, or where that owner has fewer.
+        """
+        standing, first, is_one = self._fairness.standing, None, False
+        least: tuple[int | float, Standing] | None = None
+        for lane, queue in self._queues.items():
+            for key in queue.head(1):
+                rank = (key[0], standing(lane))
+                if least is None or rank < least:
+                    least, first, is_one = rank, queue, True
+                elif rank == least:
+                    is_one = False
+        if first is None or not is_one or len(first) <= count:
+            return []
+        keys = first.head(count)
+        return keys if len(keys) == count and keys[-1][0] == keys[0][0] else []
+
+    def _heads(self, most: int) -> dict[Lane, list[Key]]:
+        """Give the first ready keys of each owner that has any."""
+        return {lane: keys for lane, queue in self._queues.items() if (keys := queue.head(most))}
 
     def _one_after_another(self, count: int, start: int) -> list[Key]:
         found: list[Key] = []
@@ -290,12 +347,6 @@ class OwnersQueue(WaitingQueue):
             if queue is not mine
         )
         return [head for head in heads if head is not None]
-
-    def cut_lanes(self, firsts: list[Key]) -> frozenset[Lane]:
-        """Give the owners of these `firsts` that have more ready or spilled petitions than are among them."""
-        lane_of, queues = self._fairness.lane, self._queues
-        counts = Counter([lane_of(key[1]) for key in firsts])
-        return frozenset([lane for lane, count in counts.items() if len(queues[lane]) > count])
 
     def place(self, key: Key) -> int:
         """Count the keys that go before this one, among the ready keys or the keys of its lot, about.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import log
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -36,6 +37,19 @@ class PastUse(NamedTuple):
         return self.half_life / log(2)
 
 
+@lru_cache(16)
+def decay(half_life: float, seconds: float) -> tuple[float, float]:
+    """Give what is left of what was used before these seconds, as a part of it, and what one unit adds in them.
+
+    It is the same for all owners at one moment, so it is kept.
+
+    >>> decay(60.0, 120.0)[0], round(decay(36_000.0, 60.0)[1])
+    (0.25, 60)
+    """
+    left: float = 2.0 ** (-max(0.0, seconds) / half_life)
+    return left, half_life / log(2) * (1.0 - left)
+
+
 def passed(used: Mapping[str, float], held: Iterable[tuple[str, Amount]], half_life: float, seconds: float) -> Seconds:
     """Give what was used once the owner has held this for `seconds` more.
 
@@ -44,13 +58,12 @@ def passed(used: Mapping[str, float], held: Iterable[tuple[str, Amount]], half_l
     >>> {name: round(used) for name, used in passed({}, [("", 2)], 36_000.0, 60.0).items()}
     {'': 120}
     """
-    left: float = 2.0 ** (-max(0.0, seconds) / half_life)
+    left, gained = decay(half_life, seconds)
     result = {name: before * left for name, before in used.items()}
-    gained = half_life / log(2) * (1.0 - left)
     for name, amount in held:
         if amount and gained:
             result[name] = result.get(name, 0.0) + float(amount) * gained
     return result
 
 
-__all__ = ["NEGLIGIBLE_SHARE", "SLOTS", "PastUse", "Seconds", "passed"]
+__all__ = ["NEGLIGIBLE_SHARE", "SLOTS", "PastUse", "Seconds", "decay", "passed"]

@@ -358,8 +358,7 @@ class Petitions:
 
     def take(self) -> tuple[Changes, list[Effect], list[Final]]:
         """Hand out all that has gathered, to be kept or taken back at once, and start afresh."""
-        if self._unloading:
-            self._unload()
+        self.unload_now()
         taken = self.changes, self.effects, self.finals
         self.changes = Changes()
         self.effects = []
@@ -576,6 +575,11 @@ class Petitions:
         self.may_have_waiting = True
         for key in keys:
             self.live[key[2]] = key
+
+    def unload_now(self) -> None:
+        """Drop the records that are to be dropped by `take`, where some are."""
+        if self._unloading:
+            self._unload()
 
     def _unload(self) -> None:
         """Drop the records of petitions that are not ready: their rows are kept by then, or taken back."""

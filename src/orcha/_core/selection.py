@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from orcha._core.fairness import Lane
     from orcha._core.moment import Moment
     from orcha._core.petitions import Petitions
+    from orcha._core.reasons import Reason
     from orcha._core.record import Key, Record
 
 MAX_HEADS = 96
@@ -87,10 +88,15 @@ class Selection:
         """How many of the first ones are asked: more where many of the last ones could start."""
         self._more = False
         """Whether more of the first ones are to be asked, though nothing has changed."""
+        self._is_one_left_out = False
+        """Whether that is so since a petition was left out of the last round."""
         self._asked_version = -1
         self._asked_starts = 0
         self._starts_due: float | None = None
         """When a start has blocked conditions asked again."""
+        self._heard: tuple[int, str, Reason] | None = None
+        """How many had started when the last round was over, and what all of a manager heard in it, once all of these
+        had been let start."""
         self._asking = Asking()
         self._time_due: float | None = None
         """When time alone has some asked."""
@@ -154,10 +160,10 @@ class Selection:
                 unloaded += petitions.unloaded_eager()
         return unloaded
 
-    def next_round(self, now: float, *, converting: bool) -> Round:
+    def next_round(self, now: float, *, converting: bool, are_plain: bool = False) -> Round:
         """Give the first petitions in order, and a sample of the others, as far as they are to be asked now.
 
-        `converting` says that new ones come with them.
+        `converting` says that new ones come with them, and `are_plain` that all of the new ones are known to be plain.
         """
         petitions = self._petitions
         if petitions.fairness is not None and petitions.fairness.counts_past:
@@ -173,12 +179,15 @@ class Selection:
             self._asked_starts, self._starts_due = petitions.starts, None
             if petitions.ageing is not None:
                 petitions.ageing.most_heads = self.look_ahead or MAX_HEADS
-            heads = petitions.waiting.head(self.look_ahead or self.heads)
-            waiting = self._records(heads)
+            if (are_plain or not converting) and self._would_hear_the_same():
+                self.heads, self._more = MAX_HEADS_WITHOUT_STARTS, False
+            elif self.look_ahead is None:
+                heads, cut = petitions.waiting.firsts(self.heads)
+                waiting = self._records(heads)
+            else:
+                waiting = self._records(petitions.waiting.head(self.look_ahead))
             if petitions.eager and self.look_ahead is None:
                 waiting, always = self._with_eager(waiting)
-            if petitions.fairness is not None and self.look_ahead is None:
-                cut = petitions.waiting.cut_lanes(heads)
         elif self._time_due is not None and self._time_due <= now:
             self._time_due = None
             waiting, sample = self._by_time(now)
@@ -193,6 +202,24 @@ class Selection:
             always=always,
             cut=cut,
         )
+
+    def _would_hear_the_same(self) -> bool:
+        """Tell whether the first petitions, which are to be asked since others have started, would hear what they know.
+
+        They would where the last round found out that all petitions of a manager hear the same no, nothing has happened
+        since, and each petition that is to be asked knows that no. Of several owners these are the petitions of the
+        owner whose turn it is.
+        """
+        petitions, heard = self._petitions, self._heard
+        if heard is None or heard[0] != petitions.starts or petitions.version != self._asked_version:
+            return False
+        if self._is_one_left_out or petitions.eager or self.look_ahead is not None or not self._are_all_own:
+            return False
+        _, manager, why = heard
+        records = self._records(petitions.waiting.surely_firsts(self.heads))
+        if not records or not records[0].is_plain or self._admission.blocked_by(records[0]) is not None:
+            return False
+        return not [each for each in records if each.why is not why or each.manager != manager]
 
     def _with_eager(self, heads: list[Record]) -> tuple[list[Record], set[int]]:
         """Give the first ones and all leases that wait with the others, in order; and which are leases."""
@@ -284,6 +311,8 @@ class Selection:
             self._admission.resources.note_left()
         if self._petitions.may_have_waiting and self._petitions.waiting:
             self._is_start_due(now)
+        if asked.waiting or asked.yeses:
+            self._heard = None if asked.heard is None else (self._petitions.starts, *asked.heard)
         asking = self._asking
         if asked.by_time:
             self._note_cost(asked, now, firsts or Cost(), others or Cost())
@@ -297,6 +326,7 @@ class Selection:
         if self.look_ahead is not None:
             are_left = asked.yeses > 0 and bool(self._petitions.waiting)  # each start brings one among the first ones
         self._more = are_left or asked.left_out  # petitions before the one left out may not have been kept
+        self._is_one_left_out = asked.left_out
         if asked.waiting:
             self.heads = min(MAX_HEADS, MAX_HEADS_WITHOUT_STARTS + 2 * asked.yeses)
 

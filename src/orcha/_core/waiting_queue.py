@@ -159,6 +159,10 @@ class WaitingQueue:
         """Count what is parked in a lot."""
         return len(self._lots.get(lot, ()))
 
+    def are_parked_in(self, lot: str) -> bool:
+        """Tell whether anything is parked in a lot."""
+        return lot in self._lots
+
     def first_parked(self, lot: str) -> Key | None:
         """Give the first key of a lot; any thread may ask."""
         return next(iter(self.first_parked_in(lot, 1)), None)
@@ -217,15 +221,18 @@ class WaitingQueue:
         """Give up to `count` ready keys in order, from the `start`-th on."""
         return self._ready[start : start + count]
 
+    def surely_firsts(self, count: int) -> list[Key]:
+        """Give up to `count` ready keys behind which no other one is asked, while all say no and one owner is asked."""
+        return self.head(count)
+
     def heads_of_others(self, key: Key) -> list[Key]:
         """Give the first key of each other owner: the first ready one, or the first one in the lot of this key."""
         del key
         return []
 
-    def cut_lanes(self, firsts: list[Key]) -> frozenset[Lane]:
-        """Give the owners, where there are several, that have more petitions than are among these `firsts`."""
-        del firsts
-        return frozenset()
+    def firsts(self, count: int) -> tuple[list[Key], frozenset[Lane]]:
+        """Give the first ready keys, and the owners of these that have more, where there are several owners."""
+        return self.head(count), frozenset()
 
     def place(self, key: Key) -> int:
         """Count the keys before this one, among the ready keys or the keys of its lot."""

@@ -103,6 +103,8 @@ class VirtualSchedule:
         self._planned: list[Foretold] = []
         """What was found out in this step."""
         self._preemption = Preemption(self._petitions, self._admission)
+        self._full: dict[str, Said] = {}
+        """What the condition of each manager says while as many of its petitions run as may: always the same object."""
         self._begun: dict[int, float] = {}
         """When the petitions began that run and may be preempted."""
         self._left: dict[int, float] = {}
@@ -122,8 +124,8 @@ class VirtualSchedule:
         """
         coming = iter(self._jobs.items())
         following = next(coming, None)
-        while due := list(self._due(following)):
-            time = self._aged_until(min(due))
+        while (due := self._due(following)) is not None:
+            time = self._aged_until(due)
             now = self._now = Moment(time, time)
             self._end_due(now)
             self._rise_due(now)
@@ -138,13 +140,14 @@ class VirtualSchedule:
             self._planned = []
         yield from self._left_over()
 
-    def _due(self, following: tuple[int, Job] | None) -> Iterator[float]:
-        """Give the times at which something happens next."""
-        yield from (queue[0][0] for queue in (self._ends, self._appointments) if queue)
+    def _due(self, following: tuple[int, Job] | None) -> float | None:
+        """Give the time at which something happens next; None where nothing does."""
+        times = [queue[0][0] for queue in (self._ends, self._appointments) if queue]
         if following is not None:
-            yield _came(following[1])
+            times.append(_came(following[1]))
         if (due := self._admission.of_groups.due) is not None:
-            yield due
+            times.append(due)
+        return min(times, default=None)
 
     def _aged_until(self, time: float) -> float:
         """Let petitions gain priority before a time; give the time of a gain that may let something start, or that.
@@ -222,6 +225,9 @@ class VirtualSchedule:
 
     def _preempt(self, now: Moment) -> bool:
         """Have petitions come back whose place is free, and have others give theirs; tell whether any does."""
+        if not (self._petitions.lent or self._petitions.preemptible):
+            self._petitions.unload_now()
+            return False
         back = self._preemption.coming_back() if self._petitions.lent else []
         for record in back:
             transitions.preempt.come_back(self._petitions, record)
@@ -299,7 +305,8 @@ class VirtualSchedule:
         starts = petitions.starts
         self._preempt(now)
         self._load(selection.make_ready())
-        asked = selection.next_round(now.steady, converting=bool(new))
+        are_plain = all(converted.is_plain for converted in new)
+        asked = selection.next_round(now.steady, converting=bool(new), are_plain=are_plain)
         asked.new = new
         selection.handed_over()
         if not new and not asked.waiting:
@@ -332,8 +339,10 @@ class VirtualSchedule:
         slots = self._capacity.slots.get(candidate.manager)
         if slots is None or len(self._petitions.granted.of_manager(candidate.manager)) < slots:
             return _YES
-        why, known = MachineFull(slots), candidate.why
-        return Said(NO, known if known == why else why, for_all=True)
+        full = self._full.get(candidate.manager)
+        if full is None:
+            full = self._full[candidate.manager] = Said(NO, MachineFull(slots), for_all=True)
+        return full
 
     # --- petitions ----------------------------------------------------------------------------------------------
 
