@@ -9,7 +9,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from orcha._cli import gantt, simulate as command, workload
+from orcha._cli import gantt, workload
+from orcha._cli import simulate as command
 from orcha._core.forecast.workload import Capacity, Job
 from support.waiting import wait_for
 

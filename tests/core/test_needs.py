@@ -172,20 +172,37 @@ def test_who_comes_back_to_a_line_stands_there_once(lines):
     assert lines.before((0, 2, "b"), "gpu", lambda _: True) == 1
 
 
-def test_who_enters_a_line_has_nobody_looked_for_who_could_go(monkeypatch):
+@pytest.mark.parametrize(("needs", "early"), [({"gpu": 1}, set()), ({"gpu": 1, "cpu": 1}, {1})])
+def test_who_enters_a_line_has_nobody_looked_for_who_could_go(monkeypatch, needs, early):
     looked = []
     come_forward = lines_module.Lines.come_forward
 
-    def noted(lines, goes):
+    def noted(lines, *conditions):
         looked.append(schedule._now.wall)
-        return come_forward(lines, goes)
+        return come_forward(lines, *conditions)
 
     monkeypatch.setattr(lines_module.Lines, "come_forward", noted)
-    jobs = [Job(str(number), number, 100, needs={"gpu": 1}) for number in range(5)]
-    schedule = VirtualSchedule(jobs, Capacity(resources={"gpu": 1}))
+    jobs = [Job(str(number), number, 100, needs=needs) for number in range(5)]
+    schedule = VirtualSchedule(jobs, Capacity(resources={"gpu": 1, "cpu": 1}))
     assert [each.started for each in schedule.run()] == [0, 100, 200, 300, 400]
-    assert {time for time in looked if time < 100} == {1}
+    assert {time for time in looked if time < 100} == early
     assert {100, 200, 300} <= {*looked}
+
+
+def test_no_other_one_is_looked_for_once_too_little_is_free_for_any(monkeypatch):
+    looked, found_first = [], lines_module.Lines._found_first
+
+    def noted(lines, name):
+        looked.append(name)
+        return found_first(lines, name)
+
+    jobs = [Job(str(number), 0, 100, needs={"gpu": 1}, owner=f"owner{number % 2}") for number in range(6)]
+    schedule = VirtualSchedule(jobs, Capacity(resources={"gpu": 1}))
+    found = iter(schedule.run())
+    assert [next(found).started for _ in range(2)] == [0, 100]
+    monkeypatch.setattr(lines_module.Lines, "_found_first", noted)
+    assert next(found).started == 200
+    assert len(looked) <= 3, "it is looked for once, and known when the petition is asked"
 
 
 @pytest.mark.parametrize("expect", [100.0, None])

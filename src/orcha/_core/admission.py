@@ -154,7 +154,15 @@ class Admission:
         self.secrets = Secrets()
         self.conditions = ConditionBook(self._service_values(), vocabulary)
         self.of_groups = GroupAdmission(petitions, lambda name: name in self.paused, self.conditions, now)
-        self.resources = Resources(petitions, resources or {}, self._is_paused, self.of_groups, lock, clock or now)
+        self.resources = Resources(
+            petitions,
+            resources or {},
+            self._is_paused,
+            self.of_groups,
+            lock,
+            clock or now,
+            lambda: bool(self.paused),
+        )
         self._holding: set[str] = set()
         """Conditions that hold, and for which petitions are parked still."""
         self._seen_counts = (-1, -1)

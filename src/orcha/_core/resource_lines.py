@@ -15,7 +15,7 @@ import heapq
 from bisect import bisect_left
 from itertools import islice
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orcha._core.fairness import NO_USE, Ahead
 
@@ -153,6 +153,8 @@ class Lines:
         """Whether the length of any is known."""
         self._needs: dict[tuple[tuple[str, int | str], ...], Mapping[str, int | str]] = {}
         """What petitions need that stand in lines, also some that wait no more; not all where there are many."""
+        self.are_of_one = True
+        """Whether each petition that stands in line, or has stood there, needs one resource alone."""
         self.changes = 0
         """Rises whenever one enters a line, or has another place there."""
         self.leavings = 0
@@ -166,6 +168,8 @@ class Lines:
         """The petitions that come forward now, as if they had started."""
         self._firsts: dict[str, Waiter | None] | None = None
         """The first one of each line that was looked at, while petitions come forward; each is asked for again then."""
+        self._found: dict[str, tuple[int, int, Waiter]] = {}
+        """The first one of lines of several owners, as it was found last, and what had changed until then."""
         self._entered = 0
         self._prune_at = ENTRIES_BEFORE_PRUNING
 
@@ -203,6 +207,7 @@ class Lines:
         waiter.seconds, waiter.manager, waiter.owner = seconds, manager, owner
         if len(self._needs) <= MAX_KNOWN_NEEDS:
             self._needs[waiter.needed] = needs
+        self.are_of_one = self.are_of_one and len(needs) == 1
         self.changes += 1
         if seconds is not None and not self.are_timed:
             self.are_timed = True
@@ -291,12 +296,41 @@ class Lines:
             firsts = [waiter for part in parts.values() if (waiter := self._head(name, part))]
             return min(firsts, key=lambda waiter: self.rank(waiter.place), default=None)
         self._passed.clear()
-        compared = self._fairness() if self._ahead is None else self._ahead
-        assert compared is not None  # there are parts of several owners
-        return self._least(name, parts, compared.standing)
+        if self._ahead is not None:
+            return self._least(name, parts, self._ahead.standing)
+        fairness = self._fairness()
+        assert fairness is not None  # there are parts of several owners
+        found, changes, counted = self._found_before(name), self.changes, fairness.changes
+        if found is None:
+            found = self._least(name, parts, fairness.standing)
+            if found is not None:
+                self._found[name] = changes, counted, found
+        return found
 
-    def _least(self, name: str, parts: Mapping[Lane, _Part], standing_of: Callable[[Lane], Any]) -> Waiter | None:
+    def is_first_known(self, name: str) -> bool:
+        """Tell whether `first` gives the first one of a line of several owners without a look at all of them."""
+        return name in self._found and self._found_before(name) is not None
+
+    def _found_before(self, name: str) -> Waiter | None:
+        """Give the first one of a line as it was found last, where that waits still, and no other can be before it.
+
+        No other can where no petition has entered a line since, and no owner has more or less in use. So the petition
+        that came forward first is known to be the first one when it is asked.
+        """
+        known, fairness = self._found.get(name), self._fairness()
+        if known is None or fairness is None or self.are_timed or self._ahead is not None:
+            return None
+        changes, counted, waiter = known
+        if changes != self.changes or counted != fairness.changes or self._standing(waiter.place, name) is not waiter:
+            return None
+        return waiter if self._waits(waiter) else None
+
+    def _least(
+        self, name: str, parts: Mapping[Lane, _Part], standing_of: Callable[[Lane], Standing] | None
+    ) -> Waiter | None:
         """Give the first petition of a line where owners are compared by this among petitions of one priority.
+
+        Without it all owners are alike.
 
         Only the petition that comes first is looked at closely: whether the petitions of many owners wait still costs
         more than to compare them. A petition that waits no more comes before those behind it of its owner, so it hides
@@ -305,9 +339,15 @@ class Lines:
         for part in parts.values() if self.are_timed else ():
             self._head(name, part)
         while firsts := _of_lowest_priority(parts):
-            place, part, _ = (
-                firsts[0] if len(firsts) == 1 else min(firsts, key=lambda first: (standing_of(first[2]), first[0][1]))
-            )
+            place, part, lane = firsts[0]
+            if standing_of is None:
+                place, part, lane = min(firsts)
+            elif len(firsts) > 1:
+                least = standing_of(lane)
+                for each in firsts:
+                    standing = standing_of(each[2])
+                    if standing < least or (standing == least and each[0][1] < place[1]):
+                        least, (place, part, _) = standing, each
             head = self._head(name, part)
             if head is not None and head.place == place:
                 return head
@@ -349,7 +389,7 @@ class Lines:
 
     def note_taken(self, name: str, place: Key) -> None:
         """Note that a petition has taken units of a resource: it may have gone past an earlier petition."""
-        first = self._least(name, self._lines.get(name, {}), _alike)
+        first = self._least(name, self._lines.get(name, {}), None)
         if first is not None and first.place[0] == place[0] and first.place < place:
             first.passed += 1
             if first.passed == MAX_PASSING_PETITIONS:
@@ -397,20 +437,20 @@ class Lines:
         waiter = self.waiters.get(place[1])
         return waiter if waiter is not None and waiter.place == place and name in waiter.names else None
 
-    def come_forward(self, goes: Callable[[Waiter], bool]) -> list[Waiter]:
+    def come_forward(
+        self, goes: Callable[[Waiter], bool], may_go_on: Callable[[], bool] = lambda: True
+    ) -> list[Waiter]:
         """Give the first ones of all lines, in order, of each line as long as each goes.
 
+        `may_go_on` tells whether a further one may go, and is asked when one has gone.
         They stay in line until they are asked. Of the heads of several lines the earliest is always the next: a later
         one in another line would take what the earlier one needs beside the resource for which it waits.
         """
         forward: list[Waiter] = []
         passed_over: dict[int, tuple[_Part, int]] = {}
         """Where each part of a line began before any of its first ones was passed over."""
-        for part in (part for parts in self._lines.values() for part in parts.values()):
-            if part.begin >= MIN_USELESS_ENTRIES_TO_DROP:
-                part.drop_useless()
+        self._drop_useless()
         fairness = self._fairness()
-        self._ahead = None if fairness is None else Ahead(fairness)
         self._firsts = {}
         refused: set[int] = set()
         """Petitions that do not go since the last one went: each may be first in several lines."""
@@ -427,14 +467,15 @@ class Lines:
                 continue
             refused.clear()
             waiter.asked = True
+            forward.append(waiter)
+            if not may_go_on():
+                break
             part = self._part(name, waiter.place)
             passed_over.setdefault(id(part), (part, part.begin))
             part.begin += 1
-            if fairness is not None and self._ahead is not None:
-                self._ahead.start(fairness.lane(seq))
-                self._firsts = {}
+            if fairness is not None:
+                self._start_ahead(fairness, seq)
             self._firsts.pop(name, None)
-            forward.append(waiter)
             # With several owners another one's petition may be first in each line now, since this one goes.
             for line in (name,) if fairness is None else tuple(heads):
                 following = self.first(line)
@@ -446,6 +487,20 @@ class Lines:
         for part, begin in passed_over.values():
             part.begin = begin
         return forward
+
+    def _drop_useless(self) -> None:
+        """Drop what is of no use at the begin of each line, where that is much."""
+        for parts in self._lines.values():
+            for part in parts.values():
+                if part.begin >= MIN_USELESS_ENTRIES_TO_DROP:
+                    part.drop_useless()
+
+    def _start_ahead(self, fairness: Fairness, seq: int) -> None:
+        """Count a petition that comes forward as if it had started: any other one may be first in each line then."""
+        if self._ahead is None:
+            self._ahead = Ahead(fairness)
+        self._ahead.start(fairness.lane(seq))
+        self._firsts = {}
 
     def in_order(self, waiters: Iterable[Waiter]) -> list[Waiter]:
         """Put waiting petitions in order: where all are of one owner, their places are."""
@@ -475,6 +530,7 @@ class Lines:
         self.waiters = {seq: waiter for seq, waiter in self.waiters.items() if self._waits(waiter)}
         self.are_timed = any(waiter.seconds is not None for waiter in self.waiters.values())
         self._needs = {waiter.needed: waiter.needs for waiter in self.waiters.values()}
+        self.are_of_one = all(len(needed) == 1 for needed in self._needs)
         self.changes += 1
         self._lines = {}
         for waiter in self.waiters.values():
@@ -503,12 +559,6 @@ def _of_lowest_priority(parts: Mapping[Lane, _Part]) -> list[tuple[Key, _Part, L
             elif priority == lowest:
                 found.append((place, part, lane))
     return found
-
-
-def _alike(lane: Lane) -> int:
-    """Have no owner come before another one."""
-    del lane
-    return 0
 
 
 __all__ = ["Lines", "Waiter", "aside"]
