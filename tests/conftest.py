@@ -18,7 +18,7 @@ from hypothesis import settings
 
 from orcha import properties
 from support import side_by_side
-from support.gates import Gate
+from support.gates import Gate, Latch
 from support.hanging import HangReports
 from support.leaks import no_leaks
 from support.ports import free_port as find_free_port
@@ -292,6 +292,14 @@ def gate(tmp_path: Path) -> Iterator[Gate]:
     gate = Gate(tmp_path)
     yield gate
     gate.close()
+
+
+@pytest.fixture
+def latch(tmp_path: Path) -> Iterator[Latch]:
+    """Give a latch for which commands of a shell wait, without a process that sleeps, until the test opens it."""
+    latch = Latch(tmp_path)
+    yield latch
+    latch.close()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -27,15 +27,6 @@ def row(service, name):
     return next(row for row in json.loads(service.ask("ps", "--all", "--json").stdout) if row["id"] == name)
 
 
-@pytest.fixture
-def gate(tmp_path):
-    return tmp_path / "gate"
-
-
-def waits_for(gate):
-    return f"while ! test -e {gate}; do sleep 0.02; done"
-
-
 def test_each_number_is_a_command_of_its_own_and_the_array_ends_with_the_last(service):
     assert detach(service, "--array", "1-3", "--name", "train", "--", "sh", "-c", f"{SAYS}; exit {{}}") == "train"
     assert service.ask("wait", "train").returncode == 1
@@ -74,8 +65,8 @@ def test_standard_input_is_read_where_that_is_asked_for(service):
     assert (sorted(line.partition(b" | ")[2] for line in out.splitlines()), client.returncode) == ([b"one", b"two"], 0)
 
 
-def test_no_more_run_at_once_than_may(service, gate):
-    detach(service, "--array", "1-5%1", "--name", "one", "--", "sh", "-c", waits_for(gate))
+def test_no_more_run_at_once_than_may(service, latch):
+    detach(service, "--array", "1-5%1", "--name", "one", "--", "sh", "-c", latch.wait)
     wait_for(lambda: row(service, "one")["elements_running"] == 1, what="the first runs")
     known = row(service, "one")
     assert (known["state"], known["elements_waiting"], known["elements_at_most"]) == ("running", 4, 1)
@@ -85,7 +76,7 @@ def test_no_more_run_at_once_than_may(service, gate):
     told = "others of the array 'one' come before it, and at most 1 of them wait or run at once"
     assert (done.stderr, done.returncode) == (f"orcha: 'one.5' is no petition yet: {told}\n", 1)
     assert "there is no petition with the id 'one.6'" in service.ask("why", "one.6").stderr
-    gate.touch()
+    latch.open()
     assert service.ask("wait", "one").returncode == 0
     assert row(service, "one")["elements_succeeded"] == 5
 
@@ -98,8 +89,8 @@ def test_no_more_start_after_as_many_failed_as_may(service):
     assert known["reason"] == "cancelled: 2 elements of 'm' failed, as many as may"
 
 
-def test_a_cancel_ends_all_of_it(service, gate):
-    detach(service, "--array", "1-100000", "--name", "big", "--", "sh", "-c", waits_for(gate))
+def test_a_cancel_ends_all_of_it(service, latch):
+    detach(service, "--array", "1-100000", "--name", "big", "--", "sh", "-c", latch.wait)
     wait_for(lambda: row(service, "big")["elements_running"] == AT_ONCE, what="as many run as may")
     assert service.ask("cancel", "big.99999").returncode == 0
     assert service.ask("cancel", "big", "--why", "enough").returncode == 0
@@ -112,37 +103,37 @@ def test_a_cancel_ends_all_of_it(service, gate):
     assert service.ask("ps").stdout == "nothing waits or runs\n"
 
 
-def test_an_array_waits_for_others_and_others_wait_for_all_of_it(service, gate, tmp_path):
+def test_an_array_waits_for_others_and_others_wait_for_all_of_it(service, latch, tmp_path):
     order = tmp_path / "order"
-    detach(service, "--name", "first", "--", "sh", "-c", f"{waits_for(gate)}; echo first >> {order}")
+    detach(service, "--name", "first", "--", "sh", "-c", f"{latch.wait}; echo first >> {order}")
     detach(service, "--after-ok", "first", "--array", "1-3", "--name", "many", "--", "sh", "-c", f"echo x >> {order}")
     detach(service, "--after-ok", "many", "--name", "last", "--", "sh", "-c", f"echo last >> {order}")
     assert row(service, "many")["why"] == "it waits for first to succeed"
-    gate.touch()
+    latch.open()
     assert service.ask("wait", "last").returncode == 0
     assert order.read_text().split() == ["first", "x", "x", "x", "last"]
 
 
-def test_an_array_is_cancelled_where_what_it_waits_for_fails(service, gate):
-    detach(service, "--name", "first", "--", "sh", "-c", f"{waits_for(gate)}; exit 3")
+def test_an_array_is_cancelled_where_what_it_waits_for_fails(service, latch):
+    detach(service, "--name", "first", "--", "sh", "-c", f"{latch.wait}; exit 3")
     detach(service, "--after-ok", "first", "--array", "1-3", "--name", "many", "--", "true")
-    gate.touch()
+    latch.open()
     assert service.ask("wait", "many").returncode == 130
     known = row(service, "many")
     assert (known["outcome"], known["elements_cancelled"]) == ("cancelled", 3)
 
 
-def test_the_ids_of_elements_belong_to_the_array(service, gate):
-    detach(service, "--name", "b.2", "--", "sh", "-c", waits_for(gate))
+def test_the_ids_of_elements_belong_to_the_array(service, latch):
+    detach(service, "--name", "b.2", "--", "sh", "-c", latch.wait)
     refused = run(service, "--detach", "--array", "1-3", "--name", "b", "--", "true")
     assert (refused.returncode, "the id 'b.2' of an element is taken" in refused.stderr) == (125, True)
-    detach(service, "--array", "1-3%1", "--name", "c", "--", "sh", "-c", waits_for(gate))
+    detach(service, "--array", "1-3%1", "--name", "c", "--", "sh", "-c", latch.wait)
     refused = run(service, "--detach", "--name", "c.3", "--", "true")
     assert (refused.returncode, "'c.3' is that of an element of an array" in refused.stderr) == (125, True)
     assert run(service, "--detach", "--name", "c.4", "--", "true").returncode == 0
     refused = run(service, "--detach", "--array", "1-3", "--name", "c", "--", "true")
     assert (refused.returncode, "the id 'c' is taken" in refused.stderr) == (125, True)
-    gate.touch()
+    latch.open()
 
 
 @pytest.mark.parametrize(
@@ -182,21 +173,19 @@ def test_items_that_do_not_fit_are_named(service, tmp_path):
         assert (done.returncode, why in done.stderr) == (125, True)
 
 
-def test_each_element_runs_once_over_a_kill_of_the_service(own_service, gate, tmp_path):
+def test_each_element_runs_once_over_a_kill_of_the_service(own_service, latch, tmp_path):
     service, ran = own_service, tmp_path / "ran"
-    detach(service, "--array", "1-40", "--name", "k", "--", "sh", "-c", f"{waits_for(gate)}; echo {{}} >> {ran}")
+    detach(service, "--array", "1-40", "--name", "k", "--", "sh", "-c", f"{latch.wait}; echo {{}} >> {ran}")
     wait_for(lambda: row(service, "k")["elements_running"] == AT_ONCE, what="as many run as may")
     service.kill()
     service.start()
-    gate.touch()
+    latch.open()
     assert service.ask("wait", "k").returncode == 0
     assert sorted(map(int, ran.read_text().split())) == list(range(1, 41))
 
 
-def test_ps_has_one_line_for_an_array_and_lists_its_elements_where_they_are_asked_for(service, gate):
-    detach(
-        service, "--array", "1-9%1", "--name", "p", "--", "sh", "-c", f"test {{}} = 1 || {waits_for(gate)}; exit {{}}"
-    )
+def test_ps_has_one_line_for_an_array_and_lists_its_elements_where_they_are_asked_for(service, latch):
+    detach(service, "--array", "1-9%1", "--name", "p", "--", "sh", "-c", f"test {{}} = 1 || {latch.wait}; exit {{}}")
     wait_for(lambda: row(service, "p")["elements_failed"] == 1, what="the first one failed")
     wait_for(lambda: row(service, "p")["elements_running"] == 1, what="the second one runs")
     (line,) = service.ask("ps").stdout.splitlines()[1:]
@@ -213,7 +202,7 @@ def test_ps_has_one_line_for_an_array_and_lists_its_elements_where_they_are_aske
     assert [each["array"] for each in json.loads(service.ask("ps", "p", "--json").stdout)] == ["p", "p"]
     assert "array:         p\n" in service.ask("show", "p.1").stdout
     assert "p.1 is no array" in service.ask("ps", "p.1").stderr
-    gate.touch()
+    latch.open()
 
 
 def test_the_logs_of_an_array_are_those_of_its_elements_in_their_order(service):
@@ -240,23 +229,23 @@ def test_what_failed_runs_once_more_and_the_rest_stays_as_it_ended(service, tmp_
     assert len(ran.read_text().split()) == 7
 
 
-def test_what_failed_runs_once_more_while_the_array_runs(service, gate, tmp_path):
+def test_what_failed_runs_once_more_while_the_array_runs(service, latch, tmp_path):
     mended = tmp_path / "mended"
-    script = f"test {{}} = 1 && {{ test -e {mended}; exit; }}; {waits_for(gate)}"
+    script = f"test {{}} = 1 && {{ test -e {mended}; exit; }}; {latch.wait}"
     detach(service, "--array", "1-2", "--name", "w", "--", "sh", "-c", script)
     wait_for(lambda: row(service, "w")["elements_failed"] == 1, what="the first one failed")
     mended.touch()
     assert service.ask("retry", "--failed", "w").returncode == 0
     wait_for(lambda: row(service, "w")["elements_succeeded"] == 1, what="it succeeded")
-    gate.touch()
+    latch.open()
     assert service.ask("wait", "w").returncode == 0
 
 
-def test_a_paused_array_starts_no_more_elements_until_it_goes_on(service, gate):
-    detach(service, "--array", "1-3%1", "--name", "z", "--", "sh", "-c", waits_for(gate))
+def test_a_paused_array_starts_no_more_elements_until_it_goes_on(service, latch):
+    detach(service, "--array", "1-3%1", "--name", "z", "--", "sh", "-c", latch.wait)
     wait_for(lambda: row(service, "z")["elements_running"] == 1, what="the first one runs")
     assert service.ask("pause", "z").returncode == 0
-    gate.touch()
+    latch.open()
     wait_for(lambda: row(service, "z")["elements_succeeded"] == 1, what="it has ended")
     known = row(service, "z")
     assert (known["elements_waiting"], known["why"]) == (2, "it is paused")

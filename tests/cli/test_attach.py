@@ -19,7 +19,7 @@ AT_ONCE = 8
 
 
 def detach(service, name, *command, options=()):
-    done = service.run("run", "--detach", "--name", name, *options, "--", *map(str, command))
+    done = service.ask("run", "--detach", "--name", name, *options, "--", *map(str, command))
     assert done.returncode == 0, done.stderr
 
 

@@ -19,7 +19,7 @@ def service(serve):
 
 
 def detach(service, name, *words, options=()):
-    done = service.run("run", "--detach", "--name", name, *options, "--", *map(str, words))
+    done = service.ask("run", "--detach", "--name", name, *options, "--", *map(str, words))
     assert (done.stderr, done.returncode) == ("", 0)
 
 
@@ -68,12 +68,12 @@ def test_what_the_same_command_took_is_expected_where_its_owner_asks_for_that(se
     for number in range(MIN_LIKE_PETITIONS - 1):
         assert service.run("run", "--name", f"run{number}", "--", "sleep", "0.01").returncode == 0
     assert shown(service, "first")["expect"] is None
-    done = service.run("run", "--detach", "--name", "next", *again)
+    done = service.ask("run", "--detach", "--name", "next", *again)
     assert "it is expected to take " in done.stderr
     assert shown(service, "next")["expect"] >= 1
     source = shown(service, "next")["expect_source"]
     assert source.startswith("the longest of 5 petitions that ran the same command took ")
-    service.run("run", "--detach", "--name", "later", "--in", "1h", *again)
+    service.ask("run", "--detach", "--name", "later", "--in", "1h", *again)
     assert ": the longest of " in service.ask("why", "later").stdout
     assert service.ask("set", "later", "--expect", "2h").returncode == 0
     assert shown(service, "later")["expect_source"] is None, "people know better"

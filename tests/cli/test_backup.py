@@ -22,7 +22,7 @@ MANY = "for i in $(seq 20000); do echo line $i; done"
 
 
 def detach(service, name, *command, options=()):
-    done = service.run("run", "--detach", "--name", name, *options, "--", *map(str, command))
+    done = service.ask("run", "--detach", "--name", name, *options, "--", *map(str, command))
     assert done.returncode == 0, done.stderr
 
 

@@ -21,7 +21,7 @@ WHY = f"it was cancelled by {ME}: it is late"
 
 
 def detach(service, name, *options, script="echo ready; exec sleep 1000"):
-    done = service.run("run", "--detach", "--name", name, *options, "--", "sh", "-c", script)
+    done = service.ask("run", "--detach", "--name", name, *options, "--", "sh", "-c", script)
     assert done.returncode == 0, done.stderr
 
 

@@ -12,7 +12,7 @@ PRINT = 'echo "$ORCHA_GPU $CUDA_VISIBLE_DEVICES $ROCR_VISIBLE_DEVICES $ORCHA_RIG
 
 def detach(service, name, *words, needs=()):
     options = [word for need in needs for word in ("--need", need)]
-    done = service.run("run", "--detach", "--name", name, *options, "--", *map(str, words))
+    done = service.ask("run", "--detach", "--name", name, *options, "--", *map(str, words))
     assert (done.stderr, done.returncode) == ("", 0)
 
 
@@ -20,9 +20,8 @@ def shown(service, name):
     return json.loads(service.ask("show", "--json", name).stdout)
 
 
-def test_a_command_learns_its_devices_and_keeps_them_over_a_kill_of_the_service(serve, tmp_path):
-    gate = tmp_path / "gate"
-    wait = ("sh", "-c", f"{PRINT}; until [ -e {gate} ]; do sleep 0.02; done; {PRINT}")
+def test_a_command_learns_its_devices_and_keeps_them_over_a_kill_of_the_service(serve, latch):
+    wait = ("sh", "-c", f"{PRINT}; {latch.wait}; {PRINT}")
     service = serve(
         arguments=("serve", "commands", "--resource", "gpu=0,1,2@mem=80G", "--resource", "rig=a,b"),
         environment={"ORCHA_COMMANDS": "9"},
@@ -41,7 +40,7 @@ def test_a_command_learns_its_devices_and_keeps_them_over_a_kill_of_the_service(
     said = service.ask("why", "rig").stdout
     assert f"  - {text}\n    since " in said
     assert "    held by large (rig:a, rig:b)\n" in said
-    gate.touch()
+    latch.open()
     lines = {"large": "2 2 2 a,b", "half": "0 0 0 ", "other half": "0 0 0 ", "one": "1 1 1 ", "rig": "   a"}
     for name, line in lines.items():
         assert service.ask("wait", name).returncode == 0
@@ -62,9 +61,8 @@ def resources(service):
     return {each["resource"]: each for each in json.loads(service.run("resource", "ls", "--json").stdout)}
 
 
-def test_what_is_drained_gets_nothing_more_over_a_restart_until_it_is_undrained(serve, tmp_path):
-    gate = tmp_path / "gate"
-    wait = ("sh", "-c", f"until [ -e {gate} ]; do sleep 0.02; done")
+def test_what_is_drained_gets_nothing_more_over_a_restart_until_it_is_undrained(serve, latch):
+    wait = ("sh", "-c", latch.wait)
     service = serve(
         arguments=("serve", "commands", "--resource", "gpu=0,1", "--resource", "ram=8"),
         environment={"ORCHA_COMMANDS": "9"},
@@ -93,7 +91,7 @@ def test_what_is_drained_gets_nothing_more_over_a_restart_until_it_is_undrained(
     assert service.run("resource", "undrain", "gpu:1").returncode == 0
     wait_for(lambda: shown(service, "waits")["state"] == "running", what="it runs on the other device")
     assert shown(service, "waits")["attempts"][0]["devices"] == {"gpu": ["1"]}
-    gate.touch()
+    latch.open()
     assert service.ask("wait", "runs", "waits").returncode == 0
     refused = service.run("resource", "undrain", "gpu:1")
     assert (refused.returncode, "gpu:1 is not drained" in refused.stderr) == (1, True), refused.stderr

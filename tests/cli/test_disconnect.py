@@ -32,7 +32,7 @@ class Run:
         script = 'echo ready; exec 3< "$1"; while read -r line <&3; do echo "$line"; done; exec sleep 1000'
         words = ["--name", "it", "--", "sh", "-c", script, "-", str(self.fifo)]
         if verb == "attach":
-            assert service.run("run", "--detach", *words).returncode == 0
+            assert service.ask("run", "--detach", *words).returncode == 0
         command = service.orcha(verb, *options, *(words if verb == "run" else ["it"]))
         self.service = service
         environment = service.environment | (environment or {})
@@ -143,7 +143,7 @@ def test_a_terminal_is_hung_up(service, tmp_path, verb, choice, ignored):
     os.mkfifo(fifo)
     words = ["--name", "it", "--", "sh", "-c", f"echo ready; cat {fifo}; exec sleep 1000"]
     if verb == "attach":
-        assert service.run("run", "--detach", *words).returncode == 0
+        assert service.ask("run", "--detach", *words).returncode == 0
     client = service.orcha(verb, *options(choice), *(words if verb == "run" else ["it"]))
     shell = ["sh", "-c", ("trap '' HUP; " if ignored else "") + 'exec "$@"', "sh", *client]
     with OnTerminal(shell, service.environment) as it:

@@ -10,7 +10,7 @@ def test_a_drained_service_starts_nothing_over_a_kill_until_it_is_undrained(serv
     done = service.run("drain", "--for", "2h", "--why", "a new disk")
     assert done.returncode == 0
     assert re.fullmatch(r"orcha: nothing runs, and nothing starts until [-: \d]{19}, or orcha undrain\n", done.stderr)
-    waits = service.run("run", "-d", "--", "true").stdout.strip()
+    waits = service.ask("run", "-d", "--", "true").stdout.strip()
     service.kill()
     service.start()
     shown = service.ask("ps").stdout

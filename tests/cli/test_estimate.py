@@ -317,16 +317,14 @@ def test_people_are_told_in_words(foretold, line):
     assert foretold_line(foretold, 0.0) == line
 
 
-def test_why_tells_when_a_petition_will_start(own_service, tmp_path):
+def test_why_tells_when_a_petition_will_start(own_service, latch):
     service = own_service
     assert service.run("run", "--name", "before", "--", "sleep", "0.01").returncode == 0
-    gate = tmp_path / "gate"
-    script = f"while [ ! -e {gate} ]; do sleep 0.01; done"
     asked = ("run", "--detach", "--name")
-    assert service.run(*asked, "runs", "--expect", "1h", "--", "sh", "-c", script).returncode == 0
+    assert service.ask(*asked, "runs", "--expect", "1h", "--", "sh", "-c", latch.wait).returncode == 0
     wait_for(lambda: "running" in service.ask("ps").stdout, what="it runs")
-    assert service.run(*asked, "waits", "--expect", "30m", "--", "true").returncode == 0
-    assert service.run(*asked, "last", "--", "sleep", "0.01").returncode == 0
+    assert service.ask(*asked, "waits", "--expect", "30m", "--", "true").returncode == 0
+    assert service.ask(*asked, "last", "--", "sleep", "0.01").returncode == 0
     text = service.ask("why", "last").stdout.splitlines()[-1]
     assert text.startswith("it probably starts in about 1 h 29 min")
     assert text.endswith(", reckoned from how long 3 petitions probably take")
@@ -352,24 +350,21 @@ def test_why_tells_when_a_petition_will_start(own_service, tmp_path):
     assert "starts:" not in service.ask("show", "waits").stdout
     assert service.ask("why", "waits").stdout.splitlines()[-1] == "when it starts cannot be foretold"
     assert "in about 59 min" in service.ask("why", "last").stdout
-    gate.touch()
+    latch.open()
     assert service.ask("wait", "last").returncode == 0
     assert "foretold" not in service.ask("why", "last").stdout
 
 
-def runs_for_an_hour(service, tmp_path):
-    """Have a command run that is expected to take an hour; give the file that ends it."""
+def runs_for_an_hour(service, latch):
+    """Have a command run that is expected to take an hour; the latch ends it."""
     assert service.run("run", "--name", "before", "--", "true").returncode == 0
-    gate = tmp_path / "gate"
-    script = f"while [ ! -e {gate} ]; do sleep 0.01; done"
-    asked = ("run", "--detach", "--name", "runs", "--expect", "1h", "--", "sh", "-c", script)
-    assert service.run(*asked).returncode == 0
+    asked = ("run", "--detach", "--name", "runs", "--expect", "1h", "--", "sh", "-c", latch.wait)
+    assert service.ask(*asked).returncode == 0
     wait_for(lambda: "running" in service.ask("ps").stdout, what="it runs")
-    return gate
 
 
-def test_the_waiting_line_tells_the_start_anew_when_the_reason_is_another(service, tmp_path):
-    gate = runs_for_an_hour(service, tmp_path)
+def test_the_waiting_line_tells_the_start_anew_when_the_reason_is_another(service, latch):
+    runs_for_an_hour(service, latch)
     with OnTerminal(service.orcha("run", "--name", "it", "--", "true"), service.environment) as it:
         it.until(b"it waits: next; 1 of 1 slots of the machine is in use")
         it.until(b"it waits: next, starts in ~59 min; 1 of 1 slots of the machine is in use")
@@ -378,13 +373,13 @@ def test_the_waiting_line_tells_the_start_anew_when_the_reason_is_another(servic
         it.forget()
         assert service.ask("resume", "it").returncode == 0
         it.until(b"it waits: next, starts in ~59 min; ")
-        gate.touch()
+        latch.open()
         assert it.end() == 0
 
 
-def test_where_many_wait_a_start_is_told_only_to_who_asks_for_it(service, tmp_path):
-    runs_for_an_hour(service, tmp_path)
-    assert service.run("run", "--detach", "--name", "few", "--array", "1-3", "--", "true").returncode == 0
+def test_where_many_wait_a_start_is_told_only_to_who_asks_for_it(service, latch):
+    runs_for_an_hour(service, latch)
+    assert service.ask("run", "--detach", "--name", "few", "--array", "1-3", "--", "true").returncode == 0
     why = json.loads(service.ask("why", "--json", "few").stdout)
     assert [each["kind"] for each in why["blocked"]] == ["machine_full"]
     assert why["estimate"] is not None
@@ -392,7 +387,7 @@ def test_where_many_wait_a_start_is_told_only_to_who_asks_for_it(service, tmp_pa
         it.until(b"STARTS")
         assert it.end() == 0
     count = MAX_UNASKED_PETITIONS + 1
-    assert service.run("run", "--detach", "--name", "many", "--array", f"1-{count}", "--", "true").returncode == 0
+    assert service.ask("run", "--detach", "--name", "many", "--array", f"1-{count}", "--", "true").returncode == 0
     with OnTerminal(service.orcha("ps"), service.environment) as it:
         it.until(b"many")
         assert it.end() == 0

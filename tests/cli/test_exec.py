@@ -25,7 +25,7 @@ def shown(service, name):
 @pytest.fixture
 def host(service, tmp_path):
     """Have a command run in a folder, with a variable; give the service."""
-    done = service.run("run", "-d", "--name", "train", "-C", str(tmp_path), "-e", "RIG=a b", "--", "sleep", "600")
+    done = service.ask("run", "-d", "--name", "train", "-C", str(tmp_path), "-e", "RIG=a b", "--", "sleep", "600")
     assert done.returncode == 0, done.stderr
     wait_for(lambda: shown(service, "train")["state"] == "running", what="it runs")
     return service
@@ -52,7 +52,7 @@ def test_it_has_folder_and_environment_of_the_other_one_and_needs_no_slot(host, 
     assert (done.returncode, done.stdout) == (7, f"{tmp_path}\na b train x\n")
     assert "oops\n" in done.stderr
     assert shown(host, "train")["state"] == "running"
-    assert host.run("run", "-d", "--name", "next", "--", "true").returncode == 0
+    assert host.ask("run", "-d", "--name", "next", "--", "true").returncode == 0
     assert shown(host, "next")["state"] == "queued", "the slot is that of the first one"
 
 
@@ -70,7 +70,7 @@ def test_it_is_in_the_cgroups_of_the_other_one(host):
     if not CgroupPlaces().available >= {"pids"}:
         pytest.skip("no cgroup can be written here")
     assert host.run("cancel", "train").returncode == 0
-    assert host.run("run", "-d", "--name", "limited", "--pids", "64", "--", "sleep", "600").returncode == 0
+    assert host.ask("run", "-d", "--name", "limited", "--pids", "64", "--", "sleep", "600").returncode == 0
     wait_for(lambda: shown(host, "limited")["state"] == "running", what="it runs")
     theirs = Path(f"/proc/{shown(host, 'limited')['attempts'][-1]['pid']}/cgroup").read_text()
     assert theirs != Path("/proc/self/cgroup").read_text()
@@ -114,7 +114,7 @@ def test_ctrl_c_cancels_it_and_leaves_the_other_one(host, tmp_path):
 
 def test_it_does_not_outlive_the_service(own_service, tmp_path):
     service, pid = own_service, tmp_path / "pid"
-    assert service.run("run", "-d", "--name", "train", "--", "sleep", "600").returncode == 0
+    assert service.ask("run", "-d", "--name", "train", "--", "sleep", "600").returncode == 0
     wait_for(lambda: shown(service, "train")["state"] == "running", what="it runs")
     line = service.orcha("exec", "train", "--", "sh", "-c", f"echo $$ > {pid}; exec sleep 600")
     runs = service.spawn(*line, stderr=subprocess.DEVNULL)
@@ -132,7 +132,7 @@ def test_a_quota_of_what_runs_lets_as_many_commands_run_beside_and_refuses_one_m
     os.mkfifo(fifo)
     (service.home / "orcha.toml").write_text("quota.default.running = 1\n")
     assert service.run("reload").returncode == 0
-    assert service.run("run", "-d", "--name", "train", "--", "sleep", "600").returncode == 0
+    assert service.ask("run", "-d", "--name", "train", "--", "sleep", "600").returncode == 0
     wait_for(lambda: shown(service, "train")["state"] == "running", what="it runs")
     runs = service.spawn(*service.orcha("exec", "train", "--", "sh", "-c", f"echo begun; cat {fifo}"), stdout=-1)
     assert runs.stdout.readline() == b"begun\n"
@@ -147,7 +147,7 @@ def test_a_quota_of_what_runs_lets_as_many_commands_run_beside_and_refuses_one_m
 
 
 def test_beside_nothing_that_runs_there_is_nothing(host):
-    assert host.run("run", "-d", "--name", "waits", "--", "true").returncode == 0
+    assert host.ask("run", "-d", "--name", "waits", "--", "true").returncode == 0
     for name, why in (
         ("waits", "'waits' is queued: only beside a command that runs"),
         ("none", "'none' of yours runs"),

@@ -50,7 +50,7 @@ def state(service, name):
 
 
 def lock(service, name, *words):
-    done = service.run("lock", "--detach", "--name", name, *words)
+    done = service.ask("lock", "--detach", "--name", name, *words)
     assert (done.stdout, done.stderr, done.returncode) == (f"{name}\n", "", 0)
 
 
@@ -68,7 +68,7 @@ def test_a_lease_holds_a_device_over_a_kill_until_it_is_given_back(serve):
     lock(rigs, "mine", "rig=a", "--for", "2h", "--why", "soldering")
     wait_for(lambda: state(rigs, "mine") == "running", what="it is held")
     lock(rigs, "next", "rig:a", "--for", "1h")
-    assert rigs.run("run", "--detach", "--name", "command", "--need", "rig=1@name=a", "--", "true").returncode == 0
+    assert rigs.ask("run", "--detach", "--name", "command", "--need", "rig=1@name=a", "--", "true").returncode == 0
     wait_for(lambda: "0 of 1 are free" in (shown(rigs, "next")["why"] or ""), what="the next one waits")
     before = shown(rigs, "mine")["until"]
     rigs.kill()
@@ -202,8 +202,8 @@ def test_why_foretells_the_end_of_the_lease_on_the_device_that_is_needed(rigs):
     """The other device is lent for longer, and a third one is drained: only the right one says when."""
     assert rigs.run("lock", "rig=a", "--for", "2h", "--detach").returncode == 0
     assert rigs.run("lock", "rig=b", "--for", "9h", "--detach").returncode == 0
-    rigs.run("run", "--detach", "--name", "bench", "--need", "rig=1@name=b", "--", "true")
-    rigs.run("run", "--detach", "--name", "quick", "--need", "rig=1@name=a", "--", "true")
+    rigs.ask("run", "--detach", "--name", "bench", "--need", "rig=1@name=b", "--", "true")
+    rigs.ask("run", "--detach", "--name", "quick", "--need", "rig=1@name=a", "--", "true")
     for name, hours in (("bench", 9), ("quick", 2)):
         found = json.loads(rigs.run("why", "--json", name).stdout)["estimate"]
         waits = datetime.fromisoformat(found["likely"]) - datetime.now(UTC)

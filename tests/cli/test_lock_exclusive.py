@@ -16,37 +16,35 @@ def state(service, name):
 
 
 def detach(service, name, *words, options=()):
-    done = service.run("run", "--detach", "--name", name, *options, "--", *map(str, words))
+    done = service.ask("run", "--detach", "--name", name, *options, "--", *map(str, words))
     assert (done.stderr, done.returncode) == ("", 0)
 
 
-def test_a_command_can_need_the_whole_machine(serve, tmp_path):
-    gate = tmp_path / "gate"
+def test_a_command_can_need_the_whole_machine(serve, latch):
     service = serve(arguments=("serve", "commands"), environment={"ORCHA_COMMANDS": "9"})
-    wait = ("sh", "-c", f"until [ -e {gate} ]; do sleep 0.02; done")
+    wait = ("sh", "-c", latch.wait)
     detach(service, "bench", *wait, options=["--need", "*=1"])
     wait_for(lambda: state(service, "bench") == "running", what="it has the machine")
     detach(service, "small", "true")
-    assert service.run("lock", "-d", "--name", "lease", "--exclusive").returncode == 0
+    assert service.ask("lock", "-d", "--name", "lease", "--exclusive").returncode == 0
     wait_for(lambda: shown(service, "small")["why"] == "another petition has the whole machine", what="it waits")
     service.kill()
     service.start()
     wait_for(lambda: "another one runs" in shown(service, "lease")["why"], what="the lease waits, too")
     assert state(service, "small") == "queued"
-    gate.touch()
+    latch.open()
     assert service.ask("wait", "small").returncode == 0
     wait_for(lambda: state(service, "lease") == "running", what="the lease is next")
     refused = service.ask("resource", "set", "*=2")
     assert (refused.returncode, "'*=2'" in refused.stderr) == (1, True), refused.stderr
 
 
-def test_who_waits_for_the_whole_machine_is_not_overtaken_and_then_alone(serve, tmp_path):
-    gate = tmp_path / "gate"
-    wait = ("sh", "-c", f"until [ -e {gate} ]; do sleep 0.02; done")
+def test_who_waits_for_the_whole_machine_is_not_overtaken_and_then_alone(serve, latch):
+    wait = ("sh", "-c", latch.wait)
     service = serve(arguments=("serve", "commands", "--slots", "g=5"), environment={"ORCHA_COMMANDS": "9"})
     detach(service, "runs", *wait)
     wait_for(lambda: state(service, "runs") == "running", what="it runs")
-    assert service.run("lock", "-d", "--name", "bench", "--exclusive", "--why", "benchmark").returncode == 0
+    assert service.ask("lock", "-d", "--name", "bench", "--exclusive", "--why", "benchmark").returncode == 0
     wait_for(
         lambda: (shown(service, "bench")["why"] or "") == "it needs the whole machine, and another one runs", what="w"
     )
@@ -62,7 +60,7 @@ def test_who_waits_for_the_whole_machine_is_not_overtaken_and_then_alone(serve, 
     service.kill()
     service.start()
     assert [state(service, name) for name in ("bench", "small", "grouped")] == ["queued"] * 3
-    gate.touch()
+    latch.open()
     wait_for(lambda: state(service, "bench") == "running", what="it has the machine")
     said = service.ask("why", "small").stdout
     print(said, service.ask("resource", "ls").stdout)

@@ -141,7 +141,7 @@ def test_detached_from_it_the_terminal_is_as_it_was(service, tty):
 def test_cancelled_from_elsewhere_the_terminal_is_as_it_was(service, verb, tty):
     words = [*tty, "--name", "it", "--grace", "1s", "--", "sh", "-c", script()]
     if verb == "attach":
-        assert service.run("run", "--detach", *words).returncode == 0
+        assert service.ask("run", "--detach", *words).returncode == 0
     command = service.orcha(*(["run", *words] if verb == "run" else ["attach", "it"]))
     with OnTerminal(command, service.environment) as it:
         it.until(b"READY")
@@ -196,7 +196,7 @@ def test_what_a_command_that_ends_by_itself_leaves_on_stays_on(service):
 @pytest.mark.parametrize("kind", ["dumb", "", "pipes"])
 def test_a_terminal_without_escapes_and_a_pipe_get_none(service, kind):
     for name in "abcd":
-        assert service.run("run", "--detach", "--name", name, "--", "sleep", "1000").returncode == 0
+        assert service.ask("run", "--detach", "--name", name, "--", "sleep", "1000").returncode == 0
     words = ("--name", "it", "--", "sh", "-c", "printf READY; exec sleep 1000")
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} if kind == "pipes" else {}
     term = "xterm" if kind == "pipes" else kind
@@ -238,7 +238,7 @@ def test_ids_labels_and_reasons_never_move_the_cursor(service):
                 assert control not in text
         return done.stdout + done.stderr
 
-    done = service.run("run", "--detach", "--name", ODD, "--label", ODD, "--", "sleep", "1000")
+    done = service.ask("run", "--detach", "--name", ODD, "--label", ODD, "--", "sleep", "1000")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{SHOWN}\n", "")
     assert SHOWN in both("run", "--name", ODD, "--", "true", code=125)
     assert SHOWN in both("ps").replace("\n", "")

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(len(USABLE) < 2, reason="processors of their own
 
 
 def detach(service, name, *words, options=()):
-    done = service.run("run", "--detach", "--name", name, *options, "--", *map(str, words))
+    done = service.ask("run", "--detach", "--name", name, *options, "--", *map(str, words))
     assert (done.stderr, done.returncode) == ("", 0)
 
 
@@ -32,9 +32,8 @@ def bound(processor):
     return f"{processor} Cpus_allowed_list: {processor}\n"
 
 
-def test_pinned_commands_have_processors_of_their_own_over_a_kill_of_the_service(serve, tmp_path):
-    gate = tmp_path / "gate"
-    wait = ("sh", "-c", f"{PRINT}; until [ -e {gate} ]; do sleep 0.02; done; {PRINT}")
+def test_pinned_commands_have_processors_of_their_own_over_a_kill_of_the_service(serve, latch):
+    wait = ("sh", "-c", f"{PRINT}; {latch.wait}; {PRINT}")
     service = serve(arguments=("serve", "commands", "--resource", f"cpu={LIST}"), environment={"ORCHA_COMMANDS": "9"})
     pinned = ("--need", "cpu=1", "--pin")
     for name in ("a", "b"):
@@ -50,7 +49,7 @@ def test_pinned_commands_have_processors_of_their_own_over_a_kill_of_the_service
         assert (each["command"]["pin"], each["attempts"][0]["devices"]) == (True, {"cpu": [str(processor)]})
         beside = service.run("exec", name, "--", "sh", "-c", PRINT)
         assert (beside.stdout, beside.stderr) == (bound(processor), "")
-    gate.touch()
+    latch.open()
     assert service.ask("wait", "a", "b", "c", "free").returncode == 0
     for name, processor in zip(("a", "b"), USABLE, strict=False):
         assert service.run("logs", name).stdout == bound(processor) * 2

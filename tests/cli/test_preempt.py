@@ -108,10 +108,10 @@ def test_a_requeued_command_runs_anew_with_the_same_input_when_the_more_urgent_o
 
 def test_a_paused_command_stands_still_and_goes_on_before_what_came_later(rig, tmp_path, fifo):
     first = tmp_path / "first"
-    ask(rig, "train", *reads(fifo), options=("-g", "rig", "--preemptible", "pause"))
+    ask(rig, "train", *reads(fifo), options=("-g", "rig", "--preemptible", "pause", "--expect", "1h"))
     runs(rig, "train")
     ask(rig, "later", "true", options=("-g", "rig"))
-    ask(rig, "urgent", *until(first), options=("-g", "rig", "-p", "-5"))
+    ask(rig, "urgent", *until(first), options=("-g", "rig", "-p", "-5", "--expect", "1h"))
     runs(rig, "urgent")
     known = shown(rig, "train")
     assert (known["state"], known["paused"], known["preempted"]["how"]) == ("running", True, "pause")

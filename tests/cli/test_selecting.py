@@ -19,7 +19,7 @@ def test_what_is_no_pattern_is_an_id():
 
 
 def detach(service, name, *words, options=()):
-    done = service.run("run", "--detach", "--name", name, *options, "--", *words)
+    done = service.ask("run", "--detach", "--name", name, *options, "--", *words)
     assert done.returncode == 0, done.stderr
 
 

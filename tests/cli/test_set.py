@@ -15,7 +15,7 @@ AT_ONCE = 4
 
 
 def detach(service, name, *words, options=()):
-    done = service.run("run", "--detach", "--name", name, *options, "--", *map(str, words))
+    done = service.ask("run", "--detach", "--name", name, *options, "--", *map(str, words))
     assert (done.stderr, done.returncode) == ("", 0)
 
 

@@ -18,7 +18,7 @@ def listening(service, tmp_path):
     log = tmp_path / "log"
     traps = f"trap 'echo usr1 >> {log}' USR1; trap 'echo hup >> {log}' HUP"
     script = f"{traps}; echo ready >> {log}; while :; do sleep 0.02; done"
-    done = service.run("run", "--detach", "--name", "it", "--", "sh", "-c", script)
+    done = service.ask("run", "--detach", "--name", "it", "--", "sh", "-c", script)
     assert done.returncode == 0, done.stderr
     wait_for(lambda: log.exists() and "ready\n" in log.read_text(), what="it is ready")
     yield log
@@ -47,7 +47,7 @@ def test_what_a_pause_sends_is_left_to_that(service, listening, signal, verb):
 
 
 def test_what_does_not_run_gets_none_and_the_others_do(service, listening):
-    service.run("run", "--detach", "--name", "over", "--", "true")
+    service.ask("run", "--detach", "--name", "over", "--", "true")
     service.ask("wait", "over")
     done = service.run("signal", "over", "nobody", "it", "USR1")
     assert done.returncode == 1

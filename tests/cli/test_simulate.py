@@ -25,12 +25,11 @@ def simulate(service, given, *options):
 
 
 @pytest.fixture
-def recorded(serve, tmp_path):
+def recorded(serve, latch):
     """Give a service that ran several petitions one at a time, all asked for while the first one ran."""
     service = serve(
         arguments=("serve", "commands", "--slots", "g=1", "--resource", "gpu=2"), environment={"ORCHA_COMMANDS": "1"}
     )
-    gate = tmp_path / "gate"
     options = {
         "first": (),
         "second": ("-g", "g"),
@@ -40,10 +39,10 @@ def recorded(serve, tmp_path):
         "never": ("-p", "9"),
     }
     for name, more in options.items():
-        script = f"while [ ! -e {gate} ]; do sleep 0.01; done" if name == "first" else "true"
-        assert service.run("run", "--detach", "--name", name, *more, "--", "sh", "-c", script).returncode == 0
+        script = latch.wait if name == "first" else "true"
+        assert service.ask("run", "--detach", "--name", name, *more, "--", "sh", "-c", script).returncode == 0
     assert service.ask("cancel", "never").returncode == 0
-    gate.touch()
+    latch.open()
     assert service.ask("wait", "--all").returncode == 0
     wait_for(lambda: service.ask("ps").stdout == "nothing waits or runs\n", what="all have ended")
     return service

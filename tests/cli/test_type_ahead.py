@@ -52,7 +52,7 @@ class Shell(OnTerminal):
         command = ["--name", "it", "--", "sh", "-c", f"echo re''ady; read go < {self.fifo}; echo over; exit 3"]
         self.until(b"$ ")
         if verb == "attach":
-            assert service.run("run", "--detach", *command).returncode == 0
+            assert service.ask("run", "--detach", *command).returncode == 0
         line = [*self.orcha, *(["run", *command] if verb == "run" else ["attach", "it"])]
         self.type(shlex.join(line).encode() + b"\n")
         self.until(b"ready\r\n")

@@ -43,7 +43,7 @@ AT_ONCE = 1
 
 
 def detach(service, name, *command, options=()):
-    done = service.run("run", "--detach", "--name", name, *options, "--", *map(str, command))
+    done = service.ask("run", "--detach", "--name", name, *options, "--", *map(str, command))
     assert done.returncode == 0, done.stderr
 
 
@@ -324,7 +324,7 @@ def test_of_one_key_only_one_waits_or_runs(service, tmp_path):
     for other in others:
         assert other.stderr.readline() == b"orcha: attached to first\n"
         assert other.stdout.readline() == b"ready\n"
-    named = service.run("run", "--detach", "--once", "k", "--if-exists", "attach", "true")
+    named = service.ask("run", "--detach", "--once", "k", "--if-exists", "attach", "true")
     assert (named.returncode, named.stdout) == (0, "first\n")
     (tmp_path / "go").write_text("go\n")
     for other in others:

@@ -18,7 +18,7 @@ def rows(service):
 
 
 def detach(service, name, condition, *words):
-    done = service.run("run", "--detach", "--name", name, "--when", condition, "--", *map(str, words))
+    done = service.ask("run", "--detach", "--name", name, "--when", condition, "--", *map(str, words))
     assert (done.stderr, done.returncode) == ("", 0)
 
 

@@ -52,13 +52,13 @@ def died(service):
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_killed_where_something_is_kept_it_goes_on_from_there(serve, connect, tmp_path, ledger, point):
+def test_killed_where_something_is_kept_it_goes_on_from_there(serve, connect, latch, ledger, point):
     service = serve(COMMANDS, environment={"ORCHA_CRASH": point})
-    (tmp_path / "open").touch()
+    latch.open()
     client = connect(service)
     service.environment.pop("ORCHA_CRASH")
     queue = client.manager.Queue()
-    extras = {"argv": writer(2, LINES, ledger, tmp_path / "open"), "queue": queue}
+    extras = {"argv": writer(2, LINES, ledger, latch), "queue": queue}
     sender = Thread(target=lambda: client.send(Message("w2", extras)))
     sender.start()
     assert died(service), point
@@ -68,12 +68,12 @@ def test_killed_where_something_is_kept_it_goes_on_from_there(serve, connect, tm
 
 
 @pytest.mark.parametrize("point", AT_START)
-def test_killed_again_while_it_comes_back(serve, connect, tmp_path, ledger, point):
+def test_killed_again_while_it_comes_back(serve, connect, latch, ledger, point):
     service = serve(COMMANDS)
-    queue = run(connect(service), "w2", *writer(2, LINES, ledger, tmp_path / "open"))
+    queue = run(connect(service), "w2", *writer(2, LINES, ledger, latch))
     wait_for(lambda: noted(ledger), what="its start")
     service.kill()
-    (tmp_path / "open").touch()
+    latch.open()
     service.start(ready=False, environment={"ORCHA_CRASH": point})
     assert died(service), point
     service.start()

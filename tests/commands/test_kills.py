@@ -58,8 +58,8 @@ def named(folder):
     return [pid for pid in pids if str(folder) in command_line(pid)]
 
 
-def run_writers(client, ledger, gate, **extras):
-    queues = [run(client, f"w{n}", *writer(n, LINES, ledger, gate), **extras) for n in range(COUNT)]
+def run_writers(client, ledger, latch, **extras):
+    queues = [run(client, f"w{n}", *writer(n, LINES, ledger, latch), **extras) for n in range(COUNT)]
     return [Reader(queue) for queue in queues]
 
 
@@ -74,15 +74,15 @@ def check_writers(readers, ledger):
 
 
 @pytest.mark.slow
-def test_killed_again_and_again_it_loses_doubles_and_kills_nothing(serve, connect, tmp_path):
-    ledger, gate = tmp_path / "ledger", tmp_path / "open"
+def test_killed_again_and_again_it_loses_doubles_and_kills_nothing(serve, connect, tmp_path, latch):
+    ledger = tmp_path / "ledger"
     service = serve(COMMANDS, environment={"ORCHA_COMMANDS": str(COUNT)})
-    readers = run_writers(connect(service), ledger, gate)
+    readers = run_writers(connect(service), ledger, latch)
     for least in (1, COUNT, COUNT):
         wait_for(lambda least=least: len(noted(ledger)) >= least, what="some that run")
         service.kill()
         service.start()
-    gate.touch()
+    latch.open()
     for least in (COUNT + 1, COUNT + 2):
         wait_for(lambda least=least: len(noted(ledger)) >= least, what="some that have ended")
         service.kill()
@@ -115,26 +115,26 @@ def test_killed_at_random_moments_every_line_of_both_streams_comes_once(serve, c
         assert result == (expected, expected, [], number % 5)
 
 
-def test_what_ended_while_the_service_was_away_is_told_when_it_is_back(serve, connect, tmp_path):
-    ledger, gate = tmp_path / "ledger", tmp_path / "open"
+def test_what_ended_while_the_service_was_away_is_told_when_it_is_back(serve, connect, tmp_path, latch):
+    ledger = tmp_path / "ledger"
     service = serve(COMMANDS, environment={"ORCHA_COMMANDS": str(COUNT)})
-    readers = run_writers(connect(service), ledger, gate)
+    readers = run_writers(connect(service), ledger, latch)
     wait_for(lambda: len(noted(ledger)) == COUNT, what="all that run")
     service.kill()
-    gate.touch()
+    latch.open()
     wait_for(lambda: len(noted(ledger)) == 2 * COUNT, what="the end of all")
     service.start()
     check_writers(readers, ledger)
 
 
-def test_a_stop_that_keeps_commands_leaves_them_running(serve, connect, tmp_path):
-    ledger, gate = tmp_path / "ledger", tmp_path / "open"
+def test_a_stop_that_keeps_commands_leaves_them_running(serve, connect, tmp_path, latch):
+    ledger = tmp_path / "ledger"
     service = serve(COMMANDS, environment={"ORCHA_COMMANDS": str(COUNT), "ORCHA_KEEP_COMMANDS": "1"})
-    readers = run_writers(connect(service), ledger, gate)
+    readers = run_writers(connect(service), ledger, latch)
     wait_for(lambda: len(noted(ledger)) == COUNT, what="all that run")
     assert service.stop() == 0
     service.start()
-    gate.touch()
+    latch.open()
     check_writers(readers, ledger)
 
 
@@ -149,13 +149,13 @@ def test_a_stop_interrupts_what_runs_and_leaves_no_process(serve, connect, tmp_p
     assert (lines, code) == (["interrupted: the service was stopped while it ran\n"], 75)
 
 
-def test_what_is_to_be_rerun_after_a_stop_runs_again_as_another_attempt(serve, connect, tmp_path):
-    ledger, gate = tmp_path / "ledger", tmp_path / "open"
+def test_what_is_to_be_rerun_after_a_stop_runs_again_as_another_attempt(serve, connect, tmp_path, latch):
+    ledger = tmp_path / "ledger"
     service = serve(COMMANDS, environment={"ORCHA_STOP_GRACE": "0"})
-    queue = run(connect(service), "w3", *writer(3, 2, ledger, gate), on_interrupt="rerun")
+    queue = run(connect(service), "w3", *writer(3, 2, ledger, latch), on_interrupt="rerun")
     wait_for(lambda: noted(ledger), what="its start")
     assert service.stop() == 0
-    gate.touch()
+    latch.open()
     service.start()
     assert everything(queue).code == 3
     assert noted(ledger) == [["3", "start", "1"], ["3", "start", "2"], ["3", "end", "2"]]

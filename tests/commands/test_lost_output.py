@@ -18,8 +18,8 @@ from support.processes import command_line
 from support.waiting import wait_for
 
 LINES = 20_000
-WRITER = 'echo first; while [ ! -e "$1" ]; do sleep 0.01; done; seq $2; [ -z "$4" ] || exec sleep 1000; exit $3'
-"""Writes a line, and $2 more once the file $1 exists; then it ends with $3, unless there is a $4."""
+WRITER = 'echo first; read -r _ <"$1"; seq $2; [ -z "$4" ] || exec sleep 1000; exit $3'
+"""Writes a line, and $2 more once the latch $1 is open; then it ends with $3, unless there is a $4."""
 
 
 def shims(service, *phases):
@@ -29,13 +29,12 @@ def shims(service, *phases):
     return [word.pid for word in words if word is not None and word.phase in phases]
 
 
-def die_together(service, tmp_path, *, lines, code, stays=False):
+def die_together(service, latch, *, lines, code, stays=False):
     """Run a writer; kill the service, let the command write, kill its shim, and start the service again."""
-    gate = tmp_path / "gate"
-    queue = run(service.client, "it", "sh", "-c", WRITER, "sh", str(gate), str(lines), str(code), "x" * stays)
+    queue = run(service.client, "it", "sh", "-c", WRITER, "sh", latch.path, str(lines), str(code), "x" * stays)
     assert queue.get() == (1, b"first\n")
     service.kill()
-    gate.touch()
+    latch.open()
     if stays:
         written = service.home / f"{service.address}-{service.port}" / "output"
         wait_for(lambda: sum(path.stat().st_size for path in written.glob("*.1")) >= size(lines), what="what it writes")
@@ -65,13 +64,13 @@ def service(serve, connect):
 
 @pytest.mark.parametrize("code", [0, 3])
 @pytest.mark.parametrize("lines", [1, 2_000, LINES, 10 * LINES])
-def test_what_a_command_wrote_while_the_service_was_away_outlives_its_shim(service, tmp_path, lines, code):
-    written = die_together(service, tmp_path, lines=lines, code=code)
+def test_what_a_command_wrote_while_the_service_was_away_outlives_its_shim(service, latch, lines, code):
+    written = die_together(service, latch, lines=lines, code=code)
     assert written == (numbers(lines), b"", [], code)
 
 
-def test_what_one_wrote_that_was_interrupted_with_its_shim_is_passed_on_too(service, tmp_path):
-    written = die_together(service, tmp_path, lines=LINES, code=0, stays=True)
+def test_what_one_wrote_that_was_interrupted_with_its_shim_is_passed_on_too(service, latch):
+    written = die_together(service, latch, lines=LINES, code=0, stays=True)
     assert (written.out, written.code) == (numbers(LINES), 75)
 
 

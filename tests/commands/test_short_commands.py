@@ -75,16 +75,15 @@ def queued(service):
 @pytest.mark.slow
 @pytest.mark.parametrize("nth", [2, 5])
 @pytest.mark.parametrize("point", POINTS)
-def test_killed_where_something_is_kept_each_is_executed_once(serve, connect, tmp_path, point, nth):
+def test_killed_where_something_is_kept_each_is_executed_once(serve, connect, tmp_path, latch, point, nth):
     ledger = tmp_path / "ledger"
     service = serve(COMMANDS, environment={"ORCHA_COMMANDS": "2"})
     client = connect(service)
-    gate = tmp_path / "gate"
-    blockers = [run(client, f"b{n}", "sh", "-c", f"while [ ! -e '{gate}' ]; do sleep 0.01; done") for n in range(2)]
+    blockers = [run(client, f"b{n}", "sh", "-c", latch.wait) for n in range(2)]
     queues = send_short(client, ledger)
     service.kill()
     service.start(environment={"ORCHA_CRASH": f"{point}:{nth}"})
-    gate.touch()
+    latch.open()
     assert service.wait_for_end() == -signal.SIGKILL, point
     service.start()
     check_short(queues, ledger)

@@ -11,7 +11,7 @@ import pytest
 
 from orcha import properties
 from support import Gate, wait_for
-from support.gates import pass_gate
+from support.gates import Latch, pass_gate
 from support.hanging import HangReports
 from support.leaks import no_leaks
 
@@ -40,6 +40,17 @@ def test_a_gate_holds_its_waiter_until_it_is_opened(gate: Gate):
     gate.open()
     assert passed.wait(30)
     waiter.join()
+
+
+def test_a_latch_holds_all_until_it_is_opened_and_nobody_later(latch: Latch):
+    command = ["sh", "-c", f"echo waits; {latch.wait}; echo goes on"]
+    shells = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    assert [shell.stdout.readline() for shell in shells] == ["waits\n"] * 3
+    assert [shell.poll() for shell in shells] == [None] * 3
+    latch.open()
+    assert [shell.communicate() for shell in shells] == [("goes on\n", None)] * 3
+    latch.open()
+    assert subprocess.check_output(command, text=True) == "waits\ngoes on\n"
 
 
 def test_a_leaked_thread_is_found(impatient):

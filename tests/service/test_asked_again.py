@@ -187,7 +187,7 @@ def test_rounds_that_are_each_due_later_than_the_one_before_set_one_timer(asked,
 def test_commands_that_wait_for_a_slot_of_the_machine_are_not_polled(serve):
     service = serve(arguments=("serve", "commands"), environment={"ORCHA_COMMANDS": "1"})
     for name in "abc":
-        assert service.run("run", "--detach", "--name", name, "--", "sleep", "600").returncode == 0
+        assert service.ask("run", "--detach", "--name", name, "--", "sleep", "600").returncode == 0
     rows = {row["id"]: row for row in json.loads(service.ask("ps", "--json").stdout)}
     assert [rows[name]["asked_ago"] for name in "abc"] == [None, None, None]
     assert rows["b"]["why"] is not None

@@ -74,8 +74,8 @@ def test_configuration_is_read_at_the_start_and_again_while_petitions_stay_as_th
     service.start()
     assert groups(service) == {"nightly": (2, None, "orcha.toml:4"), "rig": (1, None, "orcha.toml:6")}
     assert resources(service) == {"gpu": (2, "orcha.toml:9"), "ram_gb": (64, "orcha.toml:10")}
-    assert service.run("run", "--detach", "--name", "a", "-g", "rig", "--", "sleep", "60").returncode == 0
-    assert service.run("run", "--detach", "--name", "b", "-g", "rig", "--", "sleep", "60").returncode == 0
+    assert service.ask("run", "--detach", "--name", "a", "-g", "rig", "--", "sleep", "60").returncode == 0
+    assert service.ask("run", "--detach", "--name", "b", "-g", "rig", "--", "sleep", "60").returncode == 0
     assert service.ask("group", "set", "nightly", "--slots", "7").returncode == 0
     write(service, SECOND)
     done = service.run("reload", "--json")
@@ -247,7 +247,7 @@ def test_quotas_hold_and_are_changed_while_petitions_wait(configured):
     service.start()
 
     def detach(name, *options):
-        return service.run("run", "--detach", "--name", name, *options, "--", "sleep", "1000")
+        return service.ask("run", "--detach", "--name", name, *options, "--", "sleep", "1000")
 
     def state(name):
         return json.loads(service.ask("show", "--json", name).stdout)["state"]
@@ -260,7 +260,7 @@ def test_quotas_hold_and_are_changed_while_petitions_wait(configured):
     assert "starts" in service.ask("why", "second").stdout
     never = detach("never", "--need", "gpu=2")
     assert (never.returncode, f"it needs 2 gpu, and {me} may have 1" in never.stderr) == (125, True)
-    array = service.run("run", "--detach", "--name", "many", "--array", "0-1", "--", "true")
+    array = service.ask("run", "--detach", "--name", "many", "--array", "0-1", "--", "true")
     assert array.returncode == 125
     assert f"quota: 1 of {me}'s 2 petitions wait, and these are 2 more (quota.default.queued, " in array.stderr
     assert "orcha.toml:7): wait until" in array.stderr

@@ -114,9 +114,9 @@ def test_the_life_of_a_petition_is_read_by_its_id(serve, tmp_path):
     gate = Gate(tmp_path)
     service = serve(COMMANDS, environment={"ORCHA_LOG": "json", "ORCHA_COMMANDS": "1"}, ready=False)
     wait_for(lambda: '"message": "serving' in service.stderr(), what="the ready line")
-    service.run("run", "--detach", "--name", "first", "--", "cat", gate.path)
+    service.ask("run", "--detach", "--name", "first", "--", "cat", gate.path)
     gate.wait_until_reached()
-    service.run("run", "--detach", "--name", "a\nb", "--", "sh", "-c", "exit 3")
+    service.ask("run", "--detach", "--name", "a\nb", "--", "sh", "-c", "exit 3")
     gate.open()
     assert service.ask("wait", "a\nb").returncode == 3
     assert service.stop() == 0

@@ -36,7 +36,7 @@ def test_commands_end_interrupted_where_the_machine_goes_down_and_else_outlive_t
     gate = Gate(tmp_path)
     variables = {"ORCHA_KEEP_COMMANDS": "1", "ORCHA_STOP_GRACE": "3600"}
     service = serve(COMMANDS, environment=systemctl(answer, 1) | variables)
-    assert service.run("run", "--detach", "--name", "job", "--", "cat", gate.path).returncode == 0
+    assert service.ask("run", "--detach", "--name", "job", "--", "cat", gate.path).returncode == 0
     gate.wait_until_reached()
     assert service.stop() == 0
     assert (tmp_path / "asked").read_text() == "is-system-running\n"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from orcha.interfaces import Message
+from support.gates import Latch
 
 COMMANDS = "orcha.lib:CommandManager"
 """What `serve` starts for commands."""
@@ -31,13 +32,13 @@ echo "$1 start $ORCHA_ATTEMPT" >> "$3"
 i=0
 while [ $i -lt $2 ]; do
     echo "$1 $i ...................................................................................."
-    [ $i -eq $(($2 / 2)) ] && while [ ! -e "$4" ]; do sleep 0.05; done
+    [ $i -eq $(($2 / 2)) ] && read -r _ <"$4"
     i=$((i + 1))
 done
 echo "$1 end $ORCHA_ATTEMPT" >> "$3"
 exit $(($1 % 5))
 """
-"""Prints $2 numbered lines, the last half of them once the file $4 exists; notes start and end in the ledger $3."""
+"""Prints $2 numbered lines, the last half of them once the latch $4 is open; notes start and end in the ledger $3."""
 
 
 class Written(NamedTuple):
@@ -78,9 +79,9 @@ def steady(number: int, ledger: Path, gate: Path) -> list[str]:
     return [sys.executable, "-I", "-S", "-c", STEADY, str(number), str(ledger), str(gate)]
 
 
-def writer(number: int, lines: int, ledger: Path, gate: Path) -> list[str]:
+def writer(number: int, lines: int, ledger: Path, latch: Latch) -> list[str]:
     """Give the command line of a writer."""
-    return ["sh", "-c", WRITER, "writer", str(number), str(lines), str(ledger), str(gate)]
+    return ["sh", "-c", WRITER, "writer", str(number), str(lines), str(ledger), latch.path]
 
 
 def written_by(number: int, lines: int) -> bytes:

@@ -318,7 +318,7 @@ def test_a_group_that_is_named_first_by_a_command_an_array_and_a_change(serve):
     done = service.run("run", "--group", "one", "--", "true")
     assert (done.returncode, done.stderr) == (0, new.format("one", "one"))
     assert service.run("run", "--group", "one", "--", "true").stderr == ""
-    assert service.run("run", "--detach", "--name", "b", "--in", "1h", "--", "true").stdout == "b\n"
+    assert service.ask("run", "--detach", "--name", "b", "--in", "1h", "--", "true").stdout == "b\n"
     many = service.run("run", "--detach", "--name", "many", "--group", "two", "--array", "1-2", "--", "true")
     assert (many.stdout, many.stderr) == ("many\n", new.format("two", "two"))
     assert service.run("set", "b", "--group", "three").returncode == 0
@@ -398,8 +398,8 @@ def test_slots_that_are_set_at_run_time_stay_until_a_start_says_something_new(se
     def slots():
         return {each["group"]: each["slots"] for each in json.loads(service.run("group", "ls", "--json").stdout)}
 
-    assert service.run("run", "--detach", "--name", "a", "--group", "rig", "--", "sleep", "1000").returncode == 0
-    assert service.run("run", "--detach", "--name", "b", "--group", "rig", "--", "sleep", "1000").returncode == 0
+    assert service.ask("run", "--detach", "--name", "a", "--group", "rig", "--", "sleep", "1000").returncode == 0
+    assert service.ask("run", "--detach", "--name", "b", "--group", "rig", "--", "sleep", "1000").returncode == 0
     assert service.run("group", "set", "rig", "--slots", "2").returncode == 0
     wait_for(lambda: "b is running\n" in service.run("why", "b").stdout, what="it has a slot now")
     assert service.run("group", "set", "any", "--slots", "none").returncode == 0

@@ -115,9 +115,8 @@ def test_a_paused_command_can_be_cancelled(client):
     assert not Path(f"/proc/{pid}").exists()
 
 
-def test_what_people_type_arrives_whole_and_in_order_with_flow_control(client, tmp_path):
-    gate = tmp_path / "gate"
-    script = f"while [ ! -e {gate} ]; do sleep 0.01; done; sha256sum"
+def test_what_people_type_arrives_whole_and_in_order_with_flow_control(client, latch):
+    script = f"{latch.wait}; sha256sum"
     queue = run(client, "m1", "sh", "-c", script, stdin=True)
     shown = wait_until_runs(client, "m1")
     wire, data, offset = client.manager.client, os.urandom(1 << 20), 0
@@ -128,7 +127,7 @@ def test_what_people_type_arrives_whole_and_in_order_with_flow_control(client, t
     assert wire.decode(again.value) == part
     gap = wire.stdin(shown["seq"], 1, part + 1, b"x")
     assert wire.decode(gap.value) == part
-    gate.touch()
+    latch.open()
     offset = part
     while offset < len(data):
         reply = wire.stdin(shown["seq"], 1, offset, data[offset : offset + part])
@@ -202,15 +201,14 @@ def test_show_tells_of_a_command_and_its_attempts_but_no_secret(client):
     assert "hush" not in repr(shown)
 
 
-def test_commands_of_a_group_with_slots_run_so_many_at_a_time(serve, connect, tmp_path):
+def test_commands_of_a_group_with_slots_run_so_many_at_a_time(serve, connect, latch):
     service = serve(COMMANDS, environment={"ORCHA_SLOTS": "rig=1", "ORCHA_COMMANDS": "4"})
     client = connect(service)
-    script = f"while [ ! -e {tmp_path}/end ]; do sleep 0.02; done"
-    queues = [run(client, f"m{number}", "sh", "-c", script, group="rig") for number in range(3)]
+    queues = [run(client, f"m{number}", "sh", "-c", latch.wait, group="rig") for number in range(3)]
     wait_until_runs(client, "m0")
     shown = details(client, "m1")
     assert (shown["state"], shown["why"]) == ("queued", "1 of 1 slots of its group rig is in use")
-    (tmp_path / "end").touch()
+    latch.open()
     assert [everything(queue)[-1] for queue in queues] == [0, 0, 0]
 
 
