@@ -129,6 +129,13 @@ def test_an_unknown_id_gets_the_same_salt_each_time_and_others_get_others():
     assert salt_for("kone")[1] == salt_for(KEY.id)[1] == b"i=%d" % PBKDF2_ITERATIONS
 
 
+def test_a_door_draws_the_record_of_no_key_and_derives_none(monkeypatch):
+    monkeypatch.setattr(scram, "pbkdf2_hmac", pytest.fail)
+    one, other = Door({}).stranger, Door({}).stranger
+    assert len({*(one.salt, one.stored_key, one.server_key), *(other.salt, other.stored_key, other.server_key)}) == 6
+    assert [len(each) for each in (one.salt, one.stored_key, one.server_key)] == [16, 32, 32]
+
+
 def test_nobody_learns_without_a_key_which_attempts_live():
     """Neither by what an attempt's id is answered while it lives and when it does not, nor from others' ids."""
     alive = True

@@ -319,7 +319,7 @@ class Door:
 
         With `share` the key admits other users too; without, it admits the service's own user and root alone.
         """
-        from orcha._protocol.keys import Key, record_of
+        from orcha._protocol.keys import record_of_no_key
 
         self.keyring = keyring
         self.instance = os.urandom(INSTANCE_BYTES) if instance is None else instance
@@ -332,7 +332,7 @@ class Door:
         """Gives the time on the wall clock, by which named keys expire."""
         self.named: Mapping[str, KeyRecord] = {}
         """Keys with names, which admit whatever user has them; another mapping takes the place of this one."""
-        self.stranger = record_of(Key("", os.urandom(32)), "", salts)
+        self.stranger = record_of_no_key(salts)
         """A record of no key, in place of every unknown one."""
 
     def admit_user(self, credentials: Credentials | None) -> AdmittedClient | None:

@@ -145,6 +145,15 @@ def record_of(key: Key, role: str = ADMIN, salt: bytes | None = None) -> KeyReco
     return KeyRecord(key.id, salt, PBKDF2_ITERATIONS, sha256(client).digest(), server, role)
 
 
+def record_of_no_key(salt: bytes | None = None) -> KeyRecord:
+    """Make the record that stands in place of one of an unknown key; no key fits it.
+
+    What it keeps is drawn by lot: nobody sees whether that was derived from a key, which takes 1 ms.
+    """
+    salt = os.urandom(16) if salt is None else salt
+    return KeyRecord("", salt, PBKDF2_ITERATIONS, stored_key=os.urandom(32), server_key=os.urandom(32), role="")
+
+
 def hidden_salt(secret: bytes, key_id: str) -> bytes:
     """Give the salt of an unknown id: the same each time, so that the salt does not tell that the id is unknown."""
     import hmac
