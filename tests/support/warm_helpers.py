@@ -99,9 +99,7 @@ def _track(words: list[str], kept: list[int], descriptor: int, *, leads_group: b
         if leads_group:
             os.setpgid(0, 0)
         signal.set_wakeup_fd(-1)
-        for number in signal.valid_signals():
-            if callable(signal.getsignal(number)):
-                signal.signal(number, signal.SIG_DFL)
+        _forget_handlers()
         for low, high in zip([2, *kept], [*kept, 1 << 16], strict=True):
             if low + 1 < high:
                 os.closerange(low + 1, high)
@@ -166,9 +164,7 @@ def _be(
 def _forget_service() -> None:
     """Take back what a service has changed in this interpreter, and its signal handlers."""
     signal.set_wakeup_fd(-1)
-    for number in SIGNALS:
-        if callable(_signal.getsignal(number)):
-            _signal.signal(number, _signal.SIG_DFL)
+    _forget_handlers()
     if _signal.getsignal(_signal.SIGINT) == _signal.SIG_DFL:
         _signal.signal(_signal.SIGINT, _signal.default_int_handler)
     for number in (_signal.SIGPIPE, _signal.SIGXFSZ):
@@ -180,6 +176,12 @@ def _forget_service() -> None:
         tracking.uninstall()
     os.posix_spawn = _spawn
     setattr(_posixsubprocess, "fork_exec", _execute)  # noqa: B010 - as above
+
+
+def _forget_handlers() -> None:
+    for number in SIGNALS:
+        if callable(_signal.getsignal(number)):
+            _signal.signal(number, _signal.SIG_DFL)
 
 
 def _take_files(actions: Sequence[tuple[Any, ...]]) -> None:
