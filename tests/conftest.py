@@ -114,14 +114,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Begin here, where no other process runs the tests."""
-    if not session.config.option.processes and not getattr(session.config.option, "numprocesses", None):
-        _begin(session.config)
+    """Warm up the interpreter from which programs under test are forked, while tests are collected here."""
+    if not getattr(session.config.option, "numprocesses", None):
+        WARM.start()
+        if not session.config.option.processes:
+            _begin(session.config)
 
 
 def _begin(config: pytest.Config) -> None:
-    """Warm up the interpreter from which programs under test are forked."""
-    WARM.start()
+    """Begin in a process that runs tests."""
     config.stash[_HANGS] = HangReports()
 
 

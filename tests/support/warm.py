@@ -33,11 +33,13 @@ _SIGNATURE = inspect.signature(subprocess.Popen._execute_child)  # type: ignore[
 
 
 class WarmInterpreter:
-    """The process that forks; one serves all tests of this process."""
+    """The process that forks; one serves all tests of this process, and of those that are forked from it later."""
 
     def __init__(self) -> None:
         """Start nothing."""
         self._control: socket.socket | None = None
+        self._began_in = 0
+        """The pid of the process that started it."""
         self.watched: dict[str, str] = {}
         """What it read as it started."""
 
@@ -56,15 +58,16 @@ class WarmInterpreter:
                 | {"PYTHONPATH": str(TESTS), "ROOM": "." * MOST_VARIABLES},
                 check=True,
             )
-        self._control = ours
+        self._control, self._began_in = ours, os.getpid()
 
     def stop(self) -> None:
-        """End it."""
+        """End it, or in a process that was forked later let go of it."""
         if self._control is not None:
             with self._control as control:
-                control.shutdown(socket.SHUT_WR)
-                control.settimeout(60)
-                control.recv(1)  # gives nothing, when it has ended
+                if self._began_in == os.getpid():
+                    control.shutdown(socket.SHUT_WR)
+                    control.settimeout(60)
+                    control.recv(1)  # gives nothing, when it has ended
             self._control = None
 
     @property
