@@ -80,7 +80,7 @@ class Backfill:
         *,
         of_groups: GroupAdmission,
         lines_of: Callable[[str], Iterable[str]],
-        stands: Callable[[Waiter], bool],
+        stands: Callable[[], Callable[[Waiter], bool]],
         now: Callable[[], Moment],
     ) -> None:
         """Take what runs and waits.
@@ -92,7 +92,7 @@ class Backfill:
             elsewhere: who needs them, and waits in no line.
             of_groups: how many petitions of each group may run.
             lines_of: gives the lines for a resource: there may be lines for devices about which needs say the same.
-            stands: tells whether a petition waits still, for resources and not for people.
+            stands: gives what tells at this moment whether a petition waits still, for resources and not for people.
             now: gives the time.
 
         """
@@ -326,7 +326,7 @@ class Backfill:
 
     def _who_need(self, resource: str, most: int) -> list[Waiter]:
         """Give the first petitions in the lines for a resource, and all that need the resource and wait elsewhere."""
-        firsts, stands = self._lines.firsts, self._stands
+        firsts, stands = self._lines.firsts, self._stands()
         found: list[Waiter] = []
         for line in (*self._lines_of(resource), aside(resource)):
             found += firsts(line, most, stands)

@@ -112,7 +112,7 @@ class Resources:
             self._elsewhere,
             of_groups=of_groups,
             lines_of=self._all_lines,
-            stands=self._stands,
+            stands=self._standing,
             now=now,
         )
         self._in_gap: int | None = None
@@ -440,6 +440,11 @@ class Resources:
     def _stands(self, waiter: Waiter) -> bool:
         """Tell the same of a petition that is only counted."""
         return self._is_there(waiter) and not self._is_held_back(waiter)
+
+    def _standing(self) -> Callable[[Waiter], bool]:
+        """Give what tells it of each petition at this moment: mostly neither people nor quotas hold any back."""
+        may_be_held = self._petitions.quotas is not None or self._are_any_paused()
+        return self._stands if may_be_held else self._is_there
 
     def _is_held_back(self, waiter: Waiter) -> bool:
         """Tell whether people, or the quotas of its owner, hold a petition back."""
