@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orcha._supervisor.contract import CommandSpec
 from orcha._supervisor.link import STANDARD_CODEC, Decoder, Frame, ProtocolError, encode
+from orcha._supervisor.protocol import pack_spec, unpack_spec
 from orcha._supervisor.shim_connection import FAST_CODEC
 
 TEXT = st.text(st.characters(), max_size=8)  # lone surrogates too: bytes of arguments that are no UTF-8
@@ -36,3 +38,27 @@ def test_what_is_no_message_is_no_message_to_either(codec, text):
     frame = len(text).to_bytes(4, "big") * 2 + text
     with pytest.raises(ProtocolError):
         list(Decoder(codec).feed(frame))
+
+
+def test_what_a_specification_does_not_say_does_not_travel_and_is_read_from_builds_that_send_it():
+    spec = CommandSpec(1, 2, b"c" * 16, ("true",), "/", {"PATH": "/bin"}, umask=0o22, processors=(0, 1))
+    head = pack_spec(spec)
+    assert None not in head.values()
+    assert unpack_spec(head) == spec
+    assert unpack_spec(dict.fromkeys(CommandSpec._fields) | head) == spec
+
+
+@pytest.mark.parametrize("name", ["seq", "attempt", "channel", "argv", "cwd", "env"])
+def test_a_specification_without_what_each_command_has_is_refused(name):
+    head = pack_spec(CommandSpec(1, 2, b"c" * 16, ("true",), "/", {}))
+    with pytest.raises(ValueError, match=r"KeyError|TypeError"):
+        unpack_spec(head | {name: None})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("umask", 0o1000), ("grace", -1), ("stop_signal", "INT"), ("uid", 1 << 32)]
+)
+def test_a_number_that_makes_no_sense_is_refused(name, value):
+    head = pack_spec(CommandSpec(1, 2, b"c" * 16, ("true",), "/", {}))
+    with pytest.raises(ValueError, match=name):
+        unpack_spec(head | {name: value})

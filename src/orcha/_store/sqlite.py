@@ -197,10 +197,10 @@ class SqliteStore:
             StoreFull: no room on the disk, even after the reserve was given up.
             StoreBroken: the store cannot be written any more; whether the changes are kept is not known.
         """
-        accepted, channels = commit_rows.accepted(changes)
-        statements = commit_rows.statements(accepted + commit_rows.steps(changes) + commit_rows.attempts(changes))
         if durable:
             self._check_in_place()
+        accepted, channels = commit_rows.accepted(changes)
+        statements = commit_rows.statements(accepted + commit_rows.steps(changes) + commit_rows.attempts(changes))
         self._synchronous(full=durable)
         try:
             dropped = self._with_reserve(lambda: self._write(changes, statements, channels))

@@ -35,12 +35,6 @@ _NUMBERS = {
     "uid": (1 << 32) - 2,
 }
 """The fields of a specification that are numbers, with the largest value of each."""
-_NEVER_NONE = frozenset(
-    (
-        *("stop_signal", "grace", "output_limit", "output_policy", "outlives", "drain", "leftovers", "warn_seconds"),
-        "beside_start",
-    )
-)
 
 
 def common_version(theirs: object) -> int:
@@ -77,8 +71,11 @@ def readable(word: str | bytes) -> str:
 
 
 def pack_spec(spec: CommandSpec) -> Head:
-    """Return the JSON object of a specification; bytes that are no UTF-8 travel as lone surrogates."""
-    found = spec._asdict()
+    """Return the JSON object of a specification; bytes that are no UTF-8 travel as lone surrogates.
+
+    What is None does not travel: each build takes a field that is missing for that.
+    """
+    found: Head = {name: value for name, value in zip(spec._fields, spec, strict=True) if value is not None}
     found["channel"] = spec.channel.hex()
     found["argv"] = [to_text(one) for one in spec.argv]
     found["cwd"] = to_text(spec.cwd)
@@ -120,21 +117,20 @@ def unpack_spec(found: Head, raw: bytes = b"") -> CommandSpec:
 def _spec_of(found: Head, raw: bytes) -> CommandSpec:
     from orcha._supervisor.contract import CommandSpec
 
-    for name, most in _NUMBERS.items():
-        value = found.get(name)
-        if value is not None and not (isinstance(value, int | float) and 0 <= value <= most):
+    known = {name: value for name in CommandSpec._fields if (value := found.get(name)) is not None}
+    for name in _NUMBERS.keys() & known:
+        value = known[name]
+        if not (isinstance(value, int | float) and 0 <= value <= _NUMBERS[name]):
             raise ValueError(f"{name} is {value!r}")
-    known = {name: found[name] for name in CommandSpec._fields if name in found}
-    if known.get("uid") is not None:
+    if "uid" in known:
         known["uid"], known["argv"] = int(known["uid"]), found.get("argv_as_user", ())
-    if known.get("secrets") is not None:
+    if "secrets" in known:
         known["secrets"], known["argv"] = _unpack_secrets(found["secrets"], raw), found["argv_with_secrets"]
     known["channel"] = bytes.fromhex(known["channel"])
     known["argv"] = tuple(known["argv"])
-    if known.get("processors") is not None:
+    if "processors" in known:
         known["processors"] = tuple(map(int, known["processors"]))
     known["tty"] = tuple(known["tty"]) if known.get("tty") else None
-    known = {name: value for name, value in known.items() if value is not None or name not in _NEVER_NONE}
     return CommandSpec(**known)
 
 

@@ -11,7 +11,6 @@ import json
 import os
 import signal
 import stat
-from functools import cache
 
 from orcha._supervisor import other_user
 from orcha._supervisor.protocol import readable, to_bytes
@@ -27,17 +26,13 @@ if TYPE_CHECKING:
 
 BESIDE_HAS_ENDED = "the command beside which it was to run has ended"
 _DEFAULTED = sorted(int(number) for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+"""The signals that a command finds as no program has changed them; exec(2) would keep those that are ignored. They are
+named one and all, since the C library asks the system about each signal that is not named."""
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 _SHELL = b"/bin/sh"
 _MAX_DESCRIPTOR_NUMBER = 1 << 16
 """Descriptors above are not looked for: Python opens each one so that it ends at the exec."""
 _TRY_NEXT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EACCES})
-
-
-@cache
-def _ignored() -> list[int]:
-    """Return the ignored signals: exec(2) keeps these, and resets only signals that have a handler."""
-    return [number for number in _DEFAULTED if signal.getsignal(number) in {signal.SIG_IGN, None}]
 
 
 class NotExecutedError(Exception):
@@ -168,7 +163,7 @@ def _start(path: bytes, program: _Program, descriptors: Descriptors, groups: Seq
         return _fork(path, program, descriptors, groups)
     actions = [(os.POSIX_SPAWN_DUP2, one, number) for number, one in enumerate(descriptors) if one != number]
     given = program.arguments, program.environment
-    return os.posix_spawn(path, *given, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_ignored())
+    return os.posix_spawn(path, *given, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_DEFAULTED)
 
 
 def _fork(path: bytes, program: _Program, descriptors: Descriptors, groups: Sequence[str]) -> int:
