@@ -99,7 +99,7 @@ def test_calls_are_handed_over_where_no_visit_is_under_way_and_no_hook_that_was_
 
         def free():
             found = [visits.is_free]
-            for name, value in (("_visit", object()), ("_stopped_by", 7)):
+            for name, value in (("under_way", object()), ("_stopped_by", 7)):
                 before = getattr(visits, name)
                 setattr(visits, name, value)
                 found.append(visits.is_free)

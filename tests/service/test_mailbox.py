@@ -19,6 +19,7 @@ class Visits:
     """Nothing to ask, unless a test says so."""
 
     has_calls = may_find = is_choosing = is_free = are_inline = are_news = False
+    under_way = None
 
     def __init__(self):
         self.note = lambda: None
@@ -104,6 +105,19 @@ def engine():
 
 
 HERE, THERE = "MainThread", "orcha-engine"
+
+
+@pytest.mark.parametrize("there_is", [None, "a call", "a visit", "one waits", "one to preempt", "one lent"])
+def test_a_batch_goes_to_the_visits_only_where_there_may_be_something_for_them(there_is):
+    it, noted = Parts(), []
+    it.visits.note = lambda: noted.append(there_is)
+    it.visits.has_calls = there_is == "a call"
+    it.visits.under_way = object() if there_is == "a visit" else None
+    it.petitions.may_have_waiting = there_is == "one waits"
+    it.petitions.preemptible = {1: object()} if there_is == "one to preempt" else {}
+    it.petitions.lent = {1: object()} if there_is == "one lent" else {}
+    it.mailbox._work.make()
+    assert noted == ([] if there_is is None else [there_is])
 
 
 def test_before_the_engine_s_thread_is_started_no_other_thread_takes_the_turn():

@@ -132,7 +132,7 @@ def test_a_failure_in_the_transaction_that_accepts_what_comes_after_it_counts(fi
         engine.post(lambda: engine.after_batch(lambda: (stands.set(), goes_on.wait(30))))
         assert stands.wait(30)
 
-        before, visit = len(engine.mailbox), engine.visits._visit
+        before, visit = len(engine.mailbox), engine.visits.under_way
         end = (lambda: manager.free("build"), lambda: len(engine.mailbox) > before)
         reading = (manager.may_read.set, lambda: visit.over)
         for step, is_there in (end, reading) if first == "the end" else (reading, end):

@@ -116,7 +116,7 @@ class Batch:
         `may_keep` and `more` are as `Mailbox.run_or_post` says.
         """
         self._petitions.now = new_tuple(Moment, (time.time(), time.monotonic()))
-        if not self._visits.is_free:
+        if self._visits.under_way is not None:
             self._visits.collect()
         if own or self._mailbox.events:
             self._mailbox.handle(due=own)
@@ -201,15 +201,22 @@ class Batch:
         """Hand over the manager's calls that have gathered."""
         if self._petitions.finals:
             self._listeners.ends(self._petitions.finals)
-        self._visits.dispatch()
+        self._dispatch()
         if self._petitions.prompt:
             self._listeners.prompt()
+
+    def _dispatch(self) -> None:
+        """Hand over calls and waiting petitions, where there is any of them, or a petition that may give its place."""
+        petitions, visits = self._petitions, self._visits
+        may_ask = visits.under_way is not None or visits.has_calls or petitions.may_have_waiting
+        if may_ask or petitions.preemptible or petitions.lent:
+            visits.dispatch()
 
     def keep(self) -> None:
         """Keep what changed, have the effects, send the replies, and hand over the calls that follow."""
         self.commit()
         self.send()  # before a hook thread is woken: the two would wait for each other's turn
-        self._visits.dispatch()
+        self._dispatch()
         changes = self._petitions.changes
         if (changes.flags or changes.attempts or changes.transitions) and not self._mailbox.is_over:
             self._transaction.let_flags_wait(changes)

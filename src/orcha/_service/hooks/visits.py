@@ -107,7 +107,7 @@ class Visits:
         self._stops_on_timeout = stops_on_timeout
         hooks.done = partial(mailbox.run_or_wake, may_keep=True)  # the batch takes the results of the visit
         hooks.came_back = partial(mailbox.post, self._came_back)
-        deadline.under_way, deadline.given_up = lambda: self._visit, self._give_up
+        deadline.under_way, deadline.given_up = lambda: self.under_way, self._give_up
         self.are_inline = managers.are_ours
         """Whether built-in managers are the only ones, whose hooks the engine calls by itself: no thread is woken."""
         self.may_start = True
@@ -122,7 +122,8 @@ class Visits:
         self._converts: list[Record] = []
         self._converts_from = 0
         self._again: list[HookCall] = []
-        self._visit: Visit | None = None
+        self.under_way: Visit | None = None
+        """The visit that was handed over last, unless its results have been taken."""
         self._when_free: list[Callable[[], None]] = []
         """Calls that are made when the visit under way is over."""
         self._finds = True
@@ -195,7 +196,7 @@ class Visits:
 
     def when_free(self, call: Callable[[], None]) -> None:
         """Call once no hook thread asks petitions: now, or when the visit that is under way is over."""
-        visit = self._visit
+        visit = self.under_way
         if visit is not None:
             visit.awaited = True  # before `over` is looked at, as in `dispatch`
             if not visit.over:
@@ -218,7 +219,7 @@ class Visits:
     @property
     def is_free(self) -> bool:
         """Whether calls can be handed over: no visit is under way whose end hands them over, and the thread goes on."""
-        return self._visit is None and self._stopped_by is None
+        return self.under_way is None and self._stopped_by is None
 
     @property
     def are_news(self) -> bool:
@@ -233,27 +234,27 @@ class Visits:
     @property
     def is_choosing(self) -> bool:
         """Whether the hook thread asks waiting petitions, found one to start last time, and has little else to do."""
-        visit = self._visit
+        visit = self.under_way
         return visit is not None and self._finds and bool(visit.round.waiting) and len(visit.calls) <= MAX_QUICK_CALLS
 
     @property
     def is_busy(self) -> bool:
         """Whether the hook thread has work, or work has gathered for it."""
-        return (self._visit is not None and not self._visit.over) or self.has_calls
+        return (self.under_way is not None and not self.under_way.over) or self.has_calls
 
     def go_on(self) -> bool:
         """Tell whether the hook thread goes on: it has got round to it since this was asked last, or calls a plugin.
 
         A call that takes too long is no fault of the thread: `deadlines.py` gives it up.
         """
-        visit = self._visit
+        visit = self.under_way
         return self.hooks.goes_on() or (visit is not None and not visit.over and visit.current is not None)
 
     # --- hand over ----------------------------------------------------------------------------------------------
 
     def dispatch(self) -> None:
         """Hand over the gathered calls, if the hook thread is free."""
-        visit = self._visit
+        visit = self.under_way
         if visit is not None:
             if not visit.awaited and (self.has_calls or self._are_waited_for()):
                 visit.awaited = True  # before `over` is looked at: the hook thread sets that, and looks at this then
@@ -269,7 +270,7 @@ class Visits:
             return
         starts_number = len(self._starts)
         calls = self._gathered(asked)
-        self._visit = visit = Visit(calls, asked, only_starts=len(calls) == starts_number)
+        self.under_way = visit = Visit(calls, asked, only_starts=len(calls) == starts_number)
         if asked is not _NOBODY:
             self.selection.handed_over()
         if self._managers.have_ours and self._managers.answer_at_once(visit):
@@ -366,18 +367,18 @@ class Visits:
 
     def collect(self) -> None:
         """Take the results of a visit that is over."""
-        visit = self._visit
+        visit = self.under_way
         if visit is not None and visit.over:
             self._end(visit)
 
     def _end(self, visit: Visit) -> None:
         """Have the results of the visit under way applied to the petitions."""
-        self._visit = None
+        self.under_way = None
         self._take(visit)
 
     def _take(self, visit: Visit) -> None:
         self._take_answers(visit)
-        while self._when_free and self._visit is None:
+        while self._when_free and self.under_way is None:
             self._when_free.pop(0)()
 
     def _take_answers(self, visit: Visit) -> None:
@@ -395,7 +396,7 @@ class Visits:
 
     def _give_up(self, visit: Visit, call: HookCall, reason: str, thread: int) -> None:
         """Give a call up, and go on with the other calls of its visit."""
-        self._visit = None
+        self.under_way = None
         self._take(visit)
         self._again = [*visit.left(), *self._again]
         self._petitions.note_change()
