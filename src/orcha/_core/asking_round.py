@@ -329,6 +329,8 @@ class Round:
 
 def in_order(waiting: Sequence[Candidate], new: Sequence[Candidate]) -> Sequence[Candidate]:
     """Merge what waits, in order, with what has just come, by (priority, sequence): lower first."""
+    if not waiting and len(new) == 1:
+        return new
     return sorted([*waiting, *new], key=_place) if new else waiting
 
 

@@ -390,7 +390,8 @@ class ChannelBook:
         follower = Follower(peer, index, min(credit, MAX_CREDIT_BYTES))
         channel.followers[peer.id] = follower
         self._followed.setdefault(peer.id, set()).add(channel.id)
-        self._catch_up(channel, follower)
+        if index < channel.next:
+            self._catch_up(channel, follower)
         follower.reads_along = follower.next >= channel.next
         if self.unkept.attempts:
             self.unkept.followed(channel.id)
