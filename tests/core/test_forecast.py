@@ -17,6 +17,7 @@ from orcha._core.groups import GroupRules
 from orcha._core.petitions import Petitions
 from orcha._core.preempted import PAUSE, REQUEUE
 from orcha._core.start_log import StartRate
+from orcha._core.transitions import hold
 from orcha.interfaces.built_in import COMMAND_MANAGER
 
 ONE = Capacity(slots={"": 1})
@@ -321,3 +322,14 @@ def test_more_wait_than_are_kept_ready(monkeypatch):
 def test_more_come_at_once_than_a_round_takes():
     jobs = [Job(str(number), 0.0, 1.0) for number in range(2_500)]
     assert starts(jobs, Capacity(slots={"": 100})) == [(str(number), number // 100) for number in range(2_500)]
+
+
+def test_a_petition_of_which_only_the_key_is_kept_is_cancelled_where_its_gains_have_brought_it(monkeypatch):
+    monkeypatch.setattr(hold, "MAX_LOADED_PETITIONS", 1)
+    jobs = [Job("fails", 0.0, 100.0, succeeds=False)]
+    jobs += [Job(str(number), float(number), 1.0, group="ages", after={"fails": True}) for number in range(1, 5)]
+    capacity = Capacity(groups={"ages": 1}, rules={"ages": GroupRules(age=10.0)})
+    found = list(VirtualSchedule(jobs, capacity).run())
+    assert [(each.job.id, each.started, each.ended) for each in found[1:]] == [
+        (str(number), None, 100.0) for number in range(1, 5)
+    ]

@@ -267,6 +267,7 @@ class VirtualSchedule:
                 dependent = self._records[failed.petition]
                 if dependent.state is not State.QUEUED:
                     continue  # another petition that it comes after has failed at the same moment
+                self._petitions.load(dependent)  # it may be only a key, which has another place by what it has gained
                 reason = f"cancelled: it comes after {failed.on.id!r}, which did not succeed"
                 cancellation = transitions.cancel.cancelled(reason)
                 transitions.cancel.cancel(self._petitions, dependent, cancellation, now)
