@@ -18,7 +18,7 @@ from support import warm, warm_helpers
 from support.processes import processes_of
 from support.waiting import wait_for
 from support.warm import WARM
-from support.warm_interpreter import LOG_BYTES
+from support.warm_interpreter import LOG_BYTES, is_command
 
 TELLS = """
 import json, locale, os, random, signal, sys, threading
@@ -158,6 +158,33 @@ def test_what_this_process_ignores_and_blocks_it_ignores_and_blocks(script):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
         signal.signal(signal.SIGHUP, before)
     assert warm_one == cold_one
+
+
+@pytest.mark.parametrize(
+    ("words", "is_one"),
+    [
+        (["-m", "orcha", "ps"], True),
+        (["-P", "-m", "orcha", "--port", "1", "--no-store", "--key=serve", "run", "--", "serve"], True),
+        (["-m", "orcha", "--listen-address", "ps", "serve"], False),
+        (["-m", "orcha", "hello", "ps"], False),
+        (["-m", "orcha", "--help"], False),
+        (["-m", "pytest", "ps"], False),
+        (["-c", "ps"], False),
+        ([], False),
+    ],
+)
+def test_a_command_is_known_by_its_verb(words, is_one):
+    assert is_command(words) is is_one
+
+
+@pytest.mark.once
+def test_the_interpreter_for_commands_imports_nothing_of_a_service():
+    code = "import sys; from support.warm_interpreter import warm_up_for_commands as up; up(); print(*sys.modules)"
+    known = os.environ | {"PYTHONPATH": str(Path(warm.__file__).parents[1])}
+    there = subprocess.run([sys.executable, "-c", code], env=known, capture_output=True, text=True, check=True).stdout
+    assert {"orcha.bin.main", "orcha._cli.ps", "ssl"} <= set(there.split())
+    heavy = ("apsw", "cryptography", "uvloop", "orcha._service", "orcha._store", "orcha._server", "orcha._supervisor")
+    assert not [name for name in there.split() if name.startswith(heavy)]
 
 
 def test_no_two_share_what_is_drawn_by_lot(script):

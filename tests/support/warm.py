@@ -21,10 +21,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from support.warm_interpreter import LARGEST_JOB, MOST_VARIABLES, MOST_WORDS, take_terminal
+from support.warm_interpreter import LARGEST_JOB, MOST_VARIABLES, MOST_WORDS, is_command, take_terminal
 
 TESTS = Path(__file__).resolve().parent.parent
-_START = "import sys; from support.warm_interpreter import main; main(int(sys.argv[1]), sys.argv[2])"
+_START = "import sys; from support.warm_interpreter import main; main(*map(int, sys.argv[1:3]), sys.argv[3])"
 _WATCHED = ("PYTHON", "LC_", "LANG", "LD_", "MALLOC_", "OPENSSL_", "SSL_", "UV_", "MSGSPEC")
 """Beginnings of the names of variables that an interpreter reads as it starts."""
 _ALLOWED = {"PYTHONPATH", "PYTHONFAULTHANDLER", "PYTHONUNBUFFERED"}
@@ -33,59 +33,70 @@ _SIGNATURE = inspect.signature(subprocess.Popen._execute_child)  # type: ignore[
 
 
 class WarmInterpreter:
-    """The process that forks; one serves all tests of this process, and of those that are forked from it later."""
+    """The two processes that fork, the second one commands only.
+
+    They serve all tests of this process, and of those that are forked from it later.
+    """
 
     def __init__(self) -> None:
         """Start nothing."""
-        self._control: socket.socket | None = None
+        self._controls: tuple[socket.socket, ...] = ()
         self._began_in = 0
-        """The pid of the process that started it."""
+        """The pid of the process that started them."""
         self.watched: dict[str, str] = {}
-        """What it read as it started."""
+        """What they read as they started."""
 
     def start(self) -> None:
-        """Start it; it warms up while this process goes on. With TEST_COLD in the environment nothing is warm."""
+        """Start them; they warm up while this process goes on. With TEST_COLD in the environment nothing is warm."""
         if os.environ.get("TEST_COLD"):
             return
         self.watched = _watched(os.environ)
-        ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with its:
+        pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)]
+        numbers = [its.fileno() for _, its in pairs]
+        try:
             subprocess.run(
-                [sys.executable, "-c", _START, str(its.fileno()), str(TESTS), "." * MOST_WORDS],
-                pass_fds=[its.fileno()],
+                [sys.executable, "-c", _START, *map(str, numbers), str(TESTS), "." * MOST_WORDS],
+                pass_fds=numbers,
                 stdin=subprocess.DEVNULL,
                 env={name: text for name, text in os.environ.items() if not name.startswith("ORCHA_")}
                 | {"PYTHONPATH": str(TESTS), "ROOM": "." * MOST_VARIABLES},
                 check=True,
             )
-        self._control, self._began_in = ours, os.getpid()
+        finally:
+            for _, its in pairs:
+                its.close()
+        self._controls, self._began_in = tuple(ours for ours, _ in pairs), os.getpid()
 
     def stop(self) -> None:
-        """End it, or in a process that was forked later let go of it."""
-        if self._control is not None:
-            with self._control as control:
-                if self._began_in == os.getpid():
-                    control.shutdown(socket.SHUT_WR)
+        """End them, or in a process that was forked later let go of them."""
+        began_here = self._began_in == os.getpid()
+        if began_here:
+            for control in self._controls:
+                control.shutdown(socket.SHUT_WR)
+        for control in self._controls:
+            with control:
+                if began_here:
                     control.settimeout(60)
                     control.recv(1)  # gives nothing, when it has ended
-            self._control = None
+        self._controls = ()
 
     @property
     def is_there(self) -> bool:
         """Whether programs can be forked."""
-        return self._control is not None
+        return bool(self._controls)
 
     def fork(self, job: dict[str, Any], descriptors: Sequence[int]) -> tuple[int, socket.socket] | None:
         """Have a job done; give its pid, and the socket on which its status comes. None where that cannot be."""
         text = json.dumps(job).encode()
         words = sum(len(os.fsencode(word)) + 1 for word in (sys.executable, *job["words"]))
         variables = sum(len(os.fsencode(name + value)) + 2 for name, value in job["environment"].items())
-        if max(words - MOST_WORDS, variables - MOST_VARIABLES, len(text) - LARGEST_JOB) > 0 or self._control is None:
+        if max(words - MOST_WORDS, variables - MOST_VARIABLES, len(text) - LARGEST_JOB) > 0 or not self._controls:
             return None
+        control = self._controls[is_command(job["words"])]
         ours, its = socket.socketpair()
         try:
             with its:
-                socket.send_fds(self._control, [text], [its.fileno(), *descriptors])
+                socket.send_fds(control, [text], [its.fileno(), *descriptors])
             with ours.makefile("rb", buffering=0) as answer:
                 line = answer.readline()
             assert line, "the warm interpreter is gone"

@@ -22,7 +22,7 @@ import signal
 import socket
 import sys
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from fcntl import ioctl
 from functools import partial
@@ -30,6 +30,7 @@ from itertools import takewhile
 from types import CodeType, ModuleType
 from typing import Any, NoReturn
 
+from orcha._cli import VERBS
 from support import warm_helpers
 from support.warm_surroundings import exchange, make_stream, shown, take_environment
 
@@ -44,6 +45,18 @@ TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH
 """The folder of this file's package."""
 AT_START = {"sitecustomize", "usercustomize"}
 """Modules that an interpreter imports as it starts."""
+OTHER_VERBS = ("backup", "config", "doctor", "install_units", "relay", "restore", "serve", "simulate")
+"""Verbs that import what a service does, and which the interpreter for commands does not know."""
+COMMANDS = frozenset(VERBS) - {verb.replace("_", "-") for verb in OTHER_VERBS}
+"""Verbs that an interpreter with half as many modules forks."""
+BEFORE_COMMAND = frozenset(("--listen-address", "--port", "--service", "--key"))
+"""Options before the verb that are followed by a value."""
+COMMAND_PACKAGES = (
+    *("orcha.bin", "orcha._cli", "orcha._client", "orcha._protocol", "orcha.exceptions", "orcha.interfaces"),
+    *("orcha.lib", "orcha.plugins", "orcha.utils"),
+)
+"""What these verbs import, but for `HEAVY`."""
+HEAVY = tuple(f"orcha._cli.{name}" for name in OTHER_VERBS)
 ALSO_IMPORTED = ("uvloop", "support.managers")
 """What Orcha imports where it needs it, and what most services under test import."""
 BASIC_MODULES = ("sys", "builtins", "__main__")
@@ -68,31 +81,58 @@ WARM_MODULES: dict[str, ModuleType] = {}
 """What was imported while this interpreter was warmed up, by name."""
 
 
-def warm_up() -> None:
-    """Import all of Orcha, and let what is there by now stay as it is."""
+def is_command(words: Sequence[str]) -> bool:
+    """Tell whether these words after ``python`` are an orcha command of `COMMANDS`."""
+    rest = iter(words[words[:1] == ["-P"] :])
+    if [next(rest, ""), next(rest, "")] != ["-m", "orcha"]:
+        return False
+    for word in rest:
+        if word in BEFORE_COMMAND:
+            next(rest, None)
+        elif not word.startswith("-"):
+            return word in COMMANDS
+    return False
+
+
+def warm_up_for_commands() -> None:
+    """Import what commands import."""
     warm_helpers.prepare()
-    import orcha
+    for name in COMMAND_PACKAGES:
+        _import_all_of(name, but=(*PROGRAMS, *HEAVY))
+    importlib.import_module("encodings.ascii")
+    _parse_arguments()
+    os.environ.pop("ROOM", None)
+    os.environ.update(os.environ.copy())  # the C library keeps copies then: `_Shown` overwrites what it began with
+    shown.look()
+
+
+def warm_up() -> None:
+    """Import the rest of Orcha."""
     from orcha._protocol.tls import server_tls
     from orcha._service.lifecycle import preloading
     from orcha._store import disk_reserve, migrating, opening, queries, sqlite
 
     preloading.preload()
-    for module in pkgutil.walk_packages(orcha.__path__, "orcha."):
-        if not module.name.startswith(PROGRAMS):
-            importlib.import_module(module.name)
+    _import_all_of("orcha", but=PROGRAMS)
     for name in ALSO_IMPORTED:
         importlib.import_module(name)
     server_tls()  # which imports a hundred modules
     migrating.empty_database(opening.APPLICATION)  # it is made once, as modules are read once
     queries.queries()
     queries.commit_statements()
-    _parse_arguments()
     _compile_scripts()
     vars(sqlite).update(Limits=partial(disk_reserve.Limits, log=LOG_BYTES))
     vars(preloading).update(PACKAGES=(), STANDARD_MODULES=())  # a service looks for their files once more
-    os.environ.pop("ROOM", None)
-    os.environ.update(os.environ.copy())  # the C library keeps copies then: `_Shown` overwrites what it began with
-    shown.look()
+
+
+def _import_all_of(package: str, *, but: tuple[str, ...]) -> None:
+    for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
+        if not module.name.startswith(but):
+            importlib.import_module(module.name)
+
+
+def settle() -> None:
+    """Let what is there by now stay as it is."""
     importlib.invalidate_caches()  # a finder looks again where its folder has changed since
     WARM_MODULES.update((name, module) for name, module in sys.modules.items() if name not in BASIC_MODULES)
     OF_TESTS.extend(name for name in WARM_MODULES if name.partition(".")[0] == "support")
@@ -174,8 +214,9 @@ def _tell_ends(waited: dict[int, socket.socket]) -> None:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if not pid:
             return
-        with waited.pop(pid) as end:
-            _tell(end, status)
+        if (end := waited.pop(pid, None)) is not None:  # else it is the interpreter for commands
+            with end:
+                _tell(end, status)
 
 
 def _tell(end: socket.socket, number: int) -> None:
@@ -215,8 +256,9 @@ def become(job: dict[str, Any]) -> None:
         stream = make_stream(number, mode)
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
-    if any(name.startswith(("ORCHA_CRASH", "ORCHA_HOLD")) for name in environment):
-        importlib.reload(sys.modules["orcha._service.faults"])  # the only module that reads them at its import
+    faults = sys.modules.get("orcha._service.faults")
+    if faults is not None and any(name.startswith(("ORCHA_CRASH", "ORCHA_HOLD")) for name in environment):
+        importlib.reload(faults)  # the only module that reads them at its import
     warm_helpers.install()
 
 
@@ -353,18 +395,27 @@ def _run(job: dict[str, Any], path: list[str]) -> None:
         exec(code, main)
 
 
-def main(descriptor: int, first: str) -> None:
-    """Serve; in a child be its program. `first` is the folder of this file's package, which is no program's.
+def main(descriptor: int, for_commands: int, first: str) -> None:
+    """Serve on two sockets, commands of `COMMANDS` in a process of their own; in a child of one be its program.
 
-    The process that was started leaves at once, and what serves is not its parent's child: tests end their children.
+    `first` is the folder of this file's package, which is no program's. The process that was started leaves at once,
+    and what serves is not its parent's child: tests end their children.
     """
     if os.fork():
         os._exit(0)
     path = [entry for entry in sys.path if entry not in {"", first}]
-    warm_up()
+    warm_up_for_commands()
+    if os.fork():
+        os.close(for_commands)
+        warm_up()
+    else:
+        os.close(descriptor)
+        descriptor = for_commands
+    settle()
     control = socket.socket(fileno=descriptor)
     job = serve(control)
-    if job is not None:
-        control.detach()
-        become(job)
-        run(job, path)
+    if job is None:
+        os._exit(0)
+    control.detach()
+    become(job)
+    run(job, path)
