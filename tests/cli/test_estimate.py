@@ -77,6 +77,13 @@ def test_a_command_that_stands_still_goes_on_before_what_waits():
     assert {seq: each.likely for seq, each in both.items()} == {1: 20.0, 3: 40.0}
 
 
+def test_a_command_goes_on_at_a_known_time_whatever_starts_after_that_and_takes_nobody_knows_how_long():
+    paused = row(1, state="running", started=-10.0, expect=900.0, preemptible="pause", stands_still=True, group="g")
+    urgent = row(2, state="running", started=0.0, expect=20.0, priority=-5, group="g")
+    live = [paused, urgent, row(3, manager="other", due=50.0), row(4, manager="other", state="running", started=0.0)]
+    assert reckon(1, live, ONE_SLOT, History([]), 0.0) == Estimate(20.0, 20.0, 20.0, 4, 0)
+
+
 def test_a_command_that_does_not_get_its_place_again_is_foretold_nothing():
     paused = row(1, started=-10.0, preemptible="pause", stands_still=True, state="running", needs='{"gpu": 2}')
     assert reckon(1, [paused], ONE_SLOT | {"resources": {"gpu": 1}}, History([]), 0.0) is None

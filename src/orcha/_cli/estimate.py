@@ -283,8 +283,6 @@ def _starts(schedule: VirtualSchedule, left: set[int], still: Collection[int], u
     """
     found: dict[int, float] = {}
     for each in schedule.run():
-        if each.started is not None and each.started > until:
-            break
         seq = int(each.job.id.partition(".")[0])
         if each.started is not None and seq in left and seq not in still:
             found[seq] = each.started
@@ -292,7 +290,7 @@ def _starts(schedule: VirtualSchedule, left: set[int], still: Collection[int], u
             if (back := schedule.came_back.get(str(seq))) is not None:
                 found[seq] = back
         left.difference_update(found)
-        if not left:
+        if not left or (each.started is not None and each.started > until):
             break
     return {seq: time for seq, time in found.items() if time <= until}
 
