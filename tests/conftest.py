@@ -115,10 +115,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Warm up the interpreter from which programs under test are forked, while tests are collected here."""
-    if not getattr(session.config.option, "numprocesses", None):
-        WARM.start()
-        if not session.config.option.processes:
-            _begin(session.config)
+    WARM.start()
+    if not session.config.option.processes:
+        _begin(session.config)
 
 
 def _begin(config: pytest.Config) -> None:
@@ -194,7 +193,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker("once")
         elif is_slow or not _is_named(item.path, "between"):
             item.add_marker("newest")
-    processes = config.option.processes or getattr(config, "workerinput", {}).get("workercount", 1)
+    processes = config.option.processes or 1
     at, size = 0, len(items) / processes
     items.clear()
     for number in range(processes):

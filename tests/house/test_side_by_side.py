@@ -55,7 +55,7 @@ def run(tmp_path):
         (tmp_path / "conftest.py").write_text(CONFTEST + conftest)
         (tmp_path / "test_a.py").write_text(TESTS_OF_A_RUN % does)
         (tmp_path / "pytest.ini").write_text("[pytest]\n")
-        options = ("-p", "no:randomly", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "no:xdist")
+        options = ("-p", "no:randomly", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
         return subprocess.Popen(
             [sys.executable, "-m", "pytest", "-q", *options, "--basetemp", str(tmp_path / "base"), *words],
             cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(TESTS)}, start_new_session=True,

@@ -29,8 +29,7 @@ _given: deque[int] = deque(maxlen=100)
 def free_port(address: str = "127.0.0.1") -> int:
     """Give a TCP port on which nobody listens, and which no other test process is given while this one lives."""
     chooser = random.SystemRandom()  # not the generator that the test run seeds: concurrent runs would choose alike
-    process = os.environ.get(NUMBER) or os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
-    first = _FIRST + int(process) % _PROCESSES * _SHARE
+    first = _FIRST + int(os.environ.get(NUMBER, "0")) % _PROCESSES * _SHARE
     for _ in range(100):
         port = chooser.randrange(first, first + _SHARE)
         if port in _given:
