@@ -116,7 +116,8 @@ class Series:
         timetable = Timetable(schedule.expression, zone_of(schedule.zone))
         is_set_back = schedule.fired_until - self._time.lowest > CLOCK_SET_BACK_SECONDS - 1
         if schedule.missed is Missed.ALL and not is_set_back:
-            due = timetable.first_after(schedule.fired_until)
+            earlier = fired - {firing.instant}  # before the clock was set back
+            due = next(instant for instant in timetable.after(schedule.fired_until) if instant not in earlier)
             assert firing.instant <= due, f"{firing.schedule} passes over {due}, and fires at {firing.instant}"
         self._schedules[firing.schedule] = schedule._replace(fired_until=firing.fired_until)
 

@@ -162,6 +162,8 @@ class World:
         self.stock.starts()
         self.groups.starts()
         self.allowances.starts()
+        # A lease that could not be kept may have been extended all the same; another one may have its number now.
+        self._extended = {seq: by for seq, by in self._extended.items() if seq in self.store.rows_by_seq}
         self.extended = dict(self._extended)
         self.sent.clear()
         for row in self.store.resting():
