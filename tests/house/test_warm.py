@@ -13,12 +13,11 @@ from pathlib import Path
 import pytest
 
 import orcha
-from orcha._store.disk_reserve import Limits
 from support import warm, warm_helpers
 from support.processes import processes_of
 from support.waiting import wait_for
 from support.warm import WARM
-from support.warm_interpreter import LOG_BYTES, is_command
+from support.warm_interpreter import is_command
 
 TELLS = """
 import json, locale, os, random, signal, sys, threading
@@ -262,23 +261,6 @@ def test_a_variable_that_the_interpreter_reads_has_a_new_one():
     for variables, known in (({}, "True\n"), ({"PYTHONHASHSEED": "1"}, "False\n"), ({"LC_ALL": "C"}, "False\n")):
         done = warm.run([sys.executable, "-c", code], env=os.environ | variables, capture_output=True, text=True)
         assert done.stdout == known
-
-
-LOG = """
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from orcha._store.sqlite import SqliteStore
-with TemporaryDirectory() as folder:
-    SqliteStore(Path(folder))
-    print((Path(folder) / "orcha.db-wal").stat().st_size)
-"""
-
-
-def test_a_services_log_is_as_long_as_it_is_elsewhere_only_where_the_service_is_a_new_interpreter():
-    there = [
-        warm.run([sys.executable, "-c", LOG], warm=is_warm, capture_output=True).stdout for is_warm in (True, False)
-    ]
-    assert [int(size) for size in there] == [LOG_BYTES, Limits().log]
 
 
 TRACKER = """

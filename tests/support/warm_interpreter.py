@@ -25,7 +25,6 @@ import termios
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from fcntl import ioctl
-from functools import partial
 from itertools import takewhile
 from types import CodeType, ModuleType
 from typing import Any, NoReturn
@@ -65,12 +64,6 @@ OF_TESTS: list[str] = []
 """Names of the modules among them that only programs of tests can import."""
 SCRIPTS = ("serve.py", "as_user.py", "machine_users.py")
 """Scripts beside this file that many tests start."""
-LOG_BYTES = 256 << 10
-"""What a service under test extends its write-ahead log to at once.
-
-The 8 MiB of others cost it 2 to 15 ms of processor time, as much as all else in the store's start. The log grows as
-ever where a test writes more, only not ahead of the commits.
-"""
 LARGE_PAGE = 2 << 20
 """Bytes."""
 MADV_COLLAPSE = 25
@@ -110,7 +103,7 @@ def warm_up() -> None:
     """Import the rest of Orcha."""
     from orcha._protocol.tls import server_tls
     from orcha._service.lifecycle import preloading
-    from orcha._store import disk_reserve, migrating, opening, queries, sqlite
+    from orcha._store import migrating, opening, queries
 
     preloading.preload()
     _import_all_of("orcha", but=PROGRAMS)
@@ -121,7 +114,6 @@ def warm_up() -> None:
     queries.queries()
     queries.commit_statements()
     _compile_scripts()
-    vars(sqlite).update(Limits=partial(disk_reserve.Limits, log=LOG_BYTES))
     vars(preloading).update(PACKAGES=(), STANDARD_MODULES=())  # a service looks for their files once more
 
 
