@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import log
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from core.test_fairness import RESOURCES, SLOTS, Owned, Watched, workloads
@@ -62,7 +62,28 @@ class WatchedWithPast(Watched):
             yield each
 
 
+def comes(number, submitted, seconds, owner, **needs):
+    return Job(str(number), float(submitted), float(seconds), needs=needs, manager="m", owner=owner)
+
+
+CLEO_COMES_FIRST_BY_TIME_ALONE = [
+    comes(0, 1, 1, "cleo", gpu=4),
+    *(comes(number, 0, 1, "ann") for number in (1, 2, 3)),
+    comes(4, 1, 1, "ann", gpu=1),
+    comes(5, 0, 1, "ann"),
+    comes(6, 0, 5, "cleo", gpu=2),
+    *(comes(number, 0, 1, "ann") for number in (7, 8)),
+    comes(9, 0, 2, "ann"),
+    comes(10, 7, 1, "ann"),
+    *(comes(number, 0, 1, "ann") for number in (11, 12, 13)),
+    comes(14, 0, 1, "ann", gpu=4),
+    comes(15, 0, 1, "ann", gpu=1),
+]
+"""What Cleo used fades while Ann uses more, and both wait for the same resource when it becomes free."""
+
+
 @given(workloads())
+@example(CLEO_COMES_FIRST_BY_TIME_ALONE)
 @settings(max_examples=100, deadline=None)
 def test_no_petition_starts_while_one_of_an_owner_with_less_could(jobs):
     """Without groups: petitions that wait for slots of different groups may start in the other order in one round."""
@@ -186,10 +207,29 @@ def test_with_the_past_one_owner_is_counted_too_and_the_reason_says_what_was_use
     other = owned.waits("bob")
     clock[0] = 2 * HALF_LIFE
     assert owner_first(petitions, second) == OwnerFirst(0.0625, 0.0, "0.001 slot-hours", "0 slot-hours")
-    owned.selection.next_round(clock[0], converting=False)
+    assert owned.selection.make_ready() == []
     assert owned.head() == [other.seq, second.seq]
     petitions.weigh_past(None)
     assert (owner_first(petitions, second), petitions.granted.used_before()) == (OwnerFirst(0.0, 0.0), {})
+
+
+@pytest.mark.parametrize("declared", [({"gpu": 2}, None), (None, "rig")])
+def test_owners_are_compared_as_of_one_moment_when_what_they_wait_for_becomes_free(declared):
+    """Bob used more until now than Ann, whose petition ends; by the time that has passed since, Bob used less."""
+    needs, group = declared
+    owned, clock = Owned(), [0.0]
+    owned.petitions.weigh_past(PastUse(HALF_LIFE, lambda: clock[0], {"bob": {"gpu": 1.6 * WINDOW}}))
+    running = owned.waits("ann", needs={"gpu": 2}, group=group)
+    owned.starts(running)
+    mine, others = (owned.waits(owner, needs=needs, group=group) for owner in ("ann", "bob"))
+    for each in (others, mine):
+        assert owned.admission.blocked_by(each) is not None
+        owned.admission.park(each)
+    clock[0] = HALF_LIFE
+    owned.petitions.release(running)
+    assert owned.selection.make_ready() == []
+    assert [owned.petitions.waiting.is_parked(each.place) for each in (others, mine)] == [False, True]
+    assert owned.head() == [others.seq]
 
 
 def test_the_first_owner_is_counted_from_the_first_petition_on():

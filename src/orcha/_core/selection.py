@@ -149,8 +149,15 @@ class Selection:
         return min(by_time, after_start)
 
     def make_ready(self) -> list[Key]:
-        """Let go what is parked and can go, and keep enough of the queue ready; give whose records are to be loaded."""
+        """Let go what is parked and can go, and keep enough of the queue ready; give whose records are to be loaded.
+
+        It is called just before `next_round`. What all owners used before is reckoned up to this moment for both first:
+        the end of a petition has done that for its own owner alone. Compared with earlier shares of the other owners,
+        the petition of the wrong owner might leave its lot, and a later petition might start before the right one.
+        """
         petitions = self._petitions
+        if petitions.fairness is not None and petitions.fairness.counts_past:
+            petitions.granted.pass_time()
         unloaded = self._admission.unpark()
         if petitions.waiting:
             petitions.unload(petitions.waiting.spill())
@@ -166,8 +173,6 @@ class Selection:
         `converting` says that new ones come with them, and `are_plain` that all of the new ones are known to be plain.
         """
         petitions = self._petitions
-        if petitions.fairness is not None and petitions.fairness.counts_past:
-            petitions.granted.pass_time()
         waiting: list[Record] = []
         sample: list[Record] = []
         by_time, always = False, set[int]()
