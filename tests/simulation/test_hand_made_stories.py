@@ -296,6 +296,24 @@ def test_a_rate_counts_a_start_that_was_cancelled_before_it_was_kept():
     assert begun(story) == ["a", "c"]
 
 
+def test_a_rate_counts_until_the_visit_is_over_the_yes_of_a_petition_that_ended_while_it_was_asked():
+    """Nobody gives that yes back before: meanwhile the next petition of the group lets others pass."""
+
+    def the_first_ends_while_it_is_asked(story: HandMade) -> None:
+        def ends() -> None:
+            story.service.ask(Cancel, None, "a")
+            story.service.make_batch()
+            assert is_kept(story, "a", State.ENDED)
+
+        story.while_asked("a", ends)
+        story.world.flags.add("x")
+        story.passes(3.0)
+        story.rests()
+
+    waiting = [asks_for("a", group="rig", flag="x"), asks_for("b", group="rig", flag="x"), asks_for("c", flag="x")]
+    assert begun(tell([has_a_rate, *waiting, rests, the_first_ends_while_it_is_asked])) == ["c", "b"]
+
+
 def test_a_rate_counts_from_the_decision_to_start_though_that_is_kept_later():
     def is_decided(story: HandMade) -> None:
         while "a" not in story.service.engine.granted:

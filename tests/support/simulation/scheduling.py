@@ -315,14 +315,19 @@ class Scheduling:
         return groups.may_start_by_rate(plan.group, ahead) and groups.is_full(plan, self.granted_plans()) is None
 
     def _starts_ahead(self, candidate: Candidate) -> int:
-        """Count the petitions of its group that have their slot, and whose start is not kept."""
+        """Count the petitions of its group that have their slot, and whose start is not kept.
+
+        A petition that ended while it was asked, and said yes, has its slot until the visit is over, and starts never.
+        """
         group, rows = self.plan(candidate).group, self._world.store.rows_by_seq
         if self._world.groups.rules.get(group or "", NO_RULES).rate is None:
             return 0
-        mine = [self._petitions.records.get(seq) for seq, plan in self._granted() if plan.group == group]
+        mine = [(seq, self._petitions.records.get(seq)) for seq, plan in self._granted() if plan.group == group]
         return sum(
-            each is not None and (each.state is State.QUEUED or each.seq not in rows or rows[each.seq].started is None)
-            for each in mine
+            seq in self._service.asked_now
+            if record is None
+            else record.state is State.QUEUED or seq not in rows or rows[seq].started is None
+            for seq, record in mine
         )
 
     def _fits(self, candidate: Candidate) -> bool:
