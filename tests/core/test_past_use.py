@@ -80,10 +80,20 @@ CLEO_COMES_FIRST_BY_TIME_ALONE = [
     comes(15, 0, 1, "ann", gpu=1),
 ]
 """What Cleo used fades while Ann uses more, and both wait for the same resource when it becomes free."""
+ANN_COMES_FIRST_BEFORE_ANYTHING_ENDS = [
+    comes(0, 0, 4, "ann", gpu=4),
+    comes(1, 1, 5, "cleo", gpu=1),
+    comes(2, 3, 5, "ann"),
+    comes(3, 5, 2, "ann", gpu=1, ram=4),
+    comes(4, 5, 5, "cleo", gpu=4),
+    comes(5, 6, 2, "ann"),
+]
+"""Cleo is first in the line for a resource and uses more than Ann, who is first when another petition of hers comes."""
 
 
 @given(workloads())
 @example(CLEO_COMES_FIRST_BY_TIME_ALONE)
+@example(ANN_COMES_FIRST_BEFORE_ANYTHING_ENDS)
 @settings(max_examples=100, deadline=None)
 def test_no_petition_starts_while_one_of_an_owner_with_less_could(jobs):
     """Without groups: petitions that wait for slots of different groups may start in the other order in one round."""
@@ -230,6 +240,21 @@ def test_owners_are_compared_as_of_one_moment_when_what_they_wait_for_becomes_fr
     assert owned.selection.make_ready() == []
     assert [owned.petitions.waiting.is_parked(each.place) for each in (others, mine)] == [False, True]
     assert owned.head() == [others.seq]
+
+
+def test_a_petition_that_comes_first_in_a_line_by_time_alone_leaves_its_lot():
+    owned, clock = Owned(), [0.0]
+    owned.petitions.weigh_past(PastUse(HALF_LIFE, lambda: clock[0], {"ann": {"gpu": 1.2 * WINDOW}}))
+    owned.starts(owned.waits("bob", needs={"gpu": 1}))
+    small, large = owned.waits("ann", needs={"gpu": 1}), owned.waits("bob", needs={"gpu": 2})
+    for each in (large, small):
+        assert owned.admission.blocked_by(each) is not None
+        owned.admission.park(each)
+    for seconds, are_parked in ((0.0, [True, True]), (HALF_LIFE, [False, True])):
+        clock[0] = seconds
+        assert owned.selection.make_ready() == []
+        assert [owned.petitions.waiting.is_parked(each.place) for each in (small, large)] == are_parked
+    assert owned.admission.blocked_by(small) is None
 
 
 def test_the_first_owner_is_counted_from_the_first_petition_on():

@@ -165,7 +165,7 @@ class Admission:
         )
         self._holding: set[str] = set()
         """Conditions that hold, and for which petitions are parked still."""
-        self._seen_counts = (-1, -1)
+        self._seen_counts = (-1, -1, -1)
         self._opening: set[str] = set()
         """Lots whose pause has ended."""
         self._replacing: set[int] = set()
@@ -463,14 +463,17 @@ class Admission:
             return []
         if self.of_groups.are_due:
             petitions.note_change()
-        counts = (petitions.starts, len(petitions.waiting))
+        fairness = petitions.fairness
+        shares = fairness.changes if fairness is not None and fairness.counts_past else 0  # they change with time alone
+        counts = (petitions.starts, len(petitions.waiting), shares)
         if petitions.version == self._seen_version and counts == self._seen_counts:
             return []
-        has_started = counts[0] != self._seen_counts[0]
+        starts_before, _, shares_before = self._seen_counts
+        may_another_be_first = fairness is not None and (petitions.starts, shares) != (starts_before, shares_before)
         self._seen_counts = counts
         unloaded = self._unpark_true()
         if petitions.version == self._seen_version:
-            if has_started and petitions.fairness is not None:  # whose petition is first in a line may be another's now
+            if may_another_be_first:  # in a line for a resource, by what the owners have in use now
                 unloaded += self.resources.unpark()
             return unloaded
         unloaded += self.resources.unpark()
