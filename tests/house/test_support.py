@@ -102,10 +102,11 @@ HANGS = """
 import sys
 from support import hanging
 
-hanging.AFTER = 0.01
-hanging.HangReports().begin()
 def where_it_hangs():
+    hanging.AFTER = 0.01
+    hanging.HangReports().begin()
     sys.stdin.read()
+
 where_it_hangs()
 """
 
