@@ -310,7 +310,3 @@ class Admitting:
     def park(self, record: Record) -> None:
         """Park a petition that may not start, where something that the service knows holds it back."""
         self._stored.load(self._admission.park(record, self._petitions.now.wall))
-
-    def unpark(self) -> None:
-        """Let those wait with the others again that can go now."""
-        self._stored.load(self._admission.unpark())
