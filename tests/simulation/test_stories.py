@@ -88,6 +88,7 @@ def test_what_a_service_promises_holds_whatever_happens(first):
     [
         pytest.param(727329, id="a place that a restart frees while all others are parked"),
         pytest.param(7320689, id="a key of a petition that a process outlives, which a restart forgets"),
+        pytest.param(23005313, id="a new petition that comes first in a line while one of known length is asked"),
         pytest.param(21000560, id="a shim that dies before it has stopped a command which is to give its place"),
     ],
 )

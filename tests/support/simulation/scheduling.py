@@ -445,7 +445,12 @@ class Scheduling:
         plan = self.plan(starts)
         if self._petitions.version != asked.version or asked.is_sampling or self._has_ended(starts):
             return []
-        waiting = [each for each in self._petitions.records.values() if each.seq != starts.seq and self._waits(each)]
+        new = {each.seq: each for each in asked.new}  # a record has no priority before its petition is accepted
+        waiting: list[Candidate] = [
+            new.get(each.seq, each)
+            for each in self._petitions.records.values()
+            if each.seq != starts.seq and self._waits(each)
+        ]
         found: list[Candidate] = []
         for name in plan.needs.keys() - {WHOLE}:
             mine = [each for each in waiting if name in self.plan(each).needs]
@@ -453,7 +458,8 @@ class Scheduling:
             found += [each for each in first if self._is_delayed(asked, each, starts, name)]
         return found
 
-    def _is_delayed(self, asked: Round, first: Record, starts: Candidate, name: str) -> bool:
+    def _is_delayed(self, asked: Round, candidate: Candidate, starts: Candidate, name: str) -> bool:
+        first = record_behind(candidate)
         there, needs = self._world.stock.there[name], self.plan(first).needs
         if not isinstance(there, int) or [*needs] != [name] or self.plan(first).owner != self.plan(starts).owner:
             return False
