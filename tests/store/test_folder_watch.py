@@ -70,6 +70,19 @@ def test_where_the_kernel_watches_nothing_each_look_is_by_name(opened, monkeypat
     watch.close()
 
 
+@pytest.mark.parametrize("kind", [0x65735546, OSError("no such folder")], ids=["FUSE", "nobody knows"])
+def test_where_a_program_may_change_files_unheard_nothing_is_watched(opened, monkeypatch, kind):
+    def give(_):
+        if isinstance(kind, OSError):
+            raise kind
+        return kind
+
+    monkeypatch.setattr(folder_watch, "file_system_kind", give)
+    watch = FolderWatch(opened)
+    assert [seen(watch), seen(watch)] == [False, False]
+    watch.close()
+
+
 def test_a_closed_watch_knows_nothing(watch):
     seen(watch)
     watch.close()

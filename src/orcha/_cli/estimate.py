@@ -29,11 +29,11 @@ MAX_RECKONED_AGEING_PETITIONS = 500
 """The same where a group ages: each waiting petition may change its place whenever another petition ends."""
 MAX_REMEMBERED_PETITIONS = 500
 """Ended petitions that durations are learnt from, the newest."""
-_SHARES = (0.1, 0.5, 0.9)
-"""For each of the three forecasts: which of the known durations is taken, from the shortest (0) to the longest (1)."""
-_FORECASTS = range(len(_SHARES))
-_, _LIKELY, _ = _FORECASTS
-"""The forecast in which all take as long as most of their like."""
+_FORECASTS = {"short": 0.1, "likely": 0.5, "long": 0.9}
+"""The three forecasts, by the field of `Durations` that each takes for all petitions.
+
+Each says which of the known durations that is, from the shortest (0) to the longest (1).
+"""
 _UNDER_WAY = frozenset(("starting", "running", "cancelling"))
 _MANAGER, _OTHERS = "manager", "others"
 _OVERDUE_SHARE = 0.1
@@ -83,7 +83,7 @@ class History:
             return Durations(row["expect"], row["expect"], row["expect"], "expect")
         for likeness in _likenesses(row):
             if known := sorted(self._known.get(likeness, ())):
-                short, likely, long = (known[round(share * (len(known) - 1))] for share in _SHARES)
+                short, likely, long = (known[round(share * (len(known) - 1))] for share in _FORECASTS.values())
                 are_others = likeness[0] == _MANAGER and row.get("command")
                 return Durations(short, likely, long, _OTHERS if are_others else likeness[0])
         return None
@@ -173,13 +173,12 @@ def reckon_all(
         now: seconds since 1970.
 
     """
-    known = {row["seq"]: history.durations(row) for row in live}
     still = {row["seq"] for row in live if row.get("stands_still")}
 
-    def starts(schedule: VirtualSchedule, until: float) -> dict[int, float]:
+    def starts_of(schedule: VirtualSchedule, until: float) -> dict[int, float]:
         return _starts(schedule, set(wanted), still, until)
 
-    return _estimates(wanted, starts, live, known, capacity, now)
+    return _estimates(wanted, starts_of, live, capacity, history, now)
 
 
 def reckon_elements(
@@ -197,52 +196,52 @@ def reckon_elements(
     >>> {seq: each.likely - 1000.0 for seq, each in found.items()}
     {7: 60.0, 8: 120.0}
     """
-    known = {row["seq"]: history.durations(row) for row in live}
     running = next((int(row.get("elements_running") or 0) for row in live if row["seq"] == array), 0)
     names = {f"{array}.{number}" for number in range(running, running + len(elements))}
 
-    def starts(schedule: VirtualSchedule, until: float) -> dict[int, float]:
+    def starts_of(schedule: VirtualSchedule, until: float) -> dict[int, float]:
         begun = [each.started for each in schedule.run() if each.started is not None and each.job.id in names]
         return dict(zip(elements, (time for time in sorted(begun) if time <= until), strict=False))
 
-    return _estimates(elements, starts, live, known, capacity, now)
+    return _estimates(elements, starts_of, live, capacity, history, now)
 
 
 def _estimates(
     wanted: Collection[int],
-    starts: Callable[[VirtualSchedule, float], dict[int, float]],
+    starts_of: Callable[[VirtualSchedule, float], dict[int, float]],
     live: Sequence[Row],
-    known: Mapping[int, Durations | None],
     capacity: Row,
+    history: History,
     now: float,
 ) -> dict[int, Estimate]:
     """Give when petitions start by three forecasts, and which of these starts hang on lengths that nobody knows.
 
-    `starts` gives the starts of the wanted petitions in a forecast, up to a time.
+    `starts_of` gives the starts of the wanted petitions in a forecast, up to a time.
     """
-    found = [starts(_forecast(live, _lengths(known, which), capacity, now, which), math.inf) for which in _FORECASTS]
-    reckoned, guessed = _counted(live, known)
+    known = {row["seq"]: history.durations(row) for row in live}
+    there_is = _given(capacity)
+
+    def forecast(lengths: Mapping[int, float], until: float, *, is_best: bool = False) -> dict[int, float]:
+        return starts_of(_forecast(live, lengths, there_is, now, is_best=is_best), until)
+
+    lengths = {name: _lengths(known, name) for name in _FORECASTS}
+    short, likely, long = (forecast(lengths[name], math.inf, is_best=name == "short") for name in _FORECASTS)
     unknown = {row["seq"] for row in live if known[row["seq"]] is None}
     hanging: set[int] = set()
     if unknown:
         # Let these petitions go on beyond the last of the starts: a start that comes as before waits for none of them.
-        last = max(found[_LIKELY].values(), default=now)
-        lengths = _lengths(known, _LIKELY)
-        lengths |= {row["seq"]: _ran(row, now) + last - now + 1.0 for row in live if row["seq"] in unknown}
-        then = starts(_forecast(live, lengths, capacity, now, _LIKELY), last)
-        hanging = {seq for seq, time in found[_LIKELY].items() if then.get(seq) != time}
-    told = {seq: [starts[seq] for starts in found] for seq in wanted if all(seq in starts for starts in found)}
-    return {
-        seq: Estimate(
-            min(times),
-            times[_LIKELY],
-            max(times),
-            reckoned,
-            guessed,
-            unknown=len(unknown - {seq}) if seq in hanging else 0,
-        )
-        for seq, times in told.items()
-    }
+        last = max(likely.values(), default=now)
+        longer = {row["seq"]: _ran(row, now) + last - now + 1.0 for row in live if row["seq"] in unknown}
+        then = forecast(lengths["likely"] | longer, last)
+        hanging = {seq for seq, time in likely.items() if then.get(seq) != time}
+    reckoned, guessed = _counted(live, known)
+    found: dict[int, Estimate] = {}
+    for seq in wanted:
+        if seq in short and seq in likely and seq in long:
+            times = short[seq], likely[seq], long[seq]
+            others = len(unknown - {seq}) if seq in hanging else 0
+            found[seq] = Estimate(min(times), likely[seq], max(times), reckoned, guessed, unknown=others)
+    return found
 
 
 def _counted(live: Sequence[Row], known: Mapping[int, Durations | None]) -> tuple[int, int]:
@@ -252,28 +251,38 @@ def _counted(live: Sequence[Row], known: Mapping[int, Durations | None]) -> tupl
     return sum(counts.values()), sum(guessed)
 
 
-def _lengths(known: Mapping[int, Durations | None], which: int) -> dict[int, float]:
+def _lengths(known: Mapping[int, Durations | None], name: str) -> dict[int, float]:
     """Give how long petitions take in one of the forecasts, in seconds; no time where nobody knows."""
-    return {seq: 0.0 if each is None else each[which] for seq, each in known.items()}  # type: ignore[misc]
+    return {seq: 0.0 if each is None else getattr(each, name) for seq, each in known.items()}
+
+
+def _given(capacity: Row) -> Row:
+    """Read what there is to use, once for all forecasts."""
+    fair = capacity.get("fair", {})
+    read = {
+        "rules": {name: rules_of(json.dumps(each)) for name, each in capacity.get("rules", {}).items()},
+        "begun": capacity.get("begun", {}),
+        "half_life": fair.get("half_life"),
+        "used": fair.get("used", {}),
+        "weights": read_weights(fair.get("weights", {})),
+        "quotas": {owner: read_accounts(each) for owner, each in capacity.get("quotas", {}).items()},
+        "drained": capacity.get("drained", {}),
+    }
+    return capacity | {"read": read, "devices": read_devices(capacity)}
 
 
 def _forecast(
-    live: Sequence[Row], lengths: Mapping[int, float], capacity: Row, now: float, which: int
+    live: Sequence[Row], lengths: Mapping[int, float], there_is: Row, now: float, *, is_best: bool
 ) -> VirtualSchedule:
-    """Make one of the three forecasts: all take as little time as their like, as much as most, or as much as any."""
-    slots, groups, resources = (capacity[name] for name in ("slots", "groups", "resources"))
-    rules = {name: rules_of(json.dumps(each)) for name, each in capacity.get("rules", {}).items()}
-    fair = capacity.get("fair", {})
-    more: dict[str, Any] = {"begun": capacity.get("begun", {}), "half_life": fair.get("half_life")}
-    more["used"] = fair.get("used", {})
-    more["weights"] = read_weights(fair.get("weights", {}))
-    more["quotas"] = {owner: read_accounts(each) for owner, each in capacity.get("quotas", {}).items()}
-    more["drained"] = capacity.get("drained", {})
-    devices, held = read_devices(capacity), capacity.get("held", {})
+    """Make a forecast with these lengths; at best processes of others end at once."""
+    devices, held = there_is["devices"], there_is.get("held", {})
     jobs = [job for row in sorted(live, key=_place) for job in _jobs(row, lengths[row["seq"]], now, held)]
-    stocks = {name: stock(most, name, jobs, devices.get(name, ())) for name, most in resources.items()}
-    occupied = capacity.get("occupied", {}) if which else {}  # at best these processes end at once
-    return VirtualSchedule(jobs, Capacity(slots, groups, stocks, rules=rules, occupied=occupied, **more))
+    resources = there_is["resources"].items()
+    stocks = {name: stock(most, name, jobs, devices.get(name, ())) for name, most in resources}
+    occupied = {} if is_best else there_is.get("occupied", {})
+    return VirtualSchedule(
+        jobs, Capacity(there_is["slots"], there_is["groups"], stocks, occupied=occupied, **there_is["read"])
+    )
 
 
 def _starts(schedule: VirtualSchedule, left: set[int], still: Collection[int], until: float) -> dict[int, float]:
@@ -336,7 +345,8 @@ def _job(row: Row, seconds: float, now: float) -> Job:
     if started is not None:
         ran = _ran(row, now)
         if seconds <= ran:
-            overdue, limit = ran * (1 + _OVERDUE_SHARE) if seconds else ran, row.get("timeout")
+            share = _OVERDUE_SHARE if seconds else 0.0  # a length that nobody knows may be over now
+            overdue, limit = ran * (1 + share), row.get("timeout")
             seconds = overdue if limit is None else min(overdue, max(ran, limit))
     return Job(
         str(row["seq"]),

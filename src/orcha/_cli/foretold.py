@@ -160,9 +160,9 @@ def _of_elements(service: Session, array: int, rows: Iterable[Row], *, is_asked_
 def words(estimate: Estimate, now: float) -> str:
     """Tell people when a petition will probably start, and what that was reckoned from."""
     earliest, likely, latest = (max(0.0, time - now) for time in estimate[:3])
-    between = f"between {render.elapsed(earliest)} and {render.elapsed(latest)}"
     if estimate.unknown:
         return _at_the_earliest(estimate, earliest)
+    between = f"between {render.elapsed(earliest)} and {render.elapsed(latest)}"
     about = f"in about {render.elapsed(likely)}" if latest >= 1 else "in a moment"
     when = about + (f" ({between})" if latest - earliest >= 1 else "")
     when += ", if its condition holds by then" if estimate.if_true else ""

@@ -3,7 +3,8 @@
 Each commit that a client waits for looks whether the database is in its place. To ask for the file by its name
 (stat(2)) costs 8 us where the processor's caches are cold, as after each wait for the disk, and makes what follows it
 slower as well. The kernel notes each move and removal in the folder before the call that does it returns, so a look
-whether it has noted anything is as strict as a look for the name, and costs 3 us.
+whether it has noted anything is as strict as a look for the name, and costs 3 us. It notes nothing of a file that root
+mounts over the database: the service goes on to write the file that it has open, which is there again after umount(8).
 
 Gain: `send` until the final value takes 1.5 to 2 % less, with two commits a petition. The seam is `is_unchanged`: if it
 always were False, each commit would look for the name, and the store would work the same, only slower.
@@ -15,6 +16,8 @@ import ctypes
 import os
 import select
 import sys
+
+from orcha._store.file_system import file_system_kind
 
 _CHANGES = 0x40 | 0x80 | 0x200
 """IN_MOVED_FROM, IN_MOVED_TO, IN_DELETE of inotify(7)."""
@@ -68,12 +71,15 @@ class FolderWatch:
 
 def _watch(folder: int) -> int:
     """Give the descriptor of a watch; -1 where the system has no room for one, or the kernel would not hear of all."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    found = ctypes.create_string_buffer(256)
-    if libc.fstatfs(folder, found) != 0 or ctypes.c_ulong.from_buffer(found).value & 0xFFFFFFFF in _UNHEARD:
+    place = f"/proc/self/fd/{folder}"
+    try:
+        if file_system_kind(place) in _UNHEARD:
+            return -1
+    except OSError:
         return -1
+    libc = ctypes.CDLL(None)
     descriptor = int(libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK))
-    if descriptor >= 0 and libc.inotify_add_watch(descriptor, f"/proc/self/fd/{folder}".encode(), _CHANGES) < 0:
+    if descriptor >= 0 and libc.inotify_add_watch(descriptor, place.encode(), _CHANGES) < 0:
         os.close(descriptor)
         return -1
     return descriptor

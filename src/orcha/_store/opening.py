@@ -16,6 +16,7 @@ import apsw
 from orcha._store import last_commit, log_index
 from orcha._store.birth import birth_of
 from orcha._store.disk_reserve import NO_ROOM, DiskReserve, Limits, is_full
+from orcha._store.file_system import file_system_kind
 from orcha._store.last_start import this_boot
 from orcha._store.migrating import empty_database, migrate, refuse_newer
 from orcha._store.page_sums import PageSums
@@ -160,12 +161,7 @@ def refuse_network(folder: Path) -> None:
     """Refuse a file system of other machines: their locks and fsync do not keep what a store promises."""
     if sys.platform != "linux":
         return
-    buffer = ctypes.create_string_buffer(256)
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.statfs(os.fsencode(folder), buffer) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), str(folder))
-    kind = ctypes.c_ulong.from_buffer(buffer).value & 0xFFFFFFFF
+    kind = file_system_kind(folder)
     if kind in _NETWORK:
         raise StoreBroken(
             f"{folder} lies on a network file system ({_NETWORK[kind]}), which does not keep what a store promises: "

@@ -92,8 +92,7 @@ class CommandEnds:
         outcome, code, reason = attempts.end_of(record, event)
         if outcome is Outcome.SUCCEEDED and attempt.is_cut:
             outcome, code, reason = attempts.CUT
-        if event.dropped or event.left or event.survivors:
-            self._output.tell_losses(record, event)
+        self._output.tell_losses(record, event)
         due = None
         if record.tries is not None:
             due = self._due(record, RetryEnded(outcome, event.code, event.signal, found))
